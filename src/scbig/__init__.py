@@ -1,0 +1,34 @@
+"""Predict how single cells respond to genetic perturbations, in AnnData workflows."""
+
+from importlib import import_module
+from importlib.metadata import version
+from types import ModuleType
+
+__version__ = version("scbig")
+
+# The rooms of the public interface. They load on first use, so that `import scbig` and
+# `scbig --help` do not wait for torch and scvi-tools.
+_ROOMS = (
+    "baselines",
+    "data",
+    "metrics",
+    "model",
+    "pl",
+    "pp",
+    "priors",
+    "programs",
+    "splits",
+    "tl",
+)
+
+__all__ = ["__version__", *_ROOMS]
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _ROOMS:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

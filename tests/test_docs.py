@@ -1,0 +1,90 @@
+"""Every public name is on its API page and documents each of its parameters."""
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import scbig
+
+API = Path(__file__).parents[1] / "docs" / "api"
+ROOMS = [name for name in scbig.__all__ if name != "__version__"]
+
+
+def get_public_members() -> Iterator[tuple[str, str, object]]:
+    for room in ROOMS:
+        module = import_module(f"scbig.{room}")
+        yield from ((room, name, getattr(module, name)) for name in module.__all__)
+
+
+def get_callables() -> Iterator[tuple[str, Callable, str]]:
+    """Give every public function, constructor and method: its name, itself, its docstring."""
+    for room, name, member in get_public_members():
+        if not (inspect.isroutine(member) or isinstance(member, type)):
+            continue  # a type alias or a constant
+        yield f"{room}.{name}", member, inspect.getdoc(member) or ""
+        if isinstance(member, type):
+            for method in get_own_methods(member):
+                function = getattr(member, method)
+                yield f"{room}.{name}.{method}", function, inspect.getdoc(function) or ""
+
+
+def get_own_methods(cls: type) -> list[str]:
+    """Public methods that scbig itself defines, in the class or in a mixin of ours."""
+    owners = [base for base in cls.__mro__ if base.__module__.startswith("scbig.")]
+    names = {name for base in owners for name in vars(base) if not name.startswith("_")}
+    return sorted(
+        name
+        for name in names
+        if inspect.isroutine(getattr(cls, name))
+        and getattr(getattr(cls, name), "__module__", "").startswith("scbig.")
+    )
+
+
+def get_documented(docstring: str) -> set[str]:
+    """Names in the Parameters section of a numpy-style docstring (or a record's Attributes)."""
+    names: set[str] = set()
+    for section in ("Parameters", "Attributes"):
+        pattern = rf"^{section}\n-+\n(.*?)(?=^\S[^\n]*\n-{{3,}}\n|\Z)"
+        for body in re.findall(pattern, docstring, flags=re.MULTILINE | re.DOTALL):
+            for line in re.findall(r"^\S.*$", body, flags=re.MULTILINE):
+                names.update(part.strip(" *") for part in line.split(" : ")[0].split(","))
+    return names
+
+
+def get_expected(function: Callable) -> set[str]:
+    parameters = inspect.signature(function).parameters
+    return set(parameters) - {"self", "cls"}
+
+
+CALLABLES = list(get_callables())
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_api_page_lists_the_room(room: str):
+    page = (API / f"{room}.md").read_text("utf-8")
+    listed = re.findall(rf"^   {room}\.(\w+)$", page, flags=re.MULTILINE)
+    assert sorted(listed) == sorted(import_module(f"scbig.{room}").__all__)
+
+
+def test_api_index_lists_the_rooms():
+    page = (API / "index.md").read_text("utf-8")
+    assert [room for room in ROOMS if f"({room}.md)" not in page] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "docstring"), CALLABLES, ids=[name for name, *_ in CALLABLES]
+)
+def test_parameters_are_documented(name: str, function: Callable, docstring: str):
+    assert len(docstring) > 20, f"{name} has no docstring"
+    missing = get_expected(function) - get_documented(docstring)
+    assert missing == set(), f"{name} does not document {sorted(missing)}"
+
+
+def test_sections_are_read():
+    lines = ["Title.", "", "Parameters", "----------", "a, b", "    Text: more.", "*c : int", ""]
+    docstring = "\n".join([*lines, "Returns", "-------", "d", "", "Attributes", "----------", "e"])
+    assert get_documented(docstring) == {"a", "b", "c", "e"}

@@ -1,0 +1,61 @@
+"""Every README block runs: Python from top to bottom, shell against the commands that exist."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+
+ROOT = Path(__file__).parents[1]
+
+
+def get_blocks(language: str) -> list[str]:
+    text = (ROOT / "README.md").read_text("utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def get_commands(program: str) -> list[list[str]]:
+    lines = "".join(get_blocks("bash")).splitlines()
+    words = [shlex.split(line, comments=True) for line in lines]
+    return [line[1:] for line in words if line[:1] == [program]]
+
+
+def test_python_blocks_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = get_blocks("python")
+    assert len(blocks) >= 4
+    namespace: dict = {"__name__": "readme"}
+    for number, block in enumerate(blocks, start=1):
+        exec(compile(block, f"README.md, Python block {number}", "exec"), namespace)
+    predicted = namespace["predicted"]
+    labels = {"control", namespace["first"], f"{namespace['first']}+{namespace['second']}"}
+    assert set(predicted.obs["perturbation"]) == labels
+    assert predicted.layers["scbig"].min() >= 0
+    assert (tmp_path / "my_model").is_dir()
+
+
+def test_scbig_commands_exist():
+    from scbig.cli import app
+
+    known = typer.main.get_command(app).commands
+    called = get_commands("scbig")
+    assert {name for name, *_ in called} == {"demo", "train", "predict"}
+    for name, *arguments in called:
+        options = {option for parameter in known[name].params for option in parameter.opts}
+        assert {word for word in arguments if word.startswith("--")} <= options
+
+
+def test_make_targets_exist():
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    known = set(re.findall(r"^([a-z-]+):", makefile, flags=re.MULTILINE))
+    called = {target for target, *_ in get_commands("make")}
+    assert called == {"demo", "test"}
+    assert called <= known
+
+
+def test_linked_files_exist():
+    text = (ROOT / "README.md").read_text("utf-8")
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
+    assert len(links) >= 5
+    assert [link for link in links if not (ROOT / link).exists()] == []
