@@ -1,0 +1,128 @@
+"""Linear maps between genes and program tokens, each program with weights of its own."""
+
+import torch
+from torch import nn
+
+
+def make_program_index(labels: torch.Tensor) -> torch.Tensor:
+    """List the genes of each program.
+
+    Parameters
+    ----------
+    labels
+        Program of each gene, integers from 0 to K - 1, shape `(G,)`.
+
+    Returns
+    -------
+    Positions of the genes, shape `(K, S)` with S the size of the largest program: in
+    rising order, -1 at padding.
+
+    Raises
+    ------
+    ValueError
+        When `labels` is not a vector of integers from 0, or a program has no genes.
+    """
+    if labels.ndim != 1 or not len(labels) or labels.is_floating_point():
+        raise ValueError(
+            f"labels has shape {tuple(labels.shape)} and type {labels.dtype}; "
+            "pass one integer a gene."
+        )
+    if int(labels.min()) < 0:
+        raise ValueError(f"labels holds {int(labels.min())}; number programs from 0.")
+    sizes = labels.bincount()
+    empty = (sizes == 0).nonzero().flatten().tolist()
+    if empty:
+        raise ValueError(
+            f"Programs {empty} have no genes; renumber the others with "
+            "np.unique(labels, return_inverse=True)[1]."
+        )
+    order = labels.argsort(stable=True)
+    rank = (
+        torch.arange(len(labels), device=labels.device) - (sizes.cumsum(0) - sizes)[labels[order]]
+    )
+    index = labels.new_full((len(sizes), int(sizes.max())), -1, dtype=torch.int64)
+    index[labels[order], rank] = order
+    return index
+
+
+class _ProgramWeights(nn.Module):
+    """One weight vector a gene, kept in the order of the genes and used program by program.
+
+    Buffers: `index` (K * S,) gene in each slot, `is_padding` (K * S, 1), `slot` (G,) the
+    slot of each gene.
+    """
+
+    index: torch.Tensor
+    is_padding: torch.Tensor
+    slot: torch.Tensor
+
+    def __init__(self, labels: torch.Tensor, dim: int) -> None:
+        super().__init__()
+        index = make_program_index(labels)
+        self.n_programs, self.n_slots = index.shape
+        flat = index.flatten()
+        slots = (flat >= 0).nonzero().flatten()
+        # Padding reads gene 0; its weight is zero, so what it reads has no effect.
+        self.register_buffer("index", flat.clamp(min=0))
+        self.register_buffer("is_padding", (flat < 0).unsqueeze(-1))
+        self.register_buffer("slot", slots[flat[slots].argsort()])
+        self.weight = nn.Parameter(torch.empty(len(labels), dim))
+
+    def _weight_by_program(self) -> torch.Tensor:
+        """Weights of shape (K, S, dim), zero at padding."""
+        weight = self.weight.index_select(0, self.index).masked_fill(self.is_padding, 0.0)
+        return weight.view(self.n_programs, self.n_slots, -1)
+
+
+class ProgramLinear(_ProgramWeights):
+    """Block-diagonal linear map from genes to one token a program.
+
+    `token[k] = sum over genes g of program k of x[g] * weight[g] + bias[k]`. Programs may
+    differ in size, and genes stay in their own order.
+
+    Parameters
+    ----------
+    labels
+        Program of each gene, integers from 0 to K - 1, shape `(G,)`.
+    dim
+        Width of a token.
+    """
+
+    def __init__(self, labels: torch.Tensor, dim: int) -> None:
+        super().__init__(labels, dim)
+        self.bias = nn.Parameter(torch.zeros(self.n_programs, dim))
+        # As in torch.nn.Linear, with the size of the gene's program as the number of inputs.
+        bound = labels.bincount()[labels].rsqrt().unsqueeze(-1).to(self.weight)
+        with torch.no_grad():
+            self.weight.uniform_(-1.0, 1.0).mul_(bound)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map genes `(B, G)` to tokens `(B, K, dim)`."""
+        by_program = x.index_select(1, self.index).view(len(x), self.n_programs, self.n_slots)
+        tokens = torch.bmm(by_program.transpose(0, 1), self._weight_by_program())
+        return tokens.transpose(0, 1) + self.bias
+
+
+class ProgramUnlinear(_ProgramWeights):
+    """Linear map from the token of each program to the genes of that program.
+
+    `x[g] = token[program of g] . weight[g] + bias[g]`, in the original order of the genes.
+
+    Parameters
+    ----------
+    labels
+        Program of each gene, integers from 0 to K - 1, shape `(G,)`.
+    dim
+        Width of a token.
+    """
+
+    def __init__(self, labels: torch.Tensor, dim: int) -> None:
+        super().__init__(labels, dim)
+        self.bias = nn.Parameter(torch.zeros(len(labels)))
+        nn.init.uniform_(self.weight, -(dim**-0.5), dim**-0.5)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Map tokens `(B, K, dim)` to genes `(B, G)`."""
+        weight = self._weight_by_program().transpose(1, 2)
+        by_program = torch.bmm(tokens.transpose(0, 1), weight).transpose(0, 1)
+        return by_program.reshape(len(tokens), -1).index_select(1, self.slot) + self.bias

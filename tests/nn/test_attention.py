@@ -1,0 +1,74 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from scbig.nn import Attention
+
+DIM, N_HEADS = 12, 3
+
+
+def _copy_as_reference(attention: Attention) -> nn.MultiheadAttention:
+    reference = nn.MultiheadAttention(DIM, N_HEADS, batch_first=True)
+    with torch.no_grad():
+        for name in ("weight", "bias"):
+            query, rest = (getattr(m, name) for m in (attention.query, attention.key_value))
+            getattr(reference, f"in_proj_{name}").copy_(torch.cat([query, rest]))
+            getattr(reference.out_proj, name).copy_(getattr(attention.output, name))
+    return reference
+
+
+@pytest.fixture
+def attention() -> Attention:
+    return Attention(DIM, N_HEADS)
+
+
+@pytest.fixture
+def mask() -> torch.Tensor:
+    return torch.tensor([[True, False, True, True, False], [False, False, False, False, True]])
+
+
+@pytest.mark.parametrize("is_masked", [False, True])
+def test_agrees_with_torch_multihead_attention(attention, mask, is_masked) -> None:
+    queries, context = torch.randn(2, 4, DIM), torch.randn(2, 5, DIM)
+    visible = mask if is_masked else None
+    expected, expected_weights = _copy_as_reference(attention)(
+        queries, context, context, key_padding_mask=~mask if is_masked else None
+    )
+    attended, weights = attention.attend(queries, context, visible)
+    torch.testing.assert_close(attention(queries, context, visible), expected)
+    torch.testing.assert_close(attended, expected)
+    torch.testing.assert_close(weights, expected_weights)
+
+
+def test_agrees_with_scaled_dot_product_attention_on_unit_weights() -> None:
+    attention = Attention(DIM, 1)
+    with torch.no_grad():
+        for layer in (attention.query, attention.output):
+            layer.weight.copy_(torch.eye(DIM))
+            layer.bias.zero_()
+        attention.key_value.weight.copy_(torch.eye(DIM).repeat(2, 1))
+        attention.key_value.bias.zero_()
+    queries, context = torch.randn(2, 4, DIM), torch.randn(2, 5, DIM)
+    expected = F.scaled_dot_product_attention(queries, context, context)
+    torch.testing.assert_close(attention(queries, context), expected)
+
+
+def test_shared_queries_serve_the_batch(attention) -> None:
+    queries, context = torch.randn(1, 4, DIM), torch.randn(3, 5, DIM)
+    expected = attention(queries.repeat(3, 1, 1), context)
+    torch.testing.assert_close(attention(queries, context), expected)
+
+
+def test_both_ways_have_the_same_gradient(attention) -> None:
+    queries, context = torch.randn(2, 4, DIM), torch.randn(2, 5, DIM, requires_grad=True)
+    fast, slow = (
+        torch.autograd.grad(out.square().sum(), context)[0]
+        for out in (attention(queries, context), attention.attend(queries, context)[0])
+    )
+    torch.testing.assert_close(fast, slow)
+
+
+def test_heads_must_divide_the_width() -> None:
+    with pytest.raises(ValueError, match="dim 12 cannot be cut into 5 heads"):
+        Attention(12, 5)

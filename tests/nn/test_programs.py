@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scbig.nn import ProgramLinear, ProgramUnlinear, make_program_index
+
+LABELS = torch.tensor([2, 0, 2, 1, 0, 2, 2, 1, 2])
+EVEN = torch.tensor([1, 0, 2, 1, 0, 2])
+DIM = 4
+
+
+def _as_dense(labels: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Block-diagonal matrix (G, K, dim): zero where a gene is not in the program."""
+    is_member = torch.nn.functional.one_hot(labels).to(weight)
+    return is_member.unsqueeze(-1) * weight.unsqueeze(1)
+
+
+def test_program_index_lists_genes_in_rising_order() -> None:
+    expected = [[1, 4, -1, -1, -1], [3, 7, -1, -1, -1], [0, 2, 5, 6, 8]]
+    assert make_program_index(LABELS).tolist() == expected
+
+
+@given(st.integers(1, 6), st.lists(st.integers(0, 5), max_size=30))
+def test_program_index_holds_every_gene_once(n_programs: int, rest: list[int]) -> None:
+    labels = np.array([*range(n_programs), *(k % n_programs for k in rest)])
+    index = make_program_index(torch.from_numpy(labels)).numpy()
+    for k, row in enumerate(index):
+        assert row[row >= 0].tolist() == np.flatnonzero(labels == k).tolist()
+    assert index.shape == (n_programs, np.bincount(labels).max())
+
+
+def test_program_index_refuses_what_is_no_labelling() -> None:
+    with pytest.raises(ValueError, match=r"Programs \[1\] have no genes"):
+        make_program_index(torch.tensor([0, 2]))
+    with pytest.raises(ValueError, match="labels holds -1"):
+        make_program_index(torch.tensor([0, -1]))
+    with pytest.raises(ValueError, match=r"type torch\.float32"):
+        make_program_index(torch.tensor([0.0]))
+
+
+@pytest.mark.parametrize("labels", [LABELS, EVEN], ids=["uneven", "even"])
+def test_linear_is_a_dense_product_with_zeros(labels) -> None:
+    layer = ProgramLinear(labels, DIM).double()
+    torch.nn.init.normal_(layer.bias)
+    x = torch.randn(5, len(labels), dtype=torch.float64, requires_grad=True)
+    expected = torch.einsum("bg,gkd->bkd", x, _as_dense(labels, layer.weight)) + layer.bias
+    torch.testing.assert_close(layer(x), expected)
+    variables = (x, layer.weight, layer.bias)
+    for mine, dense in zip(
+        torch.autograd.grad(layer(x).square().sum(), variables),
+        torch.autograd.grad(expected.square().sum(), variables),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, dense)
+
+
+@pytest.mark.parametrize("labels", [LABELS, EVEN], ids=["uneven", "even"])
+def test_unlinear_is_a_dense_product_with_zeros(labels) -> None:
+    layer = ProgramUnlinear(labels, DIM).double()
+    torch.nn.init.normal_(layer.bias)
+    n_programs = int(labels.max()) + 1
+    tokens = torch.randn(5, n_programs, DIM, dtype=torch.float64, requires_grad=True)
+    expected = torch.einsum("bkd,gkd->bg", tokens, _as_dense(labels, layer.weight)) + layer.bias
+    torch.testing.assert_close(layer(tokens), expected)
+    variables = (tokens, layer.weight, layer.bias)
+    for mine, dense in zip(
+        torch.autograd.grad(layer(tokens).square().sum(), variables),
+        torch.autograd.grad(expected.square().sum(), variables),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, dense)
+
+
+def test_initial_scale_follows_the_number_of_inputs() -> None:
+    labels = torch.arange(3).repeat_interleave(torch.tensor([4, 400, 4000]))
+    linear = ProgramLinear(labels, 64)
+    bounds = [linear.weight[labels == k].abs().max().item() for k in range(3)]
+    np.testing.assert_allclose(bounds, [0.5, 0.05, 4000**-0.5], rtol=0.05)
+    assert ProgramUnlinear(labels, 64).weight.abs().max().item() == pytest.approx(1 / 8, rel=0.01)
+
+
+def test_wiring_travels_with_the_state() -> None:
+    one, other = ProgramLinear(EVEN, DIM), ProgramLinear(EVEN.flip(0), DIM)
+    x = torch.randn(2, len(EVEN))
+    assert not torch.allclose(one(x), other(x))
+    other.load_state_dict(one.state_dict())
+    torch.testing.assert_close(other(x), one(x))
