@@ -1,0 +1,139 @@
+"""Named sets of genes, and the same as a matrix over the genes of a data set."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+
+import numpy as np
+from scipy import sparse
+
+from scbig.priors._aliases import GeneAliases
+from scbig.priors._coverage import Coverage, log_coverage, make_coverage
+from scbig.priors._matching import check_names, make_selection, match_names
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class AlignedSets:
+    """Gene sets as a matrix over the names that were asked for.
+
+    Parameters
+    ----------
+    names
+        Names of the sets that were kept.
+    membership
+        1 where a gene belongs to a set, shape (n_sets, n_names), float32.
+    coverage
+        Which of the names are in at least one set of the source, whatever its size.
+    """
+
+    names: tuple[str, ...]
+    membership: sparse.csr_array
+    coverage: Coverage
+
+
+@dataclass(frozen=True, eq=False)
+class GeneSets:
+    """Named sets of genes.
+
+    Parameters
+    ----------
+    sets
+        Genes of each set, each gene once in a set.
+    source
+        Where the sets come from, for messages.
+
+    Raises
+    ------
+    ValueError
+        When there is no set, a set is empty, or a gene is there twice in a set.
+    """
+
+    sets: Mapping[str, tuple[str, ...]]
+    source: str
+
+    def __post_init__(self) -> None:
+        check_names(self.sets, f"{self.source}, names of sets")
+        for name, genes in self.sets.items():
+            check_names(genes, f"{self.source}, set {name!r}")
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        genes = dict.fromkeys(chain.from_iterable(self.sets.values()))
+        return {gene: column for column, gene in enumerate(genes)}
+
+    @cached_property
+    def _membership(self) -> sparse.csr_array:
+        # Shape (n_sets, n_known_genes).
+        sizes = [len(genes) for genes in self.sets.values()]
+        columns = [self._positions[gene] for gene in chain.from_iterable(self.sets.values())]
+        rows = np.repeat(np.arange(len(sizes)), sizes)
+        ones = np.ones(len(columns), dtype=np.float32)
+        shape = (len(sizes), len(self._positions))
+        return sparse.csr_array((ones, (rows, columns)), shape=shape)
+
+    def get_coverage(
+        self, names: Sequence[str], *, aliases: GeneAliases | None = None
+    ) -> Coverage:
+        """Count the names that are in at least one set.
+
+        Parameters
+        ----------
+        names
+            The names to look for.
+        aliases
+            Other names of the same genes, see :func:`load_aliases`.
+
+        Returns
+        -------
+        The record of what was found and what is missing.
+        """
+        is_found = match_names(names, self._positions, aliases) >= 0
+        return make_coverage(self.source, names, is_found)
+
+    def align(
+        self,
+        names: Sequence[str],
+        *,
+        min_size: int = 5,
+        max_size: int = 500,
+        aliases: GeneAliases | None = None,
+    ) -> AlignedSets:
+        """Membership of the given names; coverage and number of sets kept are logged.
+
+        Parameters
+        ----------
+        names
+            Gene names, for example ``adata.var_names``.
+        min_size, max_size
+            Least and greatest number of the given names that a set may hold to be kept.
+        aliases
+            Other names of the same genes, see :func:`load_aliases`.
+
+        Returns
+        -------
+        The sets that were kept, which may be none.
+
+        Raises
+        ------
+        ValueError
+            When no size is allowed.
+        """
+        if not 1 <= min_size <= max_size:
+            raise ValueError(
+                f"min_size={min_size}, max_size={max_size} allow no set; "
+                "use 1 <= min_size <= max_size"
+            )
+        positions = match_names(names, self._positions, aliases)
+        selection = make_selection(positions, len(self._positions))
+        membership = (self._membership @ selection.T).tocsr()
+        sizes = np.diff(membership.indptr)
+        is_kept = (sizes >= min_size) & (sizes <= max_size)
+        kept = tuple(name for name, keep in zip(self.sets, is_kept, strict=True) if keep)
+        coverage = make_coverage(self.source, names, positions >= 0)
+        log_coverage(coverage)
+        logger.info("%s: %d of %d sets kept", self.source, len(kept), len(self.sets))
+        return AlignedSets(kept, membership[is_kept], coverage)

@@ -1,0 +1,177 @@
+"""Protein interactions from STRING."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv
+from scipy import sparse
+
+from scbig.priors._coverage import log_coverage
+from scbig.priors._graph import GeneGraph
+from scbig.priors._tables import (
+    check_columns,
+    iter_lines,
+    make_convert_options,
+    open_bytes,
+    read_header,
+    read_table,
+)
+
+logger = logging.getLogger(__name__)
+
+_LINK_TYPES = {"protein1": str, "protein2": str, "combined_score": int}
+_INFO_TYPES = {"#string_protein_id": str, "preferred_name": str}
+_MAX_SCORE = 1000
+_BLOCK_BYTES = 8 << 20
+
+
+def load_string(
+    links: str | PathLike[str],
+    info: str | PathLike[str],
+    *,
+    min_score: int = 700,
+    var_names: Sequence[str] | None = None,
+) -> GeneGraph:
+    """Read a protein interaction graph from STRING's own files.
+
+    The links are streamed and filtered by score before names are looked up, so that the full
+    human file (13.7 million rows) is read in seconds and in little memory.
+
+    Parameters
+    ----------
+    links
+        ``<taxon>.protein.links.*.txt``, plain or ``.gz``: columns ``protein1``, ``protein2``
+        and ``combined_score``, separated by a space.
+    info
+        ``<taxon>.protein.info.*.txt``, plain or ``.gz``: columns ``#string_protein_id`` and
+        ``preferred_name``, separated by a tab.
+    min_score
+        Least combined score of an interaction, 0 to 1000 (700 is STRING's "high confidence").
+    var_names
+        Gene names of a data set; if given, the log says how many of them STRING knows.
+
+    Returns
+    -------
+    Graph of the preferred names of all proteins in `info`, in their order, with ones in its
+    symmetric adjacency. Proteins with the same name are one gene.
+
+    Raises
+    ------
+    ValueError
+        When a file is empty, lacks a column, has a bad line (with its number) or lists a
+        protein twice, when no protein of `links` is in `info`, or when the score is impossible.
+
+    Notes
+    -----
+    The files are at https://string-db.org/cgi/download (CC BY 4.0).
+    """
+    _check_score(min_score)
+    proteins, genes, gene_of_protein = _read_info(Path(info))
+    pairs = _read_pairs(Path(links), proteins, min_score)
+    adjacency = _make_adjacency(gene_of_protein[pairs], len(genes))
+    logger.info(
+        "STRING: %d genes, %d interactions of score %d or more",
+        len(genes),
+        adjacency.nnz // 2,
+        min_score,
+    )
+    graph = GeneGraph(genes, adjacency, source="STRING")
+    if var_names is not None:
+        log_coverage(graph.get_coverage(var_names))
+    return graph
+
+
+def _check_score(min_score: int) -> None:
+    # A confidence such as 0.7 would keep every row.
+    if not 0 <= min_score <= _MAX_SCORE or min_score % 1:
+        raise ValueError(
+            f"min_score={min_score}; STRING writes scores as whole numbers from 0 to 1000: "
+            "use min_score=700 for a confidence of 0.7"
+        )
+
+
+def _read_info(path: Path) -> tuple[pa.Array, tuple[str, ...], np.ndarray]:
+    check_columns(path, read_header(path, "\t"), tuple(_INFO_TYPES))
+    table = read_table(path, "\t", _INFO_TYPES)
+    proteins, names = (table[column].combine_chunks() for column in _INFO_TYPES)
+    if len(pc.unique(proteins)) < len(proteins):
+        counts = pc.value_counts(proteins).to_pylist()
+        doubled = next(row["values"] for row in counts if row["counts"] > 1)
+        raise ValueError(f"{path}: the protein {doubled!r} occurs twice; keep one line for each")
+    gene_of_protein, genes = pd.factorize(np.asarray(names.to_pylist(), dtype=object))
+    return proteins, tuple(genes), gene_of_protein
+
+
+def _read_pairs(path: Path, proteins: pa.Array, min_score: int) -> np.ndarray:
+    """Positions of the proteins of each interaction that scores enough, shape (2, n_pairs)."""
+    blocks = [np.empty((2, 0), dtype=np.int32)]
+    n_rows = n_strong = 0
+    for batch in _iter_links(path):
+        is_enough = pc.greater_equal(batch["combined_score"], min_score)
+        strong = batch.filter(is_enough)
+        # Filtered first: of the human file's rows, 3% have a score of 700 or more.
+        ends = [pc.index_in(strong[column], proteins) for column in ("protein1", "protein2")]
+        block = np.stack([end.fill_null(-1).to_numpy() for end in ends])
+        blocks.append(block[:, (block >= 0).all(axis=0)])
+        n_rows += len(batch)
+        n_strong += len(strong)
+    pairs = np.concatenate(blocks, axis=1)
+    if n_strong and not pairs.size:
+        raise ValueError(
+            f"{path}: none of the proteins is in the info file; take both files from the same "
+            "species and version of STRING"
+        )
+    logger.info(
+        "%s: %d rows, %d of them of score %d or more, of these %d between known proteins",
+        path.name,
+        n_rows,
+        n_strong,
+        min_score,
+        pairs.shape[1],
+    )
+    return pairs
+
+
+def _iter_links(path: Path) -> Iterator[pa.RecordBatch]:
+    header = read_header(path, " ")
+    check_columns(path, header, tuple(_LINK_TYPES))
+    try:
+        with open_bytes(path) as stream:
+            yield from csv.open_csv(
+                stream,
+                read_options=csv.ReadOptions(block_size=_BLOCK_BYTES),
+                parse_options=csv.ParseOptions(delimiter=" ", quote_char=False),
+                convert_options=make_convert_options(_LINK_TYPES),
+            )
+    except (pa.ArrowException, OSError) as error:
+        place = _find_bad_line(path, header) or str(error)
+        raise ValueError(f"{path} cannot be read as STRING links: {place}") from error
+
+
+def _find_bad_line(path: Path, header: list[str]) -> str | None:
+    # The streaming reader does not count lines, so they are counted after it has failed.
+    column = header.index("combined_score")
+    for number, line in enumerate(iter_lines(path), start=1):
+        fields = line.split(" ")
+        if number == 1 or not line:
+            continue
+        if len(fields) != len(header) or not fields[column].isdigit():
+            return f"line {number}: expected {' '.join(header)}, found {line[:80]!r}"
+    return None
+
+
+def _make_adjacency(pairs: np.ndarray, n_genes: int) -> sparse.csr_array:
+    # STRING lists each pair in both directions; a file may also list it once, or more often.
+    left, right = pairs[:, pairs[0] != pairs[1]]
+    ones = np.ones(left.size, dtype=np.float32)
+    directed = sparse.csr_array((ones, (left, right)), shape=(n_genes, n_genes))
+    adjacency = (directed + directed.T).tocsr()
+    adjacency.sort_indices()
+    adjacency.data[:] = 1.0
+    return adjacency
