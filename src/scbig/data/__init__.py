@@ -1,0 +1,47 @@
+"""The border to AnnData: conventions, checks, batches, queries, and simulated screens."""
+
+from scbig.data._batches import CellBatches, PairBatches, Pairs
+from scbig.data._checks import check_expression
+from scbig.data._effects import Effects, compute_effects, compute_group_means
+from scbig.data._expression import Expression, get_matrix
+from scbig.data._fields import ExpressionField, PerturbationField
+from scbig.data._genes import GeneMatch, get_gene_names, match_genes
+from scbig.data._predict import Prediction, predict_query
+from scbig.data._predict_mixin import Perturbations, PredictMixin
+from scbig.data._query import Query, annotate_query, make_query
+from scbig.data._schema import ScreenSchema, infer_schema
+from scbig.data._screen import Screen, Targets, get_context_names, make_screen
+from scbig.data._simulate import simulate_screen
+from scbig.data._write import write_prediction
+
+__all__ = [
+    "CellBatches",
+    "Effects",
+    "Expression",
+    "ExpressionField",
+    "GeneMatch",
+    "PairBatches",
+    "Pairs",
+    "PerturbationField",
+    "Perturbations",
+    "PredictMixin",
+    "Prediction",
+    "Query",
+    "Screen",
+    "ScreenSchema",
+    "Targets",
+    "annotate_query",
+    "check_expression",
+    "compute_effects",
+    "compute_group_means",
+    "get_context_names",
+    "get_gene_names",
+    "get_matrix",
+    "infer_schema",
+    "make_query",
+    "make_screen",
+    "match_genes",
+    "predict_query",
+    "simulate_screen",
+    "write_prediction",
+]

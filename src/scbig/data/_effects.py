@@ -1,0 +1,92 @@
+"""Mean effects of the conditions of a screen, the training data of every baseline."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from scbig.data._expression import Expression
+from scbig.data._screen import Screen, Targets
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Mean shift from control of each condition in each context.
+
+    Attributes
+    ----------
+    targets
+        Target set of each group, length ``n_groups``.
+    context
+        Context index of each group, shape ``(n_groups,)``.
+    delta
+        Mean of the perturbed cells minus mean of the control cells of the same context,
+        log1p units, shape ``(n_groups, n_genes)``.
+    n_cells
+        Number of perturbed cells, shape ``(n_groups,)``.
+    control_mean
+        Mean of the control cells of each context, shape ``(n_contexts, n_genes)``.
+    """
+
+    targets: tuple[Targets, ...]
+    context: np.ndarray
+    delta: np.ndarray
+    n_cells: np.ndarray
+    control_mean: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def subset(self, rows: np.ndarray) -> "Effects":
+        """Return the chosen groups (row numbers or a mask)."""
+        rows = np.arange(len(self))[rows]
+        return Effects(
+            tuple(self.targets[i] for i in rows),
+            self.context[rows],
+            self.delta[rows],
+            self.n_cells[rows],
+            self.control_mean,
+        )
+
+
+def compute_effects(expression: Expression, screen: Screen) -> Effects:
+    """Average cells into effects, reading the expression once, in chunks.
+
+    Parameters
+    ----------
+    expression
+        Expression of the cells of ``screen``; any matrix of cell features will do.
+    screen
+        Conditions and contexts of the cells.
+
+    Returns
+    -------
+    Effects of all groups of perturbed cells.
+    """
+    groups = list(screen.get_groups())
+    controls = [screen.get_controls(i) for i in range(len(screen.contexts))]
+    means = compute_group_means(expression, [rows for *_, rows in groups] + controls)
+    context = np.array([context for _, context, _ in groups], dtype=np.int64)
+    control_mean = means[len(groups) :]
+    return Effects(
+        targets=tuple(targets for targets, *_ in groups),
+        context=context,
+        delta=means[: len(groups)] - control_mean[context],
+        n_cells=np.array([len(rows) for *_, rows in groups], dtype=np.int64),
+        control_mean=control_mean,
+    )
+
+
+def compute_group_means(expression: Expression, groups: list[np.ndarray]) -> np.ndarray:
+    """Average the rows of each group; shape ``(n_groups, n_genes)``, NaN for an empty group."""
+    sizes = np.array([len(rows) for rows in groups])
+    cells = np.concatenate(groups) if groups else np.empty(0, dtype=np.int64)
+    member = sparse.csc_array(
+        (np.ones(len(cells)), (np.repeat(np.arange(len(groups)), sizes), cells)),
+        shape=(len(groups), expression.n_cells),
+    )
+    total = np.zeros((len(groups), expression.n_genes))
+    for rows, values in expression.chunks():
+        total += member[:, rows] @ values
+    with np.errstate(invalid="ignore"):
+        return (total / sizes[:, None]).astype(np.float32)

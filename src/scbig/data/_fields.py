@@ -1,0 +1,145 @@
+"""Fields of the scvi-tools registry for perturbation screens.
+
+scvi-tools' own categorical field refuses labels that were not there at setup, and its layer
+field takes genes by position; a model of unseen perturbations needs neither.
+"""
+
+import logging
+from typing import Any
+
+import rich.table
+from anndata import AnnData
+from scvi.data.fields import BaseAnnDataField
+
+from scbig._constants import REGISTRY
+from scbig.data._checks import check_controls, check_expression, check_labels
+from scbig.data._genes import get_gene_names
+from scbig.data._schema import ScreenSchema
+from scbig.data._screen import make_screen
+
+logger = logging.getLogger(__name__)
+
+
+class ExpressionField(BaseAnnDataField):
+    """Log1p-normalised expression in ``X`` or a layer."""
+
+    def __init__(
+        self, layer: str | None, gene_key: str | None = None, *, is_log1p: bool = False
+    ) -> None:
+        self._layer = layer
+        self._gene_key = gene_key
+        self._is_log1p = is_log1p
+
+    @property
+    def registry_key(self) -> str:
+        """Key of the field in the registry."""
+        return REGISTRY.X
+
+    @property
+    def attr_name(self) -> str:
+        """Attribute of AnnData that is read."""
+        return "X" if self._layer is None else "layers"
+
+    @property
+    def attr_key(self) -> str | None:
+        """Key inside the attribute."""
+        return self._layer
+
+    @property
+    def is_empty(self) -> bool:
+        """Never: every model reads expression."""
+        return False
+
+    def validate_field(self, adata: AnnData) -> None:
+        """Check values and gene names; see :func:`scbig.data.check_expression`."""
+        get_gene_names(adata, self._gene_key)
+        check_expression(adata, self._layer, is_log1p=self._is_log1p)
+
+    def register_field(self, adata: AnnData) -> dict[str, Any]:
+        """Record the gene names."""
+        super().register_field(adata)
+        names = get_gene_names(adata, self._gene_key)
+        return {"genes": [str(name) for name in names], "is_log1p": self._is_log1p}
+
+    def transfer_field(
+        self, state_registry: dict[str, Any], adata_target: AnnData, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Register another dataset; its genes are matched by name when it is read."""
+        return self.register_field(adata_target)
+
+    def get_summary_stats(self, state_registry: dict[str, Any]) -> dict[str, int]:
+        """Return the number of genes."""
+        return {"n_vars": len(state_registry["genes"])}
+
+    def view_state_registry(self, state_registry: dict[str, Any]) -> rich.table.Table | None:
+        """Nothing to show beyond the summary."""
+        return None
+
+
+class PerturbationField(BaseAnnDataField):
+    """Perturbation labels, read as sets of targets within contexts."""
+
+    def __init__(self, schema: ScreenSchema) -> None:
+        self._schema = schema
+
+    @property
+    def registry_key(self) -> str:
+        """Key of the field in the registry."""
+        return REGISTRY.PERTURBATION
+
+    @property
+    def attr_name(self) -> str:
+        """Attribute of AnnData that is read."""
+        return "obs"
+
+    @property
+    def attr_key(self) -> str:
+        """Key inside the attribute."""
+        return self._schema.perturbation_key
+
+    @property
+    def is_empty(self) -> bool:
+        """Never: every model reads perturbations."""
+        return False
+
+    def validate_field(self, adata: AnnData) -> None:
+        """Check labels and that each context has its controls."""
+        check_labels(adata.obs, self._schema)
+        screen = make_screen(adata.obs, self._schema)
+        check_controls(screen.is_control, screen.context, list(screen.contexts))
+
+    def register_field(self, adata: AnnData) -> dict[str, Any]:
+        """Record the schema and what it found."""
+        super().register_field(adata)
+        screen = make_screen(adata.obs, self._schema)
+        return {
+            "schema": self._schema.to_dict(),
+            "n_conditions": sum(bool(targets) for targets in screen.conditions),
+            "n_controls": int(screen.is_control.sum()),
+            "targets": list(screen.targets),
+            "contexts": list(screen.contexts),
+        }
+
+    def transfer_field(
+        self, state_registry: dict[str, Any], adata_target: AnnData, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Register another screen with the same conventions; new labels are welcome."""
+        return self.register_field(adata_target)
+
+    def get_summary_stats(self, state_registry: dict[str, Any]) -> dict[str, int]:
+        """Count conditions, targets, contexts and control cells."""
+        return {
+            "n_conditions": state_registry["n_conditions"],
+            "n_controls": state_registry["n_controls"],
+            "n_targets": len(state_registry["targets"]),
+            "n_contexts": len(state_registry["contexts"]),
+        }
+
+    def view_state_registry(self, state_registry: dict[str, Any]) -> rich.table.Table:
+        """Show the conventions that were recognised."""
+        table = rich.table.Table(title="Perturbations")
+        table.add_column("Setting")
+        table.add_column("Value")
+        for name, value in state_registry["schema"].items():
+            table.add_row(name, str(value))
+        return table

@@ -1,0 +1,185 @@
+"""What is to be predicted: rows to write, and for each the control cell it starts from."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from scipy import sparse
+
+from scbig._constants import OBS
+from scbig.data._expression import Expression, get_matrix
+from scbig.data._schema import ScreenSchema
+from scbig.data._screen import Screen, Targets, make_screen
+
+logger = logging.getLogger(__name__)
+
+MAX_CELLS = 500
+
+
+@dataclass(frozen=True)
+class Query:
+    """Rows to predict.
+
+    Attributes
+    ----------
+    out
+        The object that the prediction is written into.
+    screen
+        Condition and context of each row of ``out``.
+    source
+        Expression of the source cells, over all genes of ``out``.
+    source_row
+        Row of ``source`` that each row of ``out`` starts from, shape ``(n_rows,)``.
+    """
+
+    out: AnnData
+    screen: Screen
+    source: Expression
+    source_row: np.ndarray
+
+
+def make_query(
+    cells: AnnData,
+    schema: ScreenSchema,
+    perturbations: Sequence[str | Sequence[str]],
+    *,
+    contexts: Sequence[str],
+    n_cells: int | None,
+    rng: np.random.Generator,
+) -> Query:
+    """Cross control cells with wanted perturbations, in every context of the controls.
+
+    Parameters
+    ----------
+    cells
+        Annotated data with control cells; other cells are not read.
+    schema
+        Where it keeps its labels.
+    perturbations
+        Labels as the screen writes them, or sequences of targets.
+    contexts
+        Context names known to the model.
+    n_cells
+        Cells for each perturbation and context; by default all controls, at most 500.
+    rng
+        Draws the control cells.
+
+    Returns
+    -------
+    A query whose ``out`` is a new AnnData: for each context the drawn control cells, once
+    labelled as control and once for each perturbation.
+    """
+    labels = _read_labels(perturbations, schema)
+    controls = make_screen(cells.obs, schema, contexts)
+    drawn = [
+        _draw(controls.get_controls(i), n_cells, rng, name)
+        for i, name in enumerate(controls.contexts)
+    ]
+    block = np.concatenate(drawn)
+    if not len(block):
+        raise ValueError(
+            f"There are no cells labelled {schema.control!r} in obs[{schema.perturbation_key!r}] "
+            "to start from. Give an AnnData that has control cells."
+        )
+    out = _make_output(cells, schema, block, [schema.control, *labels])
+    return Query(
+        out,
+        make_screen(out.obs, schema, contexts),
+        Expression(get_matrix(cells, schema.layer)),
+        np.tile(block, len(labels) + 1),
+    )
+
+
+def annotate_query(
+    adata: AnnData,
+    schema: ScreenSchema,
+    *,
+    contexts: Sequence[str],
+    rng: np.random.Generator,
+) -> Query:
+    """Predict each row of ``adata`` for its own label, from a control cell of its context.
+
+    Parameters
+    ----------
+    adata
+        Annotated data with control cells in every context.
+    schema
+        Where it keeps its labels.
+    contexts
+        Context names known to the model.
+    rng
+        Draws a control cell for each perturbed row.
+
+    Returns
+    -------
+    A query whose ``out`` is ``adata`` itself.
+    """
+    screen = make_screen(adata.obs, schema, contexts)
+    source_row = np.arange(adata.n_obs)
+    for context, name in enumerate(screen.contexts):
+        rows = np.flatnonzero(~screen.is_control & (screen.context == context))
+        controls = screen.get_controls(context)
+        if len(rows) and not len(controls):
+            raise ValueError(
+                f"Context {name!r} has {len(rows)} perturbed cells but no control cell to start "
+                f"from. Add control cells, or predict new cells: predict(perturbations=[...])."
+            )
+        if len(rows):
+            source_row[rows] = rng.choice(controls, len(rows))
+    return Query(adata, screen, Expression(get_matrix(adata, schema.layer)), source_row)
+
+
+def _read_labels(
+    perturbations: Sequence[str | Sequence[str]], schema: ScreenSchema
+) -> dict[str, Targets]:
+    """Return the distinct wanted labels with their targets; controls are left out."""
+    if isinstance(perturbations, str):
+        perturbations = [perturbations]
+    labels: dict[str, Targets] = {}
+    for wanted in perturbations:
+        label = wanted if isinstance(wanted, str) else schema.join(list(wanted))
+        if targets := schema.parse(label):
+            labels[label] = targets
+    if not labels:
+        raise ValueError(
+            "No perturbation was asked for. Name at least one: predict(perturbations=['GENE'])."
+        )
+    return labels
+
+
+def _draw(
+    controls: np.ndarray, n_cells: int | None, rng: np.random.Generator, context: str
+) -> np.ndarray:
+    if not len(controls):
+        return controls
+    wanted = min(len(controls), MAX_CELLS) if n_cells is None else n_cells
+    if wanted < 1:
+        raise ValueError(f"n_cells={wanted} cells were asked for; give at least 1.")
+    if wanted > len(controls):
+        logger.info(
+            "Context %r has %d control cells; %d are drawn with replacement.",
+            context,
+            len(controls),
+            wanted,
+        )
+    return np.sort(rng.choice(controls, wanted, replace=wanted > len(controls)))
+
+
+def _make_output(
+    cells: AnnData, schema: ScreenSchema, block: np.ndarray, labels: Sequence[str]
+) -> AnnData:
+    """Repeat the drawn control cells under each label."""
+    obs = cells.obs.iloc[np.tile(block, len(labels))]
+    names = obs.index.astype(str)
+    obs = obs[list(schema.context_keys)].copy()
+    wanted = np.repeat(labels, len(block))
+    obs.insert(0, schema.perturbation_key, pd.Categorical(wanted, categories=list(labels)))
+    obs[OBS.SOURCE] = names.to_numpy()
+    obs.index = pd.Index([f"{i}_{label}" for i, label in enumerate(wanted)])
+    unique, inverse = np.unique(block, return_inverse=True)
+    x = get_matrix(cells, schema.layer)[unique]
+    x = sparse.csr_matrix(x, dtype=np.float32) if sparse.issparse(x) else np.asarray(x, np.float32)
+    return AnnData(x[np.tile(inverse, len(labels))], obs=obs, var=cells.var.copy())

@@ -1,0 +1,104 @@
+"""A screen as groups of cells: which perturbation, in which context."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from scbig.data._schema import ScreenSchema
+
+Targets = tuple[str, ...]
+CONTEXT_JOIN = " | "
+
+
+@dataclass(frozen=True)
+class Screen:
+    """Cells by condition (set of targets) and context.
+
+    Attributes
+    ----------
+    conditions
+        Distinct target sets; the empty one, if there, is the control.
+    condition
+        Index into ``conditions`` of each cell, shape ``(n_cells,)``.
+    contexts
+        Names of the contexts; a single ``"all"`` when there are no context keys.
+    context
+        Index into ``contexts`` of each cell, shape ``(n_cells,)``.
+    """
+
+    conditions: tuple[Targets, ...]
+    condition: np.ndarray
+    contexts: tuple[str, ...]
+    context: np.ndarray
+
+    @property
+    def is_control(self) -> np.ndarray:
+        """Boolean mask of the control cells, shape ``(n_cells,)``."""
+        is_empty = np.array([not targets for targets in self.conditions])
+        return is_empty[self.condition]
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """All distinct targets, sorted."""
+        return tuple(sorted({target for targets in self.conditions for target in targets}))
+
+    def get_controls(self, context: int) -> np.ndarray:
+        """Return the row numbers of the control cells of one context."""
+        return np.flatnonzero(self.is_control & (self.context == context))
+
+    def get_groups(self) -> Iterator[tuple[Targets, int, np.ndarray]]:
+        """Yield targets, context and row numbers of each group of perturbed cells."""
+        n_contexts = len(self.contexts)
+        code = self.condition * n_contexts + self.context
+        order = np.argsort(code, kind="stable")
+        values, starts = np.unique(code[order], return_index=True)
+        for value, rows in zip(values, np.split(order, starts[1:]), strict=True):
+            targets = self.conditions[value // n_contexts]
+            if targets:
+                yield targets, int(value % n_contexts), rows
+
+
+def make_screen(
+    obs: pd.DataFrame, schema: ScreenSchema, contexts: Sequence[str] | None = None
+) -> Screen:
+    """Parse the labels of all cells.
+
+    Parameters
+    ----------
+    obs
+        Cell annotations.
+    schema
+        Where they keep their labels.
+    contexts
+        Known context names, whose order is kept; new ones are appended.
+
+    Returns
+    -------
+    The screen.
+    """
+    codes, labels = pd.factorize(obs[schema.perturbation_key].astype(str), sort=True)
+    parsed = [schema.parse(label) for label in labels]
+    conditions = tuple(sorted(set(parsed), key=lambda targets: (len(targets), targets)))
+    index = {targets: i for i, targets in enumerate(conditions)}
+    condition = np.array([index[targets] for targets in parsed], dtype=np.int64)[codes]
+    names, context = _read_contexts(obs, schema.context_keys, contexts or ())
+    return Screen(conditions, condition, names, context)
+
+
+def get_context_names(obs: pd.DataFrame, keys: Sequence[str]) -> pd.Series:
+    """Return the context of each cell by name: its values of the context keys, joined."""
+    if not keys:
+        return pd.Series("all", index=obs.index)
+    columns = [obs[key].astype(str) for key in keys]
+    return columns[0].str.cat(columns[1:], sep=CONTEXT_JOIN) if len(columns) > 1 else columns[0]
+
+
+def _read_contexts(
+    obs: pd.DataFrame, keys: Sequence[str], known: Sequence[str]
+) -> tuple[tuple[str, ...], np.ndarray]:
+    names = get_context_names(obs, keys)
+    new = sorted(set(names) - set(known))
+    contexts = (*known, *new)
+    return contexts, pd.Index(contexts).get_indexer(names)

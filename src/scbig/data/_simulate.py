@@ -1,0 +1,167 @@
+"""A simulated CRISPR screen whose programs, effects and interactions are known."""
+
+import logging
+
+import numpy as np
+import pandas as pd
+import scanpy as sc
+from anndata import AnnData
+from scipy import sparse
+
+from scbig._constants import UNS
+from scbig.data._simulate_cells import CellPlan, draw_cell_plan, draw_counts
+from scbig.data._simulate_effects import Effects, draw_circuit, draw_effects
+
+logger = logging.getLogger(__name__)
+
+
+def simulate_screen(
+    n_cells: int = 6000,
+    n_genes: int = 800,
+    *,
+    n_programs: int = 12,
+    n_targets: int = 40,
+    n_doubles: int = 40,
+    n_batches: int = 2,
+    control_share: float = 0.15,
+    seed: int = 0,
+) -> AnnData:
+    """Simulate a combinatorial Perturb-seq screen with known ground truth.
+
+    Genes belong to programs whose activity varies from cell to cell, also among control cells,
+    so that programs can be found from co-expression. Knocking down a target shifts whole
+    programs, alike for targets of one program, plus a few genes of its own and the target
+    itself. Two targets of one program buffer each other, targets of partner programs are
+    synergistic, all others add up until a program's response saturates. Counts are
+    gamma-Poisson draws with unequal library sizes, batch effects and dropout.
+
+    Parameters
+    ----------
+    n_cells
+        Number of cells, controls among them.
+    n_genes
+        Number of genes, named ``GENE0001`` and so on.
+    n_programs
+        Number of gene programs; their sizes are unequal.
+    n_targets
+        Number of genes that are perturbed, each also alone.
+    n_doubles
+        Number of pairs of targets that are perturbed together.
+    n_batches
+        Number of batches; every condition is spread over all of them.
+    control_share
+        Share of the cells that are controls, strictly between 0 and 1.
+    seed
+        Seed of all random draws: the same seed gives the same bits on the same machine.
+
+    Returns
+    -------
+    AnnData
+        Cells x genes: ``X`` is ``log1p`` of the counts normalised to 10,000 a cell and
+        ``layers["counts"]`` the counts (both CSR, float32); ``obs`` has ``perturbation``
+        (``control``, ``A``, ``A+B``), ``batch`` and ``n_targets``; ``var["true_program"]`` is
+        each gene's program. ``uns["truth"]`` holds data frames: ``effects`` (conditions x
+        genes, natural-log fold change of the expected rate), ``interactions`` (doubles x genes,
+        effect minus the sum of the single effects) and ``kinds`` (the kind of each double:
+        ``additive``, ``buffering`` or ``synergistic``).
+
+    Raises
+    ------
+    ValueError
+        If the numbers do not fit together, for example more doubles than pairs of targets.
+
+    Examples
+    --------
+    >>> adata = simulate_screen(n_cells=1000, n_genes=100, n_targets=8, n_doubles=6)
+    >>> adata.shape
+    (1000, 100)
+    """
+    _check_programs(n_genes, n_programs, n_targets)
+    _check_conditions(n_targets, n_doubles)
+    _check_cells(n_cells, n_targets + n_doubles, n_batches, control_share)
+    # One stream a step: more cells do not change the genes' programs and effects.
+    for_genes, for_effects, for_cells, for_counts = np.random.default_rng(seed).spawn(4)
+    circuit = draw_circuit(n_genes, n_programs, for_genes)
+    effects = draw_effects(circuit, n_targets, n_doubles, for_effects)
+    plan = draw_cell_plan(n_cells, len(effects.targets), n_batches, control_share, for_cells)
+    counts = draw_counts(circuit, effects.effects, plan, for_counts)
+    names = np.array([f"GENE{i + 1:04d}" for i in range(n_genes)])
+    var = pd.DataFrame({"true_program": _get_program_labels(circuit.program)}, index=names)
+    adata = _make_anndata(counts, _make_obs(effects, plan, names), var)
+    adata.uns[UNS.TRUTH] = _make_truth(effects, names)
+    logger.info("Simulated %d cells x %d genes, %d conditions", *adata.shape, len(effects.targets))
+    return adata
+
+
+def _check_programs(n_genes: int, n_programs: int, n_targets: int) -> None:
+    if n_programs < 2 or n_genes < 5 * n_programs:
+        raise ValueError(
+            f"n_genes={n_genes} with n_programs={n_programs}: at least 2 programs and 5 genes a "
+            f"program are needed, for example n_genes={5 * max(n_programs, 2)}."
+        )
+    if not 1 <= n_targets <= n_genes // 2:
+        raise ValueError(
+            f"n_targets={n_targets} must be between 1 and half of the genes, {n_genes // 2}."
+        )
+
+
+def _check_conditions(n_targets: int, n_doubles: int) -> None:
+    n_pairs = n_targets * (n_targets - 1) // 2
+    if not 0 <= n_doubles <= n_pairs:
+        raise ValueError(
+            f"n_doubles={n_doubles} must be between 0 and {n_pairs}, "
+            f"the number of pairs of {n_targets} targets."
+        )
+
+
+def _check_cells(n_cells: int, n_conditions: int, n_batches: int, control_share: float) -> None:
+    if n_batches < 1:
+        raise ValueError(f"n_batches={n_batches} must be at least 1.")
+    if not 0 < control_share < 1:
+        raise ValueError(f"control_share={control_share} must lie strictly between 0 and 1.")
+    n_control = round(n_cells * control_share)
+    if n_control < n_batches or n_cells - n_control < 2 * n_batches * n_conditions:
+        raise ValueError(
+            f"n_cells={n_cells} leaves {n_control} control cells and {n_cells - n_control} cells "
+            f"for {n_conditions} conditions in {n_batches} batches: every batch needs a "
+            f"control cell and every condition {2 * n_batches} cells on average. Raise n_cells."
+        )
+
+
+def _get_program_labels(program: np.ndarray) -> pd.Categorical:
+    return pd.Categorical([f"program_{k + 1:02d}" for k in program])
+
+
+def _make_labels(effects: Effects, names: np.ndarray) -> list[str]:
+    return ["+".join(names[list(targets)]) for targets in effects.targets]
+
+
+def _make_obs(effects: Effects, plan: CellPlan, names: np.ndarray) -> pd.DataFrame:
+    # Controls carry the condition -1, which picks the last entry here.
+    labels = np.array([*_make_labels(effects, names), "control"])
+    n_targets = np.array([*map(len, effects.targets), 0])
+    return pd.DataFrame(
+        {
+            "perturbation": pd.Categorical(labels[plan.condition]),
+            "batch": pd.Categorical([f"batch_{b + 1}" for b in plan.batch]),
+            "n_targets": n_targets[plan.condition],
+        },
+        index=[f"cell_{i}" for i in range(len(plan.condition))],
+    )
+
+
+def _make_anndata(counts: sparse.csr_matrix, obs: pd.DataFrame, var: pd.DataFrame) -> AnnData:
+    adata = AnnData(counts, obs=obs, var=var, layers={"counts": counts.copy()})
+    sc.pp.normalize_total(adata, target_sum=1e4)
+    sc.pp.log1p(adata)
+    return adata
+
+
+def _make_truth(effects: Effects, names: np.ndarray) -> dict[str, pd.DataFrame]:
+    labels = _make_labels(effects, names)
+    doubles = labels[len(labels) - len(effects.kinds) :]
+    return {
+        "effects": pd.DataFrame(effects.effects, index=labels, columns=names),
+        "interactions": pd.DataFrame(effects.interactions, index=doubles, columns=names),
+        "kinds": pd.DataFrame({"kind": list(effects.kinds)}, index=doubles, dtype=object),
+    }

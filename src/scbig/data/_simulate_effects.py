@@ -1,0 +1,189 @@
+"""Programs, their regulation, and what single and double knock-downs do to each gene."""
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+KINDS = ("additive", "buffering", "synergistic")
+
+_OWN_EFFECT = -1.8  # natural log: a knock-down to about 17%
+_SATURATION = 1.4  # no program shifts by more than this
+_BUFFERING = 0.55  # share of the sum that two targets of one program reach
+_SYNERGY = 0.9  # size of the shift that neither partner causes alone
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """Genes, programs and the influence of programs on each other.
+
+    Parameters
+    ----------
+    program
+        Program of each gene, ``(G,)``.
+    loading
+        Response of each gene to its program, ``(G,)``, positive, around 1.
+    base
+        Log expression rate of each gene, ``(G,)``, up to a constant.
+    regulation
+        Shift of program j when a gene of program i is perturbed, ``(K, K)``.
+    partner
+        The program each program is synergistic with, ``(K,)``; its own index if none.
+    """
+
+    program: np.ndarray
+    loading: np.ndarray
+    base: np.ndarray
+    regulation: np.ndarray
+    partner: np.ndarray
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Conditions and their true effects: all singles, then all doubles.
+
+    Parameters
+    ----------
+    targets
+        Indices of the perturbed genes of each of the C conditions.
+    effects
+        Log fold change of the expected rate, ``(C, G)``.
+    interactions
+        Effect of each double minus the sum of its singles, ``(n_doubles, G)``.
+    kinds
+        One of :data:`KINDS` for each double.
+    """
+
+    targets: tuple[tuple[int, ...], ...]
+    effects: np.ndarray
+    interactions: np.ndarray
+    kinds: tuple[str, ...]
+
+
+def draw_circuit(n_genes: int, n_programs: int, rng: np.random.Generator) -> Circuit:
+    """Draw programs of unequal size and their regulation."""
+    sizes = 3 + rng.multinomial(n_genes - 3 * n_programs, rng.dirichlet(np.full(n_programs, 8.0)))
+    order = rng.permutation(n_programs)
+    partner = np.arange(n_programs)
+    half = n_programs // 2
+    partner[order[:half]], partner[order[half : 2 * half]] = order[half : 2 * half], order[:half]
+    return Circuit(
+        program=rng.permutation(np.repeat(np.arange(n_programs), sizes)),
+        loading=rng.lognormal(-0.05, 0.3, n_genes),
+        base=rng.normal(0.0, 1.0, n_genes),
+        regulation=_draw_regulation(n_programs, rng),
+        partner=partner,
+    )
+
+
+def _draw_regulation(n_programs: int, rng: np.random.Generator) -> np.ndarray:
+    n_downstream = min(3, n_programs - 1)
+    regulation = np.diag(rng.uniform(-0.9, -0.5, n_programs))
+    for i in range(n_programs):
+        others = rng.choice(np.delete(np.arange(n_programs), i), n_downstream, replace=False)
+        signs = rng.choice([-1.0, 1.0], n_downstream)
+        regulation[i, others] = signs * rng.uniform(0.3, 0.8, n_downstream)
+    return regulation
+
+
+def draw_effects(
+    circuit: Circuit, n_targets: int, n_doubles: int, rng: np.random.Generator
+) -> Effects:
+    """Draw targets and doubles and compute their effects on every gene."""
+    targets = _draw_targets(circuit, n_targets, rng)
+    shifts = _draw_program_shifts(circuit, targets, rng)
+    direct = _draw_direct_effects(n_targets, len(circuit.program), rng)
+    pairs, kinds = _draw_pairs(circuit, targets, n_doubles, rng)
+    pair_programs = circuit.program[targets[pairs]]
+    pair_shifts = _interact(shifts[pairs].sum(axis=1), kinds, pair_programs, circuit, rng)
+
+    singles = _compute_gene_effects(circuit, shifts, direct, targets[:, None])
+    pair_direct = direct[pairs].sum(axis=1)
+    doubles = _compute_gene_effects(circuit, pair_shifts, pair_direct, targets[pairs])
+    conditions = [*targets[:, None].tolist(), *targets[pairs].tolist()]
+    return Effects(
+        targets=tuple(tuple(genes) for genes in conditions),
+        effects=np.vstack([singles, doubles]),
+        interactions=doubles - singles[pairs].sum(axis=1),
+        kinds=tuple(kinds.tolist()),
+    )
+
+
+def _draw_targets(circuit: Circuit, n_targets: int, rng: np.random.Generator) -> np.ndarray:
+    """Spread targets over the programs, among the better expressed half of each."""
+    rank = np.empty(len(circuit.program))
+    for program in range(len(circuit.partner)):
+        members = np.flatnonzero(circuit.program == program)
+        by_expression = members[np.argsort(-circuit.base[members])]
+        n_upper = (len(members) + 1) // 2
+        rank[rng.permutation(by_expression[:n_upper])] = np.arange(n_upper)
+        rank[by_expression[n_upper:]] = np.arange(n_upper, len(members))
+    return np.sort(np.argsort(rank, kind="stable")[:n_targets])
+
+
+def _draw_program_shifts(
+    circuit: Circuit, targets: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Draw the shift of each program by each target, ``(n_targets, K)``."""
+    shape = len(targets), len(circuit.partner)
+    strength = rng.uniform(0.4, 1.3, (shape[0], 1))
+    shared = circuit.regulation[circuit.program[targets]]
+    return strength * (shared + rng.normal(0.0, 0.15, shape))
+
+
+def _draw_direct_effects(n_targets: int, n_genes: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw what only this target does: a sparse ``(n_targets, G)`` matrix."""
+    size = rng.normal(0.0, 0.6, (n_targets, n_genes))
+    return np.where(rng.random((n_targets, n_genes)) < 0.04, size, 0.0)
+
+
+def _draw_pairs(
+    circuit: Circuit, targets: np.ndarray, n_doubles: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Choose pairs ``(n_doubles, 2)`` with all kinds about equally often, and their kinds."""
+    pairs = rng.permutation(
+        np.array(list(combinations(range(len(targets)), 2)), dtype=int).reshape(-1, 2)
+    )
+    first, second = circuit.program[targets[pairs]].T
+    kinds = np.select(
+        [first == second, circuit.partner[first] == second],
+        ["buffering", "synergistic"],
+        default="additive",
+    )
+    turn = np.empty(len(pairs), dtype=int)  # how many of its kind come before
+    for kind in KINDS:
+        turn[kinds == kind] = np.arange(np.count_nonzero(kinds == kind))
+    chosen = np.sort(np.argsort(turn, kind="stable")[:n_doubles])
+    return pairs[chosen], kinds[chosen]
+
+
+def _interact(
+    summed: np.ndarray,
+    kinds: np.ndarray,
+    pair_programs: np.ndarray,
+    circuit: Circuit,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Turn summed program shifts of pairs ``(n_doubles, K)`` into those of the doubles."""
+    shifts = np.where(kinds[:, None] == "buffering", _BUFFERING * summed, summed)
+    is_synergistic = kinds == "synergistic"
+    shifts[is_synergistic] += _draw_synergy(circuit, rng)[pair_programs[is_synergistic, 0]]
+    return shifts
+
+
+def _draw_synergy(circuit: Circuit, rng: np.random.Generator) -> np.ndarray:
+    """Draw the shift that program i and its partner add to a double, row i of ``(K, K)``."""
+    n_programs = len(circuit.partner)
+    shift = rng.choice([-_SYNERGY, _SYNERGY], (n_programs, n_programs))
+    shift *= rng.random((n_programs, n_programs)) < 3 / n_programs
+    return shift[np.minimum(np.arange(n_programs), circuit.partner)]  # alike for both partners
+
+
+def _compute_gene_effects(
+    circuit: Circuit, shifts: np.ndarray, direct: np.ndarray, targets: np.ndarray
+) -> np.ndarray:
+    """Turn program shifts ``(n, K)`` and direct effects ``(n, G)`` into effects ``(n, G)``."""
+    saturated = _SATURATION * np.tanh(shifts / _SATURATION)
+    effects = saturated[:, circuit.program] * circuit.loading + direct
+    np.put_along_axis(effects, targets, _OWN_EFFECT, axis=1)
+    return effects

@@ -1,0 +1,38 @@
+"""Conditions to stop on, chosen from those that may be trained on."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from scbig.data import Targets
+
+VALIDATION_SHARE = 0.1
+MIN_CONDITIONS = 10
+
+
+def choose_validation(
+    conditions: Sequence[Targets], rng: np.random.Generator, share: float = VALIDATION_SHARE
+) -> list[Targets]:
+    """Hold out a share of the conditions of each number of targets.
+
+    Parameters
+    ----------
+    conditions
+        Distinct target sets, without the control.
+    rng
+        Source of the choice.
+    share
+        Share of the conditions with one target, with two and so on to hold out, rounded.
+
+    Returns
+    -------
+    The chosen conditions; none when there are fewer than 10 to choose from.
+    """
+    if len(conditions) < MIN_CONDITIONS:
+        return []
+    chosen: list[Targets] = []
+    for size in sorted({len(targets) for targets in conditions}):
+        group = sorted(targets for targets in conditions if len(targets) == size)
+        picked = rng.choice(len(group), round(share * len(group)), replace=False)
+        chosen.extend(group[i] for i in sorted(picked))
+    return chosen
