@@ -1,0 +1,23 @@
+"""Gene programs: gene-relation clustering, its coherence and its record."""
+
+from scbig.programs._clustering import compute_gene_programs
+from scbig.programs._coexpression import compute_coexpression
+from scbig.programs._coherence import Coherence, compute_coherence
+from scbig.programs._config import ProgramConfig
+from scbig.programs._known import make_known_programs
+from scbig.programs._make import make_gene_programs
+from scbig.programs._record import GenePrograms, get_gene_programs
+from scbig.programs._scores import compute_program_means
+
+__all__ = [
+    "Coherence",
+    "GenePrograms",
+    "ProgramConfig",
+    "compute_coexpression",
+    "compute_coherence",
+    "compute_gene_programs",
+    "compute_program_means",
+    "get_gene_programs",
+    "make_gene_programs",
+    "make_known_programs",
+]
