@@ -1,0 +1,100 @@
+"""Similarity of perturbations, built from the similarity of their targets."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from scbig.data import Targets
+
+
+@dataclass(frozen=True)
+class KernelSettings:
+    """Weights of the parts of a perturbation kernel, and of the noise.
+
+    Attributes
+    ----------
+    noise
+        Noise variance of a condition with the average number of cells, relative to
+        ``identity`` (the ridge penalty).
+    identity
+        Variance of what is particular to a target.
+    mean
+        Variance of what all targets share: the intercept for each target.
+    embedding
+        Variance of what targets with similar embeddings share, one for each embedding.
+    context
+        Share of the variance that differs between contexts, in [0, 1].
+    """
+
+    noise: float = 1.0
+    identity: float = 1.0
+    mean: float = 1.0
+    embedding: tuple[float, ...] = ()
+    context: float = 0.0
+
+
+@dataclass(frozen=True)
+class TargetKernel:
+    """Covariance of perturbation effects.
+
+    Effects are modelled as sums over targets, so the covariance of two conditions is the sum
+    of the covariances of their targets: shared mean + identity + cosine similarity of the
+    embeddings, where both targets have one.
+
+    Attributes
+    ----------
+    embeddings
+        Lookup tables from target to unit vector; a target may be missing from any of them.
+    settings
+        Weights of the parts.
+    """
+
+    embeddings: tuple[Mapping[str, np.ndarray], ...]
+    settings: KernelSettings
+
+    def __call__(
+        self,
+        targets: Sequence[Targets],
+        context: np.ndarray,
+        other_targets: Sequence[Targets],
+        other_context: np.ndarray,
+    ) -> np.ndarray:
+        """Covariance of two lists of conditions, shape ``(n, n_other)``."""
+        rows, columns = _distinct(targets), _distinct(other_targets)
+        single = self._compare(rows, columns)
+        combined = _indicator(targets, rows) @ single @ _indicator(other_targets, columns).T
+        is_same = np.asarray(context)[:, None] == np.asarray(other_context)[None, :]
+        return combined * (1 - self.settings.context * ~is_same)
+
+    def _compare(self, rows: list[str], columns: list[str]) -> np.ndarray:
+        """Covariance of single targets."""
+        settings = self.settings
+        is_same = np.array(rows, dtype=object)[:, None] == np.array(columns, dtype=object)[None]
+        covariance = settings.mean + settings.identity * is_same
+        for table, weight in zip(self.embeddings, settings.embedding, strict=True):
+            if weight > 0:
+                covariance += weight * (_look_up(table, rows) @ _look_up(table, columns).T)
+        return covariance
+
+
+def _distinct(targets: Sequence[Targets]) -> list[str]:
+    return sorted({target for group in targets for target in group})
+
+
+def _indicator(targets: Sequence[Targets], names: list[str]) -> sparse.csr_array:
+    index = {name: i for i, name in enumerate(names)}
+    columns = [index[target] for group in targets for target in group]
+    rows = np.repeat(np.arange(len(targets)), [len(group) for group in targets])
+    return sparse.csr_array(
+        (np.ones(len(columns)), (rows, columns)), shape=(len(targets), len(names))
+    )
+
+
+def _look_up(table: Mapping[str, np.ndarray], names: list[str]) -> np.ndarray:
+    """Vectors of the named targets; a missing one is similar to nothing, not even itself."""
+    dim = len(next(iter(table.values()))) if table else 0
+    return np.array([table.get(name, np.zeros(dim)) for name in names], dtype=np.float64).reshape(
+        len(names), dim
+    )

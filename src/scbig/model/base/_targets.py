@@ -1,0 +1,79 @@
+"""What is known of perturbation targets beyond the screen: their embeddings."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from scbig.priors import GeneAliases, GeneEmbedding
+
+
+class UnitVectors(Mapping[str, np.ndarray]):
+    """A table of embeddings as a mapping from names, or their aliases, to unit vectors.
+
+    Parameters
+    ----------
+    table
+        Gene embeddings; genes with a zero vector have none.
+    aliases
+        Other names of the genes.
+    """
+
+    def __init__(self, table: GeneEmbedding, aliases: GeneAliases | None = None) -> None:
+        length = np.linalg.norm(table.vectors, axis=1, keepdims=True)
+        self._vectors = table.vectors / np.where(length > 0, length, 1)
+        self._rows = {name: row for row, name in enumerate(table.names) if length[row, 0] > 0}
+        self._aliases = aliases
+        self.dim = table.dim
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name in self._rows or self._aliases is None:
+            return self._vectors[self._rows[name]]
+        found = self._aliases.resolve(name, self._rows.keys())
+        if found is None:
+            raise KeyError(name)
+        return self._vectors[self._rows[found]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+class TargetEmbeddings:
+    """Embeddings of perturbation targets from several tables, each used for what it has.
+
+    Parameters
+    ----------
+    tables
+        Gene embeddings.
+    aliases
+        Other names of the genes.
+    """
+
+    def __init__(
+        self, tables: Sequence[GeneEmbedding], aliases: GeneAliases | None = None
+    ) -> None:
+        self.tables = tuple(tables)
+        self.aliases = aliases
+        self.mappings = tuple(UnitVectors(table, aliases) for table in tables)
+
+    @property
+    def dim(self) -> int:
+        """Length of the joint vector of a target."""
+        return sum(mapping.dim for mapping in self.mappings)
+
+    def __contains__(self, target: str) -> bool:
+        return any(target in mapping for mapping in self.mappings)
+
+    def get_vector(self, target: str) -> np.ndarray:
+        """Return the unit vectors of all tables side by side; zeros where a table lacks it."""
+        parts = [mapping.get(target, np.zeros(mapping.dim)) for mapping in self.mappings]
+        return np.concatenate([np.empty(0), *parts]).astype(np.float32)
+
+    def describe(self) -> str:
+        """Name the tables and how many genes each has, for messages."""
+        return ", ".join(
+            f"{table.source} ({len(mapping)} genes)"
+            for table, mapping in zip(self.tables, self.mappings, strict=True)
+        )

@@ -1,0 +1,189 @@
+"""Networks of SCBIG: gene-cluster-aware encoder and decoder, and the condition encoder."""
+
+from collections.abc import Iterable
+from typing import NamedTuple, cast
+
+import torch
+from torch import nn
+
+from scbig.model.scbig._config import SCBIGConfig
+from scbig.nn import AttentionMaps, InducedBlock, ProgramLinear, ProgramUnlinear, SetPooling
+
+
+class ProgramSemantics(nn.Module):
+    """What is known of each program beyond its expression: the mean embedding of its genes.
+
+    Parameters
+    ----------
+    embedding
+        Mean gene embedding of each program, shape ``(K, d)``.
+    n_hidden
+        Width of a token.
+    """
+
+    embedding: torch.Tensor
+
+    def __init__(self, embedding: torch.Tensor, n_hidden: int) -> None:
+        super().__init__()
+        self.register_buffer("embedding", embedding)
+        self.project = nn.Linear(embedding.shape[1], n_hidden)
+        self.norm = nn.LayerNorm(n_hidden)
+
+    def forward(self) -> torch.Tensor:
+        """Return one token a program, shape ``(K, n_hidden)``."""
+        return self.norm(self.project(self.embedding))
+
+
+class ProgramEncoder(nn.Module):
+    """Gene-cluster-aware encoder (arXiv 2602.04901): programs are tokens, their mean the cell.
+
+    Parameters
+    ----------
+    labels
+        Program of each gene, shape ``(G,)``.
+    semantics
+        Semantic token of each program.
+    config
+        Sizes.
+    """
+
+    def __init__(
+        self, labels: torch.Tensor, semantics: ProgramSemantics, config: SCBIGConfig
+    ) -> None:
+        super().__init__()
+        self.expression = ProgramLinear(labels, config.n_hidden)
+        self.semantics = semantics
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = _make_blocks(config)
+        self.latent = nn.Linear(config.n_hidden, config.n_latent)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Encode centred expression ``(B, G)`` into latents ``(B, n_latent)``."""
+        tokens = self._tokens(x)
+        for block in self.blocks:
+            tokens = block(tokens)
+        return self.latent(tokens.mean(1))
+
+    def attend(self, x: torch.Tensor) -> list[AttentionMaps]:
+        """Return the attention weights of each block for centred expression ``(B, G)``."""
+        tokens, maps = self._tokens(x), []
+        for block in cast(Iterable[InducedBlock], self.blocks):
+            tokens, weights = block.attend(tokens)
+            maps.append(weights)
+        return maps
+
+    def _tokens(self, x: torch.Tensor) -> torch.Tensor:
+        return self.dropout(self.expression(x) + self.semantics())
+
+
+class ProgramDecoder(nn.Module):
+    """Decoder that mirrors :class:`ProgramEncoder`.
+
+    Parameters
+    ----------
+    labels, semantics, config
+        As for the encoder.
+    """
+
+    def __init__(
+        self, labels: torch.Tensor, semantics: ProgramSemantics, config: SCBIGConfig
+    ) -> None:
+        super().__init__()
+        self.latent = nn.Linear(config.n_latent, config.n_hidden)
+        self.semantics = semantics
+        self.blocks = _make_blocks(config)
+        self.expression = ProgramUnlinear(labels, config.n_hidden)
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        """Decode latents ``(B, n_latent)`` into centred expression ``(B, G)``."""
+        tokens = self.latent(z).unsqueeze(1) + self.semantics()
+        for block in self.blocks:
+            tokens = block(tokens)
+        return self.expression(tokens)
+
+
+class ConditionInput(NamedTuple):
+    """Perturbations as tensors; T is the largest number of targets.
+
+    Attributes
+    ----------
+    target
+        Row of each target among those seen in training, 0 where unseen, shape ``(B, T)``.
+    is_seen
+        Whether it was seen in training, shape ``(B, T)``.
+    embedding
+        Embedding of each target, shape ``(B, T, d)``.
+    mask
+        True at targets, False at padding, shape ``(B, T)``.
+    context
+        Row of the context among those seen in training, ``-1`` where unseen, shape ``(B,)``.
+    anchor
+        Latent effect that the regression expects, shape ``(B, n_latent)``.
+    """
+
+    target: torch.Tensor
+    is_seen: torch.Tensor
+    embedding: torch.Tensor
+    mask: torch.Tensor
+    context: torch.Tensor
+    anchor: torch.Tensor
+
+
+class ConditionEncoder(nn.Module):
+    """Set of targets, context and anchor, as one vector.
+
+    A target is its embedding, projected, plus a vector of its own where it was seen in
+    training. The set is pooled by attention, so the order of targets does not matter.
+
+    Parameters
+    ----------
+    n_targets
+        Number of targets seen in training.
+    n_embedding
+        Width of the target embeddings.
+    n_contexts
+        Number of contexts seen in training.
+    config
+        Sizes.
+    """
+
+    def __init__(
+        self, n_targets: int, n_embedding: int, n_contexts: int, config: SCBIGConfig
+    ) -> None:
+        super().__init__()
+        dim = config.n_condition
+        self.own = nn.Embedding(n_targets, dim)
+        self.project = nn.Linear(n_embedding, dim)
+        self.pool = SetPooling(dim, config.n_heads)
+        self.context = nn.Embedding(n_contexts, dim)
+        self.anchor = nn.Linear(config.n_latent, dim)
+        nn.init.zeros_(self.own.weight)
+        nn.init.zeros_(self.context.weight)
+
+    @torch.no_grad()
+    def extend(self, n_targets: int, n_contexts: int) -> None:
+        """Make room for further targets and contexts, which start without a vector."""
+        self.own = _extend(self.own, n_targets)
+        self.context = _extend(self.context, n_contexts)
+
+    def forward(self, condition: ConditionInput) -> torch.Tensor:
+        """Return condition vectors ``(B, n_condition)``."""
+        own = self.own(condition.target) * condition.is_seen.unsqueeze(-1)
+        pooled = self.pool(own + self.project(condition.embedding), condition.mask)
+        is_known = (condition.context >= 0).unsqueeze(-1)
+        context = self.context(condition.context.clamp(min=0)) * is_known
+        return pooled + context + self.anchor(condition.anchor)
+
+
+def _make_blocks(config: SCBIGConfig) -> nn.ModuleList:
+    return nn.ModuleList(
+        InducedBlock(config.n_hidden, config.n_heads, config.n_inducing, config.dropout)
+        for _ in range(config.n_layers)
+    )
+
+
+def _extend(table: nn.Embedding, n_rows: int) -> nn.Embedding:
+    extended = nn.Embedding(n_rows, table.embedding_dim).to(table.weight)
+    nn.init.zeros_(extended.weight)
+    extended.weight[: len(table.weight)] = table.weight
+    return extended

@@ -1,0 +1,150 @@
+"""Training of SCBIG on a screen, from the choice of held-out conditions to the last refit."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scvi.model.base import BaseModelClass
+
+from scbig.baselines import TargetKernel, choose_kernel
+from scbig.data import Effects, Expression, Screen, Targets, compute_effects
+from scbig.model.scbig._anchor import Anchor, join_effects
+from scbig.model.scbig._autoencoder import compute_latents, fit_autoencoder
+from scbig.model.scbig._blueprint import Blueprint
+from scbig.model.scbig._flow import FlowStage
+from scbig.model.scbig._fold import Fold
+from scbig.train import Hardware, History
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How a model is fitted.
+
+    Attributes
+    ----------
+    max_epochs
+        Largest number of epochs of the autoencoder; 0 keeps the present one.
+    max_steps
+        Largest number of steps of the flow.
+    use_refit
+        Whether the anchor is fitted once more with the held-out conditions.
+    seed
+        Seed of everything random.
+    hardware
+        Where to train.
+    """
+
+    max_epochs: int
+    max_steps: int
+    use_refit: bool
+    seed: int
+    hardware: Hardware
+
+
+class Fit:
+    """Fits a model to a screen.
+
+    Parameters
+    ----------
+    model
+        The model; its module is trained in place.
+    blueprint
+        What it was built from.
+    fold
+        Cells, and which conditions are held out.
+    earlier
+        Anchor of an earlier screen, whose effects are kept, or ``None``.
+    settings
+        How to fit.
+    """
+
+    def __init__(
+        self,
+        model: BaseModelClass,
+        blueprint: Blueprint,
+        fold: Fold,
+        earlier: Anchor | None,
+        settings: FitSettings,
+    ) -> None:
+        self.model = model
+        self.blueprint = blueprint
+        self.fold = fold
+        self.earlier = earlier
+        self.settings = settings
+
+    def run(self) -> tuple[Anchor, History]:
+        """Run both stages; return the anchor of the trained model and the history."""
+        settings, fold = self.settings, self.fold
+        history: History = {}
+        if settings.max_epochs > 0:
+            logger.info("Training the autoencoder on %d cells.", fold.is_trained_on.sum())
+            history |= fit_autoencoder(
+                self.model,
+                fold,
+                max_epochs=settings.max_epochs,
+                seed=settings.seed,
+                hardware=settings.hardware,
+            )
+        latents = compute_latents(self.model.module, fold.expression)
+        effects = compute_effects(fold.expression, fold.screen)
+        latent_effects = compute_effects(Expression(latents), fold.screen)
+        trained, held_out = fold.split(effects)
+        latent_trained, _ = fold.split(latent_effects)
+        kernel = self._choose_kernel(trained, held_out)
+        anchor = self._make_anchor(trained, latent_trained.delta, kernel)
+        if settings.max_steps > 0:
+            logger.info(
+                "Training the flow on %d groups of cells, stopping on %d.",
+                len(trained),
+                len(held_out),
+            )
+            stage = FlowStage(self.blueprint, fold, anchor, held_out, latents, settings.seed)
+            history |= stage.run(
+                self.model, max_steps=settings.max_steps, hardware=settings.hardware
+            )
+        if settings.use_refit and len(held_out):
+            anchor = self._make_anchor(effects, latent_effects.delta, kernel)
+        return anchor, history
+
+    def _choose_kernel(self, trained: Effects, held_out: Effects) -> TargetKernel:
+        kernel = choose_kernel(
+            trained,
+            held_out if len(held_out) else None,
+            self.blueprint.embeddings.mappings,
+        )
+        logger.info("Anchor: %s", kernel.settings)
+        return kernel
+
+    def _make_anchor(
+        self, effects: Effects, latent_delta: np.ndarray, kernel: TargetKernel
+    ) -> Anchor:
+        if self.earlier is None:
+            return Anchor(effects, latent_delta, kernel)
+        joined, kept = join_effects(self.earlier.effects, effects)
+        return Anchor(joined, np.vstack([self.earlier.latent_delta[kept], latent_delta]), kernel)
+
+
+def make_fold(expression: Expression, screen: Screen, validation: Sequence[Targets]) -> Fold:
+    """Hold conditions out of a screen.
+
+    Raises
+    ------
+    ValueError
+        When a condition has no cells, or none is left to train on.
+    """
+    known = {targets for targets in screen.conditions if targets}
+    unknown = [targets for targets in validation if targets not in known]
+    if unknown:
+        raise ValueError(
+            f"{len(unknown)} validation condition(s) have no cells: "
+            f"{['+'.join(targets) for targets in unknown[:5]]}."
+        )
+    if not known - set(validation):
+        raise ValueError(
+            f"All {len(known)} perturbations of the screen are held out for validation; "
+            "none is left to train on."
+        )
+    return Fold(expression, screen, frozenset(validation))

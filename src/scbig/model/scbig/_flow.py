@@ -1,0 +1,154 @@
+"""Second training stage of SCBIG: the anchored flow."""
+
+from functools import partial
+
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
+from scvi.model.base import BaseModelClass
+
+from scbig.data import Effects, PairBatches
+from scbig.model.scbig._anchor import Anchor
+from scbig.model.scbig._blueprint import Blueprint, get_averaging
+from scbig.model.scbig._flow_groups import FlowGroups, make_flow_groups
+from scbig.model.scbig._fold import Fold
+from scbig.model.scbig._score import ValidationSet, score
+from scbig.model.scbig._trainingplan import FlowPlan, FlowTask
+from scbig.train import Hardware, History, KeepBest, Schedule, run_stage
+
+N_EPOCHS = 20
+PATIENCE = 6
+N_ALIGNED_GROUPS = 3
+N_ALIGNED_CELLS = 64
+N_VALIDATION_CELLS = 64
+
+
+class FlowStage:
+    """Prepares the second stage and runs it.
+
+    Parameters
+    ----------
+    blueprint
+        What the model was built from.
+    fold
+        What to train and to stop on.
+    anchor
+        Regression of the training groups.
+    held_out
+        Effects of the held-out groups.
+    latents
+        Standardised latents of all cells, shape ``(n_cells, n_latent)``.
+    seed
+        Seed of all draws.
+    """
+
+    def __init__(
+        self,
+        blueprint: Blueprint,
+        fold: Fold,
+        anchor: Anchor,
+        held_out: Effects,
+        latents: np.ndarray,
+        seed: int,
+    ) -> None:
+        self.blueprint = blueprint
+        self.fold = fold
+        self.anchor = anchor
+        self.held_out = held_out
+        self.latents = latents
+        self.seed = seed
+
+    def run(self, model: BaseModelClass, *, max_steps: int, hardware: Hardware) -> History:
+        """Train the condition encoder and the velocity network.
+
+        Parameters
+        ----------
+        model
+            The model; its module is trained in place.
+        max_steps
+            Largest number of steps, rounded up to whole epochs.
+        hardware
+            Where to train.
+
+        Returns
+        -------
+        Training history.
+        """
+        config = self.blueprint.config
+        n_epochs = min(N_EPOCHS, max_steps)
+        n_batches = -(-max_steps // n_epochs) * config.flow_accumulation
+        groups = make_flow_groups(
+            self.fold.screen,
+            self.anchor,
+            self.held_out.targets,
+            self.blueprint.make_condition,
+            np.random.default_rng(self.seed),
+        )
+        validation = self._make_validation_set()
+        return run_stage(
+            model,
+            FlowPlan(model.module, self._make_task(groups, validation)),
+            self._pair(groups, config.groups_per_step, config.cells_per_group, n_batches),
+            schedule=Schedule(
+                n_epochs, clip_norm=config.clip_norm, accumulation=config.flow_accumulation
+            ),
+            callbacks=self._make_callbacks(model, validation),
+            hardware=hardware,
+        )
+
+    def _make_task(self, groups: FlowGroups, validation: ValidationSet) -> FlowTask:
+        pathways = self.blueprint.pathways
+        control_mean = self.anchor.effects.control_mean[groups.context]
+        return FlowTask(
+            latents=torch.from_numpy(self.latents),
+            condition=groups.condition,
+            effect=groups.effect,
+            control_mean=torch.from_numpy(control_mean),
+            expression=self.fold.expression,
+            programs=torch.from_numpy(get_averaging(self.blueprint.programs.labels)),
+            pathways=None if pathways is None else torch.from_numpy(pathways),
+            draw=self._pair(groups, N_ALIGNED_GROUPS, N_ALIGNED_CELLS, 1).draw,
+            validate=partial(score, held_out=validation),
+            rng=torch.Generator().manual_seed(self.seed),
+        )
+
+    def _make_validation_set(self) -> ValidationSet:
+        held_out, screen = self.held_out, self.fold.screen
+        effect, latent = self.anchor.predict(held_out.targets, held_out.context)
+        rng = np.random.default_rng(self.seed)
+        cells = []
+        for context in range(len(screen.contexts)):
+            controls = screen.get_controls(context)
+            # A context of an earlier screen has no cells here, and none to validate on.
+            rows = rng.choice(controls, N_VALIDATION_CELLS) if len(controls) else [0]
+            cells.append(self.fold.expression.rows(np.resize(rows, N_VALIDATION_CELLS)))
+        return ValidationSet(
+            effects=held_out,
+            condition=self.blueprint.make_condition(held_out.targets, held_out.context, latent),
+            anchor_effect=torch.from_numpy(effect.astype(np.float32)),
+            control_cells=torch.from_numpy(np.stack(cells)),
+        )
+
+    def _pair(
+        self, groups: FlowGroups, n_groups: int, n_cells: int, n_batches: int
+    ) -> PairBatches:
+        return PairBatches(
+            groups.perturbed,
+            groups.controls,
+            n_groups=n_groups,
+            n_cells=n_cells,
+            n_batches=n_batches,
+            seed=self.seed,
+        )
+
+    def _make_callbacks(self, model: BaseModelClass, validation: ValidationSet) -> list[Callback]:
+        config = self.blueprint.config
+        callbacks: list[Callback] = []
+        if len(self.held_out):
+            # Without training an anchored flow is its anchor; a free one is nothing.
+            initial = score(model.module, validation) if config.use_anchor else -np.inf
+            callbacks.append(KeepBest("flow_validation_score", patience=PATIENCE, initial=initial))
+        if config.ema_decay > 0:
+            # After KeepBest, which is to see the averaged weights at each validation.
+            callbacks.append(EMAWeightAveraging(decay=config.ema_decay, use_buffers=False))
+        return callbacks

@@ -1,0 +1,87 @@
+"""`save` and `load` of SCBIG."""
+
+from os import PathLike
+from typing import Self
+
+import pandas as pd
+from anndata import AnnData
+from scvi.model.base import BaseModelClass
+
+from scbig.model.base import SetupMixin, read_model, write_model
+from scbig.model.scbig._inference import InferenceMixin
+from scbig.model.scbig._state import State, from_plain, to_plain
+from scbig.train import History
+
+
+class SaveMixin(InferenceMixin, SetupMixin):
+    """Saved folders, see :mod:`scbig.model.base`."""
+
+    history_: History | None
+    registry_: dict
+    is_trained_: bool
+
+    def _set_state(self, state: State) -> None:
+        self._blueprint, self.module, self._anchor = state.blueprint, state.module, state.anchor
+
+    def save(self, dir_path: str | PathLike[str], *, overwrite: bool = False) -> None:
+        """Save the model to a folder: arrays as safetensors, all else as JSON.
+
+        Parameters
+        ----------
+        dir_path
+            The folder.
+        overwrite
+            Replace a model that is there.
+
+        Raises
+        ------
+        FileExistsError
+            When the folder is not empty and ``overwrite`` is not set.
+        """
+        values, arrays = to_plain(State(self._blueprint, self.module, self._anchor))
+        values |= {
+            "seed": self._seed,
+            "missing_embedding": self._missing_embedding,
+            "n_steps": self._n_steps,
+            "registry": self.registry_,
+            "history": {k: v.iloc[:, 0].tolist() for k, v in (self.history_ or {}).items()},
+        }
+        write_model(dir_path, type(self).__name__, values, arrays, overwrite=overwrite)
+
+    @classmethod
+    def load(cls, dir_path: str | PathLike[str], adata: AnnData | None = None) -> Self:
+        """Load a model that :meth:`save` wrote; nothing is unpickled.
+
+        Parameters
+        ----------
+        dir_path
+            The folder.
+        adata
+            Screen to go on with, set up with the same keys; genes are matched by name. Not
+            needed to predict.
+
+        Returns
+        -------
+        The model, on the CPU.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            When there is no such model, or it does not fit.
+        """
+        values, arrays = read_model(dir_path, cls.__name__)
+        model = cls.__new__(cls)
+        BaseModelClass.__init__(model, registry=values["registry"])
+        model._seed = values["seed"]
+        model._missing_embedding = values["missing_embedding"]
+        model._n_steps = values["n_steps"]
+        model.history_ = {
+            name: pd.DataFrame({name: column}).rename_axis("epoch")
+            for name, column in values["history"].items()
+        }
+        model.init_params_ = {}
+        model._set_state(from_plain(values, arrays))
+        model.is_trained_ = model._anchor is not None
+        if adata is not None:
+            model._attach_adata(adata, model._schema, is_log1p=model._is_log1p)
+        return model

@@ -1,0 +1,109 @@
+"""What SCBIG sees in cells: latents, program activity and attention."""
+
+import numpy as np
+import pandas as pd
+import torch
+from anndata import AnnData
+
+from scbig.data import Expression, get_gene_names, get_matrix, match_genes
+from scbig.model.scbig._autoencoder import compute_latents
+from scbig.model.scbig._blueprint import Blueprint, get_averaging
+from scbig.model.scbig._inference import InferenceMixin
+
+
+class RepresentationMixin(InferenceMixin):
+    """Representations of cells; nothing is written."""
+
+    _blueprint: Blueprint
+
+    def get_latent_representation(
+        self, adata: AnnData | None = None, *, layer: str | None = None
+    ) -> np.ndarray:
+        """Encode cells.
+
+        Parameters
+        ----------
+        adata
+            Cells to encode; by default the training data.
+        layer
+            Layer to read, such as a predicted one; by default that of the training data.
+
+        Returns
+        -------
+        Standardised latents, shape ``(n_cells, n_latent)``.
+        """
+        self._check_trained()
+        return compute_latents(self.module, self._read(self._get_adata(adata), layer))
+
+    def get_program_activity(
+        self, adata: AnnData | None = None, *, layer: str | None = None
+    ) -> pd.DataFrame:
+        """Average the expression of each gene program.
+
+        Parameters
+        ----------
+        adata
+            Cells; by default the training data.
+        layer
+            Layer to read, such as a predicted one; by default that of the training data.
+
+        Returns
+        -------
+        Mean log1p expression, cells by programs.
+        """
+        adata = self._get_adata(adata)
+        averaging = get_averaging(self._blueprint.programs.labels)
+        chunks = [x @ averaging.T for _, x in self._read(adata, layer).chunks()]
+        return pd.DataFrame(
+            np.vstack(chunks), index=adata.obs_names, columns=list(self._blueprint.programs.names)
+        )
+
+    @torch.no_grad()
+    def get_attention(
+        self,
+        adata: AnnData | None = None,
+        *,
+        groupby: str | None = None,
+        layer: str | None = None,
+    ) -> pd.DataFrame:
+        """Attention that the encoder pays to each program, averaged over groups of cells.
+
+        The share of attention of the inducing points, averaged over points, heads and blocks.
+        How it differs between perturbed and control cells is what the analysis of
+        arXiv 2602.04901 looks at.
+
+        Parameters
+        ----------
+        adata
+            Cells; by default the training data.
+        groupby
+            Column of ``obs``; by default the perturbation.
+        layer
+            Layer to read, such as a predicted one; by default that of the training data.
+
+        Returns
+        -------
+        Attention, groups by programs; rows add up to one.
+        """
+        self._check_trained()
+        adata = self._get_adata(adata)
+        key = self._schema.perturbation_key if groupby is None else groupby
+        names = list(self._blueprint.programs.names)
+        chunks = [self._attend(x) for _, x in self._read(adata, layer).chunks(512)]
+        table = pd.DataFrame(np.vstack(chunks), columns=names)
+        return table.groupby(adata.obs[key].astype(str).to_numpy()).mean()
+
+    def _attend(self, x: np.ndarray) -> np.ndarray:
+        self.module.eval()
+        cells = torch.from_numpy(np.ascontiguousarray(x)).to(self.module.device)
+        maps = self.module.encoder.attend(cells - self.module.gene_mean)
+        return torch.stack([m.points_to_tokens.mean(1) for m in maps]).mean(0).cpu().numpy()
+
+    def _read(self, adata: AnnData, layer: str | None) -> Expression:
+        """Return the model's genes of some data, in its order."""
+        names = get_gene_names(adata, self._schema.gene_key)
+        match = match_genes(names, self._genes, resolve=self._resolve_gene)
+        matrix = get_matrix(adata, self._schema.layer if layer is None else layer)
+        if match.is_identity:
+            return Expression(matrix)
+        return Expression(matrix, match.columns, self.module.gene_mean.cpu().numpy())

@@ -1,0 +1,166 @@
+"""A trained SCBIG as plain values and arrays, and back."""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from anndata import AnnData
+from scipy import sparse
+
+from scbig.baselines import KernelSettings, TargetKernel
+from scbig.data import Effects, ScreenSchema
+from scbig.model.base import TargetEmbeddings
+from scbig.model.scbig._anchor import Anchor
+from scbig.model.scbig._blueprint import Blueprint
+from scbig.model.scbig._config import SCBIGConfig
+from scbig.model.scbig._module import SCBIGModule
+from scbig.priors import GeneAliases, GeneEmbedding
+from scbig.programs import GenePrograms
+
+Values = dict[str, Any]
+Arrays = dict[str, np.ndarray]
+
+_MODULE = "module."
+_SEMANTICS = _MODULE + "encoder.semantics.embedding"
+_GENE_MEAN = _MODULE + "gene_mean"
+
+
+@dataclass(frozen=True)
+class State:
+    """What makes a model: its blueprint, its module and its anchor."""
+
+    blueprint: Blueprint
+    module: SCBIGModule
+    anchor: Anchor | None
+
+
+def to_plain(state: State) -> tuple[Values, Arrays]:
+    """Return values for JSON and arrays for safetensors."""
+    values, arrays = _blueprint_to_plain(state.blueprint)
+    for name, tensor in state.module.state_dict().items():
+        arrays[_MODULE + name] = tensor.detach().cpu().numpy()
+    if state.anchor is not None:
+        anchor_values, anchor_arrays = _anchor_to_plain(state.anchor)
+        values |= {"anchor": anchor_values}
+        arrays |= anchor_arrays
+    return values, arrays
+
+
+def from_plain(values: Values, arrays: Arrays) -> State:
+    """Rebuild what :func:`to_plain` returned."""
+    blueprint = _blueprint_from_plain(values, arrays)
+    module = blueprint.make_module(arrays[_SEMANTICS], arrays[_GENE_MEAN])
+    weights = {
+        name.removeprefix(_MODULE): torch.from_numpy(array)
+        for name, array in arrays.items()
+        if name.startswith(_MODULE)
+    }
+    module.load_state_dict(weights)
+    module.eval()
+    anchor = None
+    if "anchor" in values:
+        anchor = _anchor_from_plain(values["anchor"], arrays, blueprint.embeddings)
+    return State(blueprint, module, anchor)
+
+
+def _blueprint_to_plain(blueprint: Blueprint) -> tuple[Values, Arrays]:
+    embeddings, controls = blueprint.embeddings, blueprint.controls
+    x = sparse.csr_matrix(controls.X)
+    programs = blueprint.programs.to_dict()
+    arrays = {
+        "programs.labels": programs.pop("labels"),
+        "controls.data": x.data,
+        "controls.indices": x.indices,
+        "controls.indptr": x.indptr,
+    }
+    for i, table in enumerate(embeddings.tables):
+        arrays[f"embedding.{i}"] = table.vectors
+    if blueprint.pathways is not None:
+        arrays["pathways"] = blueprint.pathways
+    aliases = embeddings.aliases
+    values = {
+        "config": blueprint.config.to_dict(),
+        "schema": blueprint.schema.to_dict(),
+        "genes": list(blueprint.genes),
+        "targets": list(blueprint.targets),
+        "contexts": list(blueprint.contexts),
+        "programs": programs
+        | {key: [str(name) for name in programs[key]] for key in ("names", "var_names")},
+        "embeddings": [
+            {"names": list(table.names), "source": table.source} for table in embeddings.tables
+        ],
+        "aliases": None if aliases is None else aliases.to_dict(),
+        "controls": {
+            "names": controls.obs_names.tolist(),
+            "obs": {key: controls.obs[key].astype(str).tolist() for key in controls.obs},
+        },
+    }
+    return values, arrays
+
+
+def _blueprint_from_plain(values: Values, arrays: Arrays) -> Blueprint:
+    genes = tuple(values["genes"])
+    tables = [
+        GeneEmbedding(tuple(table["names"]), arrays[f"embedding.{i}"], table["source"])
+        for i, table in enumerate(values["embeddings"])
+    ]
+    aliases = values["aliases"]
+    names, obs = values["controls"]["names"], values["controls"]["obs"]
+    x = sparse.csr_matrix(
+        tuple(arrays[f"controls.{part}"] for part in ("data", "indices", "indptr")),
+        shape=(len(names), len(genes)),
+    )
+    return Blueprint(
+        config=SCBIGConfig.from_dict(values["config"]),
+        schema=ScreenSchema.from_dict(values["schema"]),
+        genes=genes,
+        targets=tuple(values["targets"]),
+        contexts=tuple(values["contexts"]),
+        programs=GenePrograms.from_dict(
+            values["programs"] | {"labels": arrays["programs.labels"]}
+        ),
+        embeddings=TargetEmbeddings(tables, None if aliases is None else GeneAliases(aliases)),
+        pathways=arrays.get("pathways"),
+        controls=AnnData(
+            x, obs=pd.DataFrame(obs, index=names), var=pd.DataFrame(index=list(genes))
+        ),
+    )
+
+
+def _anchor_to_plain(anchor: Anchor) -> tuple[Values, Arrays]:
+    effects, settings = anchor.effects, anchor.kernel.settings
+    values = {
+        "targets": [list(group) for group in effects.targets],
+        "kernel": asdict(settings),
+    }
+    arrays = {
+        "anchor.context": effects.context,
+        "anchor.delta": effects.delta,
+        "anchor.n_cells": effects.n_cells,
+        "anchor.control_mean": effects.control_mean,
+        "anchor.latent_delta": anchor.latent_delta,
+    }
+    return values, arrays
+
+
+def _anchor_from_plain(values: Values, arrays: Arrays, embeddings: TargetEmbeddings) -> Anchor:
+    settings = values["kernel"] | {"embedding": tuple(values["kernel"]["embedding"])}
+    effects = Effects(
+        targets=tuple(tuple(group) for group in values["targets"]),
+        context=arrays["anchor.context"],
+        delta=arrays["anchor.delta"],
+        n_cells=arrays["anchor.n_cells"],
+        control_mean=arrays["anchor.control_mean"],
+    )
+    kernel = TargetKernel(embeddings.mappings, KernelSettings(**settings))
+    return Anchor(effects, arrays["anchor.latent_delta"], kernel)
+
+
+def extend_blueprint(
+    blueprint: Blueprint, targets: tuple[str, ...], contexts: tuple[str, ...]
+) -> Blueprint:
+    """Append the targets and contexts of a further screen to those already known."""
+    new = tuple(target for target in targets if target not in blueprint.targets)
+    return replace(blueprint, targets=blueprint.targets + new, contexts=contexts)

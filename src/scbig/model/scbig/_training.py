@@ -1,0 +1,98 @@
+"""`train` of SCBIG."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from anndata import AnnData
+
+from scbig.data import Screen, Targets, make_screen
+from scbig.model.scbig._fit import Fit, FitSettings, make_fold
+from scbig.model.scbig._representation import RepresentationMixin
+from scbig.model.scbig._state import extend_blueprint
+from scbig.splits import choose_validation
+from scbig.train import Hardware, History, join_histories, seeded
+
+
+class TrainMixin(RepresentationMixin):
+    """Training, and continued training on further screens."""
+
+    history_: History | None
+    is_trained_: bool
+
+    def train(
+        self,
+        *,
+        max_epochs: int | None = None,
+        max_steps: int | None = None,
+        validation: Sequence[str | Sequence[str]] | None = None,
+        use_refit: bool = True,
+        accelerator: str = "auto",
+        devices: int | list[int] | str = "auto",
+        use_progress_bar: bool = True,
+    ) -> None:
+        """Train the model, or continue to train it.
+
+        Two stages: the autoencoder on all training cells, then the flow on pairs of control and
+        perturbed cells, which stops by itself when held-out *conditions* are predicted no
+        better. A model that was trained before keeps its autoencoder; its effects are joined
+        with those of the present screen, and new targets and contexts are added.
+
+        Parameters
+        ----------
+        max_epochs
+            Largest number of epochs of the autoencoder; by default the preset's.
+        max_steps
+            Largest number of steps of the flow; by default the preset's.
+        validation
+            Conditions to stop on; by default a tenth of the conditions, or none of fewer
+            than ten. An empty list holds none out.
+        use_refit
+            Fit the anchor once more, on held-out conditions too, when all choices are made.
+        accelerator, devices
+            As scvi-tools takes them.
+        use_progress_bar
+            Show a progress bar.
+
+        Raises
+        ------
+        ValueError
+            When the model has no data, or a condition to stop on has no cells.
+        """
+        adata = self._get_adata(None)
+        is_continued = self._anchor is not None
+        screen = self._extend(adata)
+        fold = make_fold(self._read(adata, None), screen, self._get_validation(screen, validation))
+        config = self._blueprint.config
+        epochs = 0 if is_continued else config.autoencoder_epochs
+        settings = FitSettings(
+            max_epochs=epochs if max_epochs is None else max_epochs,
+            max_steps=config.flow_steps if max_steps is None else max_steps,
+            use_refit=use_refit,
+            seed=self._seed,
+            hardware=Hardware(accelerator, devices, use_progress_bar),
+        )
+        earlier_history = self.history_ or {}
+        with seeded(self._seed):
+            self._anchor, history = Fit(self, self._blueprint, fold, self._anchor, settings).run()
+        self._n_steps += settings.max_steps
+        self.history_ = join_histories(earlier_history, history)
+        self.is_trained_ = True
+        self.module.eval()
+
+    def _extend(self, adata: AnnData) -> Screen:
+        """Read a screen, and make room for targets and contexts that are new."""
+        screen = make_screen(adata.obs, self._schema, self._contexts)
+        self._blueprint = extend_blueprint(self._blueprint, screen.targets, screen.contexts)
+        sizes = self._blueprint.sizes
+        self.module.condition.extend(sizes.n_targets, sizes.n_contexts)
+        return screen
+
+    def _get_validation(
+        self, screen: Screen, validation: Sequence[str | Sequence[str]] | None
+    ) -> list[Targets]:
+        if validation is None:
+            conditions = [targets for targets in screen.conditions if targets]
+            return choose_validation(conditions, np.random.default_rng(self._seed))
+        schema = self._schema
+        labels = [v if isinstance(v, str) else schema.join(list(v)) for v in validation]
+        return [schema.parse(label) for label in labels]
