@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 class _UnsKeys(NamedTuple):
     PROGRAMS: str = "scbig_programs"
+    SETUP: str = "scbig_setup"
     TRUTH: str = "truth"
 
 

@@ -1,11 +1,12 @@
 """The border to AnnData: conventions, checks, batches, queries, and simulated screens."""
 
 from scbig.data._batches import CellBatches, PairBatches, Pairs
-from scbig.data._checks import check_expression
+from scbig.data._check_expression import check_expression
 from scbig.data._effects import Effects, compute_effects, compute_group_means
 from scbig.data._expression import Expression, get_matrix
 from scbig.data._fields import ExpressionField, PerturbationField
 from scbig.data._genes import GeneMatch, get_gene_names, match_genes
+from scbig.data._mudata import from_mudata
 from scbig.data._predict import Prediction, predict_query
 from scbig.data._predict_mixin import Perturbations, PredictMixin
 from scbig.data._query import Query, annotate_query, make_query
@@ -34,6 +35,7 @@ __all__ = [
     "check_expression",
     "compute_effects",
     "compute_group_means",
+    "from_mudata",
     "get_context_names",
     "get_gene_names",
     "get_matrix",

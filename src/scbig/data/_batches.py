@@ -1,7 +1,7 @@
 """Batches for training: cells for autoencoders, pairs of control and perturbed cells for flows."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
 import numpy as np
@@ -10,7 +10,6 @@ from torch.utils.data import (
     BatchSampler,
     DataLoader,
     Dataset,
-    IterableDataset,
     RandomSampler,
     SequentialSampler,
     TensorDataset,
@@ -111,6 +110,11 @@ class PairBatches(pl.LightningDataModule):
         Batches in an epoch.
     seed
         Seed of the draws.
+
+    Raises
+    ------
+    ValueError
+        When there are no groups.
     """
 
     def __init__(
@@ -124,6 +128,8 @@ class PairBatches(pl.LightningDataModule):
         seed: int,
     ) -> None:
         super().__init__()
+        if not len(perturbed):
+            raise ValueError("There are no perturbed cells: there is nothing to train on.")
         rng = np.random.default_rng(seed)
         n_groups = min(n_groups, len(perturbed))
 
@@ -146,8 +152,28 @@ class PairBatches(pl.LightningDataModule):
         """One empty batch: what is validated does not depend on a draw."""
         return DataLoader(TensorDataset(torch.zeros(1, 1)))
 
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
+        """Leave row numbers where the data are.
 
-class _Drawn(IterableDataset):
+        Parameters
+        ----------
+        batch
+            Row numbers of the cells of a batch.
+        device, dataloader_idx
+            Where Lightning would move it, and from which loader; not needed.
+
+        Returns
+        -------
+        The batch as it came.
+        """
+        return batch
+
+
+class _Drawn(Dataset):
+    """So many draws, taken one after the other whatever their number."""
+
     def __init__(self, draw: Callable[[], Pairs], n_batches: int) -> None:
         self._draw = draw
         self._n_batches = n_batches
@@ -155,8 +181,8 @@ class _Drawn(IterableDataset):
     def __len__(self) -> int:
         return self._n_batches
 
-    def __iter__(self) -> Iterator[Pairs]:
-        return (self._draw() for _ in range(self._n_batches))
+    def __getitem__(self, index: int) -> Pairs:
+        return self._draw()
 
 
 def _draw_rows(

@@ -38,7 +38,17 @@ class Effects:
         return len(self.targets)
 
     def subset(self, rows: np.ndarray) -> "Effects":
-        """Return the chosen groups (row numbers or a mask)."""
+        """Choose groups.
+
+        Parameters
+        ----------
+        rows
+            Row numbers, or a mask of shape ``(n_groups,)``.
+
+        Returns
+        -------
+        The effects of these groups; control means of all contexts stay.
+        """
         rows = np.arange(len(self))[rows]
         return Effects(
             tuple(self.targets[i] for i in rows),
@@ -78,8 +88,20 @@ def compute_effects(expression: Expression, screen: Screen) -> Effects:
 
 
 def compute_group_means(expression: Expression, groups: list[np.ndarray]) -> np.ndarray:
-    """Average the rows of each group; shape ``(n_groups, n_genes)``, NaN for an empty group."""
-    sizes = np.array([len(rows) for rows in groups])
+    """Average cells, reading the expression once, in chunks.
+
+    Parameters
+    ----------
+    expression
+        Expression of the cells.
+    groups
+        Row numbers of the cells of each group.
+
+    Returns
+    -------
+    Means, shape ``(n_groups, n_genes)``; NaN for a group without cells.
+    """
+    sizes = np.array([len(rows) for rows in groups], dtype=np.int64)
     cells = np.concatenate(groups) if groups else np.empty(0, dtype=np.int64)
     member = sparse.csc_array(
         (np.ones(len(cells)), (np.repeat(np.arange(len(groups)), sizes), cells)),

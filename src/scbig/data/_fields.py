@@ -12,7 +12,8 @@ from anndata import AnnData
 from scvi.data.fields import BaseAnnDataField
 
 from scbig._constants import REGISTRY
-from scbig.data._checks import check_controls, check_expression, check_labels
+from scbig.data._check_expression import check_expression
+from scbig.data._checks import check_controls, check_labels
 from scbig.data._genes import get_gene_names
 from scbig.data._schema import ScreenSchema
 from scbig.data._screen import make_screen
@@ -21,7 +22,17 @@ logger = logging.getLogger(__name__)
 
 
 class ExpressionField(BaseAnnDataField):
-    """Log1p-normalised expression in ``X`` or a layer."""
+    """Log1p-normalised expression in ``X`` or a layer.
+
+    Parameters
+    ----------
+    layer
+        Layer with the expression; ``None`` for ``X``.
+    gene_key
+        Column of ``var`` with the gene names; ``None`` for ``var_names``.
+    is_log1p
+        Take integer values for log1p values.
+    """
 
     def __init__(
         self, layer: str | None, gene_key: str | None = None, *, is_log1p: bool = False
@@ -51,12 +62,33 @@ class ExpressionField(BaseAnnDataField):
         return False
 
     def validate_field(self, adata: AnnData) -> None:
-        """Check values and gene names; see :func:`scbig.data.check_expression`."""
+        """Check values and gene names; see :func:`scbig.data.check_expression`.
+
+        Parameters
+        ----------
+        adata
+            Annotated data of one screen.
+
+        Raises
+        ------
+        ValueError
+            When names or values cannot be used.
+        """
         get_gene_names(adata, self._gene_key)
         check_expression(adata, self._layer, is_log1p=self._is_log1p)
 
     def register_field(self, adata: AnnData) -> dict[str, Any]:
-        """Record the gene names."""
+        """Check the field and record the gene names.
+
+        Parameters
+        ----------
+        adata
+            Annotated data of one screen.
+
+        Returns
+        -------
+        The gene names as ``"genes"``, and ``"is_log1p"``.
+        """
         super().register_field(adata)
         names = get_gene_names(adata, self._gene_key)
         return {"genes": [str(name) for name in names], "is_log1p": self._is_log1p}
@@ -64,20 +96,60 @@ class ExpressionField(BaseAnnDataField):
     def transfer_field(
         self, state_registry: dict[str, Any], adata_target: AnnData, **kwargs: Any
     ) -> dict[str, Any]:
-        """Register another dataset; its genes are matched by name when it is read."""
+        """Register another dataset; its genes are matched by name when it is read.
+
+        Parameters
+        ----------
+        state_registry
+            State of the screen that was registered first; not needed.
+        adata_target
+            The other screen.
+        **kwargs
+            scvi-tools' options for other fields; ignored.
+
+        Returns
+        -------
+        What :meth:`register_field` returns for it.
+        """
         return self.register_field(adata_target)
 
     def get_summary_stats(self, state_registry: dict[str, Any]) -> dict[str, int]:
-        """Return the number of genes."""
+        """Count the genes.
+
+        Parameters
+        ----------
+        state_registry
+            What :meth:`register_field` returned.
+
+        Returns
+        -------
+        The number of genes as ``"n_vars"``.
+        """
         return {"n_vars": len(state_registry["genes"])}
 
     def view_state_registry(self, state_registry: dict[str, Any]) -> rich.table.Table | None:
-        """Nothing to show beyond the summary."""
+        """Show nothing beyond the summary.
+
+        Parameters
+        ----------
+        state_registry
+            What :meth:`register_field` returned.
+
+        Returns
+        -------
+        No table.
+        """
         return None
 
 
 class PerturbationField(BaseAnnDataField):
-    """Perturbation labels, read as sets of targets within contexts."""
+    """Perturbation labels, read as sets of targets within contexts.
+
+    Parameters
+    ----------
+    schema
+        Where the screen keeps its labels.
+    """
 
     def __init__(self, schema: ScreenSchema) -> None:
         self._schema = schema
@@ -103,13 +175,34 @@ class PerturbationField(BaseAnnDataField):
         return False
 
     def validate_field(self, adata: AnnData) -> None:
-        """Check labels and that each context has its controls."""
+        """Check labels and that each context has its controls.
+
+        Parameters
+        ----------
+        adata
+            Annotated data of one screen.
+
+        Raises
+        ------
+        ValueError
+            When labels are missing or empty, or a context has no control cells.
+        """
         check_labels(adata.obs, self._schema)
         screen = make_screen(adata.obs, self._schema)
         check_controls(screen.is_control, screen.context, list(screen.contexts))
 
     def register_field(self, adata: AnnData) -> dict[str, Any]:
-        """Record the schema and what it found."""
+        """Check the field, and record the schema and what it found.
+
+        Parameters
+        ----------
+        adata
+            Annotated data of one screen.
+
+        Returns
+        -------
+        The schema, numbers of conditions and controls, and names of targets and contexts.
+        """
         super().register_field(adata)
         screen = make_screen(adata.obs, self._schema)
         return {
@@ -123,11 +216,35 @@ class PerturbationField(BaseAnnDataField):
     def transfer_field(
         self, state_registry: dict[str, Any], adata_target: AnnData, **kwargs: Any
     ) -> dict[str, Any]:
-        """Register another screen with the same conventions; new labels are welcome."""
+        """Register another screen with the same conventions; new labels are welcome.
+
+        Parameters
+        ----------
+        state_registry
+            State of the screen that was registered first; not needed.
+        adata_target
+            The other screen.
+        **kwargs
+            scvi-tools' options for other fields; ignored.
+
+        Returns
+        -------
+        What :meth:`register_field` returns for it.
+        """
         return self.register_field(adata_target)
 
     def get_summary_stats(self, state_registry: dict[str, Any]) -> dict[str, int]:
-        """Count conditions, targets, contexts and control cells."""
+        """Count conditions, targets, contexts and control cells.
+
+        Parameters
+        ----------
+        state_registry
+            What :meth:`register_field` returned.
+
+        Returns
+        -------
+        The counts by name.
+        """
         return {
             "n_conditions": state_registry["n_conditions"],
             "n_controls": state_registry["n_controls"],
@@ -136,7 +253,17 @@ class PerturbationField(BaseAnnDataField):
         }
 
     def view_state_registry(self, state_registry: dict[str, Any]) -> rich.table.Table:
-        """Show the conventions that were recognised."""
+        """Show the conventions that were recognised.
+
+        Parameters
+        ----------
+        state_registry
+            What :meth:`register_field` returned.
+
+        Returns
+        -------
+        A table of the schema.
+        """
         table = rich.table.Table(title="Perturbations")
         table.add_column("Setting")
         table.add_column("Value")

@@ -42,13 +42,31 @@ class GeneMatch:
 
 
 def get_gene_names(adata: AnnData, gene_key: str | None) -> pd.Index:
-    """Return gene names: ``var_names``, or a column of ``var``, checked to be usable."""
+    """Return gene names, checked to be usable.
+
+    Parameters
+    ----------
+    adata
+        Annotated data.
+    gene_key
+        Column of ``var`` with the names; ``None``, or a column that is not there (as in the
+        control cells that travel with a model), stands for ``var_names``.
+
+    Returns
+    -------
+    The names as text, in the order of the columns.
+
+    Raises
+    ------
+    ValueError
+        When names are empty or occur twice.
+    """
     if gene_key is None or gene_key not in adata.var:
         check_names(adata.var_names)
         return adata.var_names
     names = pd.Index(adata.var[gene_key].astype(object))
     check_names(names, f"var[{gene_key!r}]")
-    return names
+    return names.astype(str)
 
 
 def match_genes(
@@ -81,18 +99,16 @@ def match_genes(
         When more than ``max_missing`` of the genes are missing.
     """
     columns = names.get_indexer(pd.Index(genes))
-    if resolve is not None and (columns < 0).any():
-        known = set(names)
-        for i in np.flatnonzero(columns < 0).tolist():
-            if (found := resolve(genes[i], known)) is not None:
-                columns[i] = names.get_loc(found)
+    if resolve is not None:
+        _resolve_missing(columns, names, genes, resolve)
     missing = tuple(genes[i] for i in np.flatnonzero(columns < 0).tolist())
     match = GeneMatch(columns, missing, len(names) - len(set(columns[columns >= 0])))
     if len(missing) > max_missing * len(genes):
         raise ValueError(
             f"{len(missing)} of the model's {len(genes)} genes are missing in the data, more "
             f"than the {max_missing:.0%} allowed: {list(missing[:5])} against {list(names[:5])}. "
-            "Are these other identifiers? Name the var column at setup_anndata(gene_key=...)."
+            "Are these other identifiers? Put the model's into var_names: "
+            "adata.var_names = adata.var['...']"
         )
     if missing or match.n_extra:
         logger.info(
@@ -105,3 +121,18 @@ def match_genes(
             match.n_extra,
         )
     return match
+
+
+def _resolve_missing(
+    columns: np.ndarray, names: pd.Index, genes: Sequence[str], resolve: Resolver
+) -> None:
+    """Look for missing genes under their aliases."""
+    known = set(names)
+    taken = set(columns.tolist())
+    for i in np.flatnonzero(columns < 0).tolist():
+        found = resolve(genes[i], known)
+        column = -1 if found is None else names.get_loc(found)
+        # A model may know a gene under two names; one column does not stand for both.
+        if column not in taken:
+            columns[i] = column
+            taken.add(column)

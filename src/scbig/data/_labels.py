@@ -24,7 +24,8 @@ CONTROL_LABELS = (
     "NTC",
     "unperturbed",
 )
-SEPARATORS = ("+", "_", "|", ";", ",", "&")
+DEFAULT_SEPARATOR = "+"
+SEPARATORS = (DEFAULT_SEPARATOR, "_", "|", ";", ",", "&")
 
 _CONTROL_TOKENS = frozenset(label.casefold() for label in CONTROL_LABELS)
 
@@ -49,7 +50,9 @@ def parse_perturbation(label: str, *, control: str, separator: str | None) -> tu
     Returns
     -------
     Target names, sorted, without controls. Empty for control cells. The order of targets in
-    the label does not matter, and a target that is named twice counts once.
+    the label does not matter, and a target that is named twice counts once. A label of one part
+    is a control only if it is the control label itself: of two control labels, the one that was
+    not named is a perturbation like any other.
 
     Raises
     ------
@@ -63,15 +66,19 @@ def parse_perturbation(label: str, *, control: str, separator: str | None) -> tu
     >>> parse_perturbation("A+ctrl", control="ctrl", separator="+")
     ('A',)
     """
-    if label == control:
+    if label.strip() == control.strip():
         return ()
+    if not label.strip():
+        raise ValueError(
+            f"A perturbation label is empty: {label!r}. Label its cells or drop them."
+        )
     parts = [part.strip() for part in (label.split(separator) if separator else [label])]
     if not all(parts):
         raise ValueError(
             f"The perturbation label {label!r} has an empty target. Write labels as "
-            f"'A{separator or '+'}B', or name the separator with setup_anndata(separator=...)."
+            f"'A{separator}B', or say that none is a combination: separator=''"
         )
-    if not separator:
+    if len(parts) == 1:
         return tuple(parts)
     return tuple(sorted({p for p in parts if p != control and not is_control_token(p)}))
 
@@ -104,25 +111,26 @@ def find_separator(
         When labels can be read with two different separators.
     """
     labels = [label for label in labels if label != control]
-    readings = {s: example for s in SEPARATORS if (example := _example(labels, s, gene_names))}
+    known = {control, *gene_names}
+    readings = {s: example for s in SEPARATORS if (example := _example(labels, s, known))}
     if len(readings) > 1:
         listed = "; ".join(f"{s!r} splits {example!r}" for s, example in readings.items())
         raise ValueError(
             f"Perturbation labels can be read with more than one separator: {listed}. "
-            f"Name it: setup_anndata(adata, separator={next(iter(readings))!r})."
+            f"Name it: separator={next(iter(readings))!r}"
         )
     return next(iter(readings), None)
 
 
-def _example(labels: Sequence[str], separator: str, gene_names: Collection[str]) -> str | None:
+def _example(labels: Sequence[str], separator: str, known: Collection[str]) -> str | None:
     """Return one label that ``separator`` splits into known targets."""
     singles = {label for label in labels if separator not in label}
     for label in labels:
         parts = [part.strip() for part in label.split(separator)]
         if len(parts) < 2 or not all(parts):
             continue
-        if separator == "+" or all(
-            p in singles or p in gene_names or is_control_token(p) for p in parts
+        if separator == DEFAULT_SEPARATOR or all(
+            p in singles or p in known or is_control_token(p) for p in parts
         ):
             return label
     return None

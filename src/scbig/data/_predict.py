@@ -67,10 +67,16 @@ def predict_query(
 
     Returns
     -------
-    The prediction; rows of control cells keep their expression.
+    The prediction, negative values set to zero; rows of control cells keep their expression.
+
+    Raises
+    ------
+    ValueError
+        When ``n_samples`` is less than one.
     """
     if n_samples < 1:
         raise ValueError(f"n_samples={n_samples}; give at least 1.")
+    fill = control_mean.astype(np.float32)  # float64 would turn whole batches into float64
     mean = np.empty(query.out.shape, dtype=np.float32)
     std = np.zeros_like(mean) if n_samples > 1 else None
     is_found = match.columns >= 0
@@ -79,8 +85,8 @@ def predict_query(
         mean[rows] = x
         if not targets:
             continue
-        genes = np.where(is_found, x[:, match.columns], control_mean)
-        samples = [predictor(genes, targets, context, rng) for _ in range(n_samples)]
+        genes = np.where(is_found, x[:, match.columns], fill)
+        samples = [predictor(genes, targets, context, rng).clip(min=0) for _ in range(n_samples)]
         cells = np.ix_(rows, match.columns[is_found])
         mean[cells] = np.mean(samples, axis=0)[:, is_found]
         if std is not None:

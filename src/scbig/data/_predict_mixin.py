@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scbig.data._checks import check_expression
+from scbig.data._check_expression import check_expression
 from scbig.data._genes import get_gene_names, match_genes
 from scbig.data._predict import Prediction, predict_query
 from scbig.data._query import Query, annotate_query, make_query
@@ -68,7 +68,8 @@ class PredictMixin(ABC):
         Returns
         -------
         The object that was written into: ``layers[key_added]`` (non-negative log1p expression),
-        ``obs[key_added + "_confidence"]`` (in [0, 1]) and ``uns[key_added]`` (how it was made).
+        ``obs[key_added + "_confidence"]`` (in [0, 1]; not for baselines, which have none) and
+        ``uns[key_added]`` (how it was made).
 
         Raises
         ------
@@ -78,8 +79,13 @@ class PredictMixin(ABC):
             When the data do not fit, or nothing is known of a target.
         """
         seed = self._get_seed(seed)
-        query, prediction = self._predict(adata, perturbations, n_cells, n_samples, seed)
         key = self.default_key if key_added is None else key_added
+        if perturbations is None and key == self._schema.layer:
+            raise ValueError(
+                f"layers[{key!r}] holds the measured expression and would be overwritten. "
+                f"Choose another name: key_added={self.default_key!r}"
+            )
+        query, prediction = self._predict(adata, perturbations, n_cells, n_samples, seed)
         return write_prediction(
             query.out,
             key,
@@ -123,13 +129,28 @@ class PredictMixin(ABC):
         Returns
         -------
         Confidence in [0, 1] by label, higher being more to be trusted; the mean over contexts.
+
+        Raises
+        ------
+        NotImplementedError
+            When the predictor cannot tell, as the baselines cannot.
         """
         self._check_trained()
         schema = self._schema
-        labels = [p if isinstance(p, str) else schema.join(list(p)) for p in perturbations]
+        wanted = [perturbations] if isinstance(perturbations, str) else perturbations
+        labels = [p if isinstance(p, str) else schema.join(list(p)) for p in wanted]
         targets = [self._resolve(schema.parse(label)) for label in labels]
         contexts = range(len(self._contexts))
-        values = [self._get_confidence(targets, np.full(len(targets), c)) for c in contexts]
+        values = [
+            confidence
+            for context in contexts
+            if (confidence := self._get_confidence(targets, np.full(len(targets), context)))
+            is not None
+        ]
+        if not values:
+            raise NotImplementedError(
+                f"{type(self).__name__} cannot tell how far its predictions are to be trusted."
+            )
         return pd.Series(np.mean(values, axis=0), index=labels, name="confidence")
 
     def _predict(
@@ -191,13 +212,15 @@ class PredictMixin(ABC):
         check_expression(adata, schema.layer, is_log1p=self._is_log1p)
         return schema
 
-    def _get_row_confidence(self, query: Query) -> np.ndarray:
+    def _get_row_confidence(self, query: Query) -> np.ndarray | None:
         """Confidence of each row; controls are certain, as they are not predicted."""
         confidence = np.ones(query.out.n_obs, dtype=np.float32)
         groups = list(query.screen.get_groups())
         targets = [self._resolve(targets) for targets, *_ in groups]
         context = np.array([context for _, context, _ in groups], dtype=np.int64)
         values = self._get_confidence(targets, context)
+        if values is None:
+            return None
         for value, (*_, rows) in zip(values, groups, strict=True):
             confidence[rows] = value
         return confidence
@@ -273,8 +296,10 @@ class PredictMixin(ABC):
         """Raise when nothing is known of a target."""
 
     @abstractmethod
-    def _get_confidence(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray:
-        """Return the confidence in each condition and context."""
+    def _get_confidence(
+        self, targets: Sequence[Targets], context: np.ndarray
+    ) -> np.ndarray | None:
+        """Return the confidence in each condition and context; ``None`` if there is no telling."""
 
     @abstractmethod
     def _predict_cells(

@@ -55,7 +55,7 @@ def make_query(
     Parameters
     ----------
     cells
-        Annotated data with control cells; other cells are not read.
+        Annotated data with control cells; the expression of other cells is not read.
     schema
         Where it keeps its labels.
     perturbations
@@ -71,6 +71,11 @@ def make_query(
     -------
     A query whose ``out`` is a new AnnData: for each context the drawn control cells, once
     labelled as control and once for each perturbation.
+
+    Raises
+    ------
+    ValueError
+        When no perturbation is named, a label is missing, or there are no control cells.
     """
     labels = _read_labels(perturbations, schema)
     controls = make_screen(cells.obs, schema, contexts)
@@ -116,6 +121,11 @@ def annotate_query(
     Returns
     -------
     A query whose ``out`` is ``adata`` itself.
+
+    Raises
+    ------
+    ValueError
+        When a label is missing, or a context has perturbed cells but no control cells.
     """
     screen = make_screen(adata.obs, schema, contexts)
     source_row = np.arange(adata.n_obs)

@@ -9,6 +9,7 @@ from anndata import AnnData
 
 from scbig.data._labels import (
     CONTROL_LABELS,
+    DEFAULT_SEPARATOR,
     PERTURBATION_KEYS,
     find_separator,
     is_control_token,
@@ -27,7 +28,7 @@ class ScreenSchema:
     control
         Label of the control cells.
     separator
-        What stands between the targets of a combined label; ``None`` when there are none.
+        What stands between the targets of a combined label; ``None`` when no label is one.
     context_keys
         Columns of ``obs`` within which controls are matched to perturbed cells.
     layer
@@ -44,12 +45,42 @@ class ScreenSchema:
     gene_key: str | None = None
 
     def parse(self, label: str) -> tuple[str, ...]:
-        """Read one label as the sorted tuple of its targets (empty for controls)."""
+        """Read one label.
+
+        Parameters
+        ----------
+        label
+            Label as the screen writes it.
+
+        Returns
+        -------
+        Its targets, sorted; empty for controls.
+        """
         return parse_perturbation(label, control=self.control, separator=self.separator)
 
     def join(self, targets: Sequence[str]) -> str:
-        """Write targets as a label of this screen."""
-        return (self.separator or "+").join(targets) if targets else self.control
+        """Write targets as a label of this screen.
+
+        Parameters
+        ----------
+        targets
+            Names of the targets; none for control cells.
+
+        Returns
+        -------
+        The label, which :meth:`parse` reads.
+
+        Raises
+        ------
+        ValueError
+            When there are several targets but the screen has no separator.
+        """
+        if len(targets) > 1 and self.separator is None:
+            raise ValueError(
+                f"{list(targets)} cannot be combined: this screen was set up without a separator. "
+                f"Name one at setup: separator={DEFAULT_SEPARATOR!r}"
+            )
+        return (self.separator or "").join(targets) if targets else self.control
 
     def to_dict(self) -> dict[str, Any]:
         """Return the schema as plain values, ready for JSON."""
@@ -57,7 +88,17 @@ class ScreenSchema:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "ScreenSchema":
-        """Rebuild a schema from :meth:`to_dict`."""
+        """Rebuild a schema.
+
+        Parameters
+        ----------
+        values
+            What :meth:`to_dict` returned.
+
+        Returns
+        -------
+        The schema.
+        """
         return cls(**(values | {"context_keys": tuple(values["context_keys"])}))
 
 
@@ -78,7 +119,8 @@ def infer_schema(
     adata
         Annotated data of one screen.
     layer, perturbation_key, control, context_keys, separator, gene_key
-        See :class:`ScreenSchema`. An empty ``separator`` says that no label is a combination.
+        See :class:`ScreenSchema`. An empty ``separator`` says that no label is a combination; a
+        screen that has none is given ``"+"``, so that combinations can be predicted.
 
     Returns
     -------
@@ -96,19 +138,20 @@ def infer_schema(
     if gene_key is not None:
         _check_column(adata.var, gene_key, "var", "gene_key")
     if layer is not None and layer not in adata.layers:
-        raise ValueError(f"There is no layer {layer!r}. Layers found: {list(adata.layers)}.")
+        # anndata 0.13 lists X among the layers, under None.
+        found = [name for name in adata.layers if name is not None]
+        raise ValueError(f"There is no layer {layer!r}. Layers found: {found}.")
     key = perturbation_key or _find_perturbation_key(adata.obs, control)
     _check_column(adata.obs, key, "obs", "perturbation_key")
-    labels = adata.obs[key].dropna().astype(str).unique().tolist()
+    labels = _get_labels(adata.obs[key])
     control = _find_control(labels, key) if control is None else control
     if control not in labels:
-        raise ValueError(
-            f"No cell of obs[{key!r}] has the control label {control!r}. "
-            f"Labels found: {_shorten(labels)}. Name it: setup_anndata(adata, control=...)."
-        )
+        raise ValueError(_describe_absent(f"obs[{key!r}]", labels, control))
     if separator is None:
         names = adata.var_names if gene_key is None else adata.var[gene_key].astype(str)
         separator = find_separator(labels, control=control, gene_names=set(names))
+        if separator is None and not any(DEFAULT_SEPARATOR in label for label in labels):
+            separator = DEFAULT_SEPARATOR
     return ScreenSchema(key, control, separator or None, context_keys, layer, gene_key)
 
 
@@ -128,23 +171,19 @@ def _find_perturbation_key(obs: pd.DataFrame, control: str | None) -> str:
     if len(with_control) > 1:
         raise ValueError(
             f"More than one column of obs could hold the perturbations: {with_control}. "
-            f"Name it: setup_anndata(adata, perturbation_key={with_control[0]!r})."
+            f"Name it: perturbation_key={with_control[0]!r}"
         )
-    if present and control is None:
-        raise ValueError(
-            f"No control cells in obs column(s) {present}: none of the labels "
-            f"{list(CONTROL_LABELS)} is there. Labels found: "
-            f"{_shorten(obs[present[0]].astype(str).unique().tolist())}. "
-            f"Name it: setup_anndata(adata, control=...)."
-        )
+    if present:
+        labels = _get_labels(obs[present[0]])
+        raise ValueError(_describe_absent(f"obs column(s) {present}", labels, control))
     raise ValueError(
         f"No column of obs is recognised as the perturbation. Columns found: {list(obs)}. "
-        "Name it: setup_anndata(adata, perturbation_key=...)."
+        "Name it: perturbation_key='...'"
     )
 
 
 def _has_control(column: pd.Series, control: str | None) -> bool:
-    labels = column.dropna().astype(str).unique()
+    labels = _get_labels(column)
     if control is not None:
         return control in labels
     return any(is_control_token(label) for label in labels)
@@ -157,11 +196,22 @@ def _find_control(labels: Sequence[str], key: str) -> str:
     if found:
         raise ValueError(
             f"More than one label of obs[{key!r}] could be the control: {sorted(found)}. "
-            f"Name it: setup_anndata(adata, control={sorted(found)[0]!r})."
+            f"Name it: control={sorted(found)[0]!r}"
         )
-    raise ValueError(
-        f"No control cells in obs[{key!r}]: none of the labels {list(CONTROL_LABELS)} is there. "
-        f"Labels found: {_shorten(labels)}. Name it: setup_anndata(adata, control=...)."
+    raise ValueError(_describe_absent(f"obs[{key!r}]", labels, None))
+
+
+def _get_labels(column: pd.Series) -> list[str]:
+    return column.dropna().astype(str).unique().tolist()
+
+
+def _describe_absent(where: str, labels: Sequence[str], control: str | None) -> str:
+    """Say that there are no control cells, and how to name them."""
+    wanted = f"any of {list(CONTROL_LABELS)}" if control is None else repr(control)
+    likely = next((label for label in labels if is_control_token(label)), "...")
+    return (
+        f"No control cells in {where}: no cell has the control label {wanted}. "
+        f"Labels found: {_shorten(labels)}. Name it: control={likely!r}"
     )
 
 

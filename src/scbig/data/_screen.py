@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from scbig.data._checks import check_missing
 from scbig.data._schema import ScreenSchema
 
 Targets = tuple[str, ...]
@@ -45,7 +46,17 @@ class Screen:
         return tuple(sorted({target for targets in self.conditions for target in targets}))
 
     def get_controls(self, context: int) -> np.ndarray:
-        """Return the row numbers of the control cells of one context."""
+        """Find the control cells of one context.
+
+        Parameters
+        ----------
+        context
+            Index into ``contexts``.
+
+        Returns
+        -------
+        Row numbers, in increasing order.
+        """
         return np.flatnonzero(self.is_control & (self.context == context))
 
     def get_groups(self) -> Iterator[tuple[Targets, int, np.ndarray]]:
@@ -77,7 +88,13 @@ def make_screen(
     Returns
     -------
     The screen.
+
+    Raises
+    ------
+    ValueError
+        When cells lack a label or a context, or a label cannot be read.
     """
+    check_missing(obs, (schema.perturbation_key, *schema.context_keys))
     codes, labels = pd.factorize(obs[schema.perturbation_key].astype(str), sort=True)
     parsed = [schema.parse(label) for label in labels]
     conditions = tuple(sorted(set(parsed), key=lambda targets: (len(targets), targets)))
@@ -88,7 +105,19 @@ def make_screen(
 
 
 def get_context_names(obs: pd.DataFrame, keys: Sequence[str]) -> pd.Series:
-    """Return the context of each cell by name: its values of the context keys, joined."""
+    """Name the context of each cell: its values of the context keys, joined.
+
+    Parameters
+    ----------
+    obs
+        Cell annotations.
+    keys
+        Columns that make up a context.
+
+    Returns
+    -------
+    Context names by cell; ``"all"`` for every cell when there are no keys.
+    """
     if not keys:
         return pd.Series("all", index=obs.index)
     columns = [obs[key].astype(str) for key in keys]

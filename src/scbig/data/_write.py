@@ -41,9 +41,11 @@ def write_prediction(
     if prediction.std is not None:
         adata.layers[key + STD_SUFFIX] = prediction.std
     elif key + STD_SUFFIX in adata.layers:
-        # Left over from an earlier call with more samples, it would describe another layer.
+        # Left over from an earlier call, it would describe another layer.
         del adata.layers[key + STD_SUFFIX]
     if confidence is not None:
         adata.obs[key + CONFIDENCE_SUFFIX] = np.asarray(confidence, dtype=np.float32)
+    elif key + CONFIDENCE_SUFFIX in adata.obs:
+        del adata.obs[key + CONFIDENCE_SUFFIX]
     adata.uns[key] = description
     return adata
