@@ -26,8 +26,9 @@ class KeepBest(Callback):
         self._weights: dict[str, torch.Tensor] = {}
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Remember the untrained weights."""
-        self._remember(pl_module)
+        """Remember the untrained weights, if they have a score."""
+        if self.best > -float("inf"):
+            self._remember(pl_module)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Remember better weights, and stop when there have been none for long."""
@@ -40,7 +41,8 @@ class KeepBest(Callback):
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Go back to the best weights."""
-        pl_module.load_state_dict(self._weights)
+        if self._weights:
+            pl_module.load_state_dict(self._weights)
         self._weights = {}
 
     def _remember(self, pl_module: pl.LightningModule) -> None:

@@ -1,6 +1,7 @@
 """Training in stages, each with the trainer of scvi-tools."""
 
 import logging
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -48,12 +49,15 @@ class Schedule:
         Largest gradient norm; ``None`` for no clipping.
     accumulation
         Batches whose gradients are summed in a step.
+    max_steps
+        Largest number of steps; ``-1`` for no limit beside the epochs.
     """
 
     max_epochs: int
     validate_every: int = 1
     clip_norm: float | None = None
     accumulation: int = 1
+    max_steps: int = -1
 
 
 def run_stage(
@@ -86,6 +90,8 @@ def run_stage(
     -------
     Logged values by name, one row an epoch.
     """
+    # What an earlier stage left in evaluation mode would train without its dropout.
+    plan.train()
     # scvi-tools appends to the history of the last call, and only for names it had.
     model.is_trained_, model.history_ = False, None
     runner = TrainRunner(
@@ -96,23 +102,40 @@ def run_stage(
         accelerator=hardware.accelerator,
         devices=hardware.devices,
         check_val_every_n_epoch=schedule.validate_every,
+        max_steps=schedule.max_steps,
         gradient_clip_val=schedule.clip_norm,
         accumulate_grad_batches=schedule.accumulation,
         callbacks=list(callbacks),
         enable_progress_bar=hardware.use_progress_bar,
         log_every_n_steps=1,
     )
-    runner()
+    with warnings.catch_warnings():
+        # Lightning 2.6 uses a name that torch deprecates; nobody who trains can help it.
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
+        runner()
     return model.history_ or {}
 
 
 def join_histories(earlier: History, later: History) -> History:
-    """Append one history to another, name by name, with epochs counted on."""
+    """Append one history to another, with the epochs of each stage counted on.
+
+    Parameters
+    ----------
+    earlier, later
+        Logged values by name, indexed by epoch. Names begin with that of their stage, as in
+        ``"flow_train_loss"``.
+
+    Returns
+    -------
+    The values of both.
+    """
+    n_epochs: dict[str, int] = {}
+    for name, values in earlier.items():
+        stage = name.partition("_")[0]
+        n_epochs[stage] = max(n_epochs.get(stage, 0), int(values.index.max()) + 1)
     joined = dict(earlier)
     for name, values in later.items():
-        if name in joined:
-            index_name = values.index.name
-            values = pd.concat([joined[name], values], ignore_index=True)
-            values.index.name = index_name
-        joined[name] = values
+        values = values.set_axis(values.index + n_epochs.get(name.partition("_")[0], 0))
+        values = pd.concat([joined[name], values]) if name in joined else values
+        joined[name] = values.rename_axis("epoch")
     return joined

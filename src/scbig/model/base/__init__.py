@@ -1,6 +1,5 @@
-"""What all models share: setup, saved folders, target embeddings."""
+"""What all models share: setup, target embeddings."""
 
-from scbig.model.base._persistence import read_model, write_model
 from scbig.model.base._setup import SetupMixin
 from scbig.model.base._targets import TargetEmbeddings, UnitVectors
 
@@ -8,6 +7,4 @@ __all__ = [
     "SetupMixin",
     "TargetEmbeddings",
     "UnitVectors",
-    "read_model",
-    "write_model",
 ]

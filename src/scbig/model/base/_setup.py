@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+import rich.pretty  # noqa: F401 - scvi-tools 1.4 uses it in view_anndata_setup unimported
 from anndata import AnnData
 from mudata import MuData
 from scvi.data import AnnDataManager
@@ -63,9 +64,11 @@ class SetupMixin(BaseModelClass):
         """
         if isinstance(adata, MuData):
             raise ValueError(
-                f"A MuData was given; it holds {list(adata.mod)}. Set up its RNA modality: "
-                f"{cls.__name__}.setup_anndata(mdata[{next(iter(adata.mod), 'rna')!r}])."
+                f"A MuData was given; it holds {list(adata.mod)}. Take the modality with the "
+                f"expression: adata = scbig.data.from_mudata(mdata, modality='...')"
             )
+        # As a saved model keeps it.
+        context_keys = [context_keys] if isinstance(context_keys, str) else list(context_keys)
         setup_args = BaseModelClass._get_setup_method_args(**locals())
         schema = infer_schema(
             adata,

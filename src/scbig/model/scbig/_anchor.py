@@ -64,10 +64,15 @@ class Anchor:
             predicted[rows[is_wanted]] = values[is_wanted]
         return self._split(predicted)
 
+    def without(self, effects: Effects) -> "Anchor":
+        """Return the regression on the training groups that are not among other effects."""
+        left_out = _get_keys(effects)
+        kept = np.array([key not in left_out for key in _get_keys(self.effects)], dtype=bool)
+        return Anchor(self.effects.subset(kept), self.latent_delta[kept], self.kernel)
+
     def find(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray:
         """Return the rows of training groups, given by targets and context."""
-        keys = zip(self.effects.targets, self.effects.context.tolist(), strict=True)
-        position = {key: row for row, key in enumerate(keys)}
+        position = _get_keys(self.effects)
         return np.array([position[key] for key in zip(targets, context.tolist(), strict=True)])
 
     def _split(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -75,8 +80,8 @@ class Anchor:
         return values[:, :n_genes], values[:, n_genes:]
 
 
-def join_effects(old: Effects, new: Effects) -> tuple[Effects, np.ndarray]:
-    """Join the groups of an earlier screen with those of a new one, which replace equal ones.
+def join_effects(old: Effects, new: Effects) -> Effects:
+    """Join the groups of an earlier screen with those of a new one.
 
     Parameters
     ----------
@@ -87,20 +92,21 @@ def join_effects(old: Effects, new: Effects) -> tuple[Effects, np.ndarray]:
 
     Returns
     -------
-    All effects, the kept old ones first, and the row numbers of the kept old ones.
+    All effects, the old ones first.
     """
-    replaced = set(zip(new.targets, new.context.tolist(), strict=True))
-    keys = zip(old.targets, old.context.tolist(), strict=True)
-    kept = np.array([row for row, key in enumerate(keys) if key not in replaced], dtype=np.int64)
-    earlier = old.subset(kept)
     # A context without control cells in the new screen keeps its earlier mean.
     known = np.full_like(new.control_mean, np.nan)
     known[: len(old.control_mean)] = old.control_mean
-    joined = Effects(
-        targets=earlier.targets + new.targets,
-        context=np.concatenate([earlier.context, new.context]),
-        delta=np.vstack([earlier.delta, new.delta]),
-        n_cells=np.concatenate([earlier.n_cells, new.n_cells]),
+    return Effects(
+        targets=old.targets + new.targets,
+        context=np.concatenate([old.context, new.context]),
+        delta=np.vstack([old.delta, new.delta]),
+        n_cells=np.concatenate([old.n_cells, new.n_cells]),
         control_mean=np.where(np.isnan(new.control_mean), known, new.control_mean),
     )
-    return joined, kept
+
+
+def _get_keys(effects: Effects) -> dict[tuple[Targets, int], int]:
+    """Number the groups by targets and context."""
+    keys = zip(effects.targets, effects.context.tolist(), strict=True)
+    return {key: row for row, key in enumerate(keys)}

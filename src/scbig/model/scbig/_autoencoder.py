@@ -4,14 +4,14 @@ import numpy as np
 import torch
 from scvi.model.base import BaseModelClass
 
-from scbig.data import CellBatches, Expression
+from scbig.data import CellBatches, Expression, compute_group_means
 from scbig.model.scbig._fold import Fold
 from scbig.model.scbig._module import SCBIGModule
 from scbig.model.scbig._trainingplan import AutoencoderPlan
 from scbig.train import Hardware, History, KeepBest, Schedule, run_stage
 
 HELD_OUT_CELLS = 0.05
-VALIDATE_EVERY = 5
+N_VALIDATIONS = 20
 PATIENCE = 4
 
 
@@ -37,7 +37,9 @@ def fit_autoencoder(
     -------
     Training history.
     """
-    cells = np.random.default_rng(seed).permutation(np.flatnonzero(fold.is_trained_on))
+    trained_on = np.flatnonzero(fold.is_trained_on)
+    model.module.set_gene_mean(compute_group_means(fold.expression, [trained_on])[0])
+    cells = np.random.default_rng(seed).permutation(trained_on)
     n_held_out = max(1, round(HELD_OUT_CELLS * len(cells)))
     batches = CellBatches(
         fold.expression,
@@ -50,11 +52,15 @@ def fit_autoencoder(
         model,
         AutoencoderPlan(model.module),
         batches,
-        schedule=Schedule(max_epochs, validate_every=min(VALIDATE_EVERY, max_epochs)),
+        schedule=Schedule(
+            max_epochs,
+            validate_every=max(1, max_epochs // N_VALIDATIONS),
+            max_steps=model.module.config.autoencoder_steps,
+        ),
         callbacks=[KeepBest("autoencoder_validation_score", patience=PATIENCE)],
         hardware=hardware,
     )
-    latents = compute_latents(model.module, fold.expression)[fold.is_trained_on]
+    latents = compute_latents(model.module, fold.expression)[trained_on]
     model.module.set_latent_scale(latents.mean(axis=0), latents.std(axis=0))
     return history
 

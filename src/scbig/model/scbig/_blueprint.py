@@ -9,7 +9,7 @@ import torch
 from anndata import AnnData
 from scipy import sparse
 
-from scbig.data import Expression, Screen, ScreenSchema, Targets, get_matrix, make_screen
+from scbig.data import Expression, Screen, ScreenSchema, Targets
 from scbig.model.base import TargetEmbeddings
 from scbig.model.scbig._components import ConditionInput
 from scbig.model.scbig._conditions import make_condition_input
@@ -61,6 +61,14 @@ class Blueprint:
         """Sizes of the module that follow from the screen."""
         return ModuleSizes(len(self.targets), self.embeddings.dim, len(self.contexts))
 
+    def describe(self) -> str:
+        """Say in two sentences what the model is of."""
+        return (
+            f"SCBIG of {len(self.genes)} genes in {self.programs.n_programs} programs, "
+            f"{len(self.targets)} targets, contexts: {', '.join(self.contexts)}. "
+            f"Target embeddings: {self.embeddings.describe()}."
+        )
+
     def make_module(self, semantics: np.ndarray, gene_mean: np.ndarray) -> SCBIGModule:
         """Build the module.
 
@@ -104,16 +112,39 @@ def get_averaging(labels: np.ndarray) -> np.ndarray:
 
 
 def make_controls(
-    adata: AnnData, schema: ScreenSchema, genes: Sequence[str], rng: np.random.Generator
+    expression: Expression,
+    screen: Screen,
+    obs: pd.DataFrame,
+    genes: Sequence[str],
+    rng: np.random.Generator,
+    *,
+    known: Sequence[str] = (),
 ) -> AnnData:
-    """Draw the control cells that travel with a model: at most 2,000 of each context."""
-    screen = make_screen(adata.obs, schema)
+    """Draw the control cells that travel with a model: at most 2,000 of each context.
+
+    Parameters
+    ----------
+    expression, screen
+        Cells of a screen.
+    obs
+        Columns of their annotation to keep.
+    genes
+        Gene names.
+    rng
+        Draws the cells.
+    known
+        Contexts to leave out.
+
+    Returns
+    -------
+    The control cells, context by context.
+    """
+    contexts = [i for i, name in enumerate(screen.contexts) if name not in known]
     rows = np.concatenate(
-        [_thin(screen.get_controls(i), rng) for i in range(len(screen.contexts))]
+        [np.empty(0, dtype=np.int64), *(_thin(screen.get_controls(i), rng) for i in contexts)]
     )
-    obs = adata.obs.iloc[rows][[schema.perturbation_key, *schema.context_keys]].astype(str)
-    x = Expression(get_matrix(adata, schema.layer)).rows(rows)
-    return AnnData(sparse.csr_matrix(x), obs=obs, var=pd.DataFrame(index=list(genes)))
+    x = sparse.csr_matrix(expression.rows(rows))
+    return AnnData(x, obs=obs.iloc[rows].astype(str), var=pd.DataFrame(index=list(genes)))
 
 
 def make_coexpression_table(

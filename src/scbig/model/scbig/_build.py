@@ -86,7 +86,11 @@ class Builder:
             embeddings=self._make_target_embeddings(),
             pathways=self._make_pathways(),
             controls=make_controls(
-                self._adata, self._schema, self._genes, np.random.default_rng(self._seed)
+                self._expression,
+                self._screen,
+                self._adata.obs[[self._schema.perturbation_key, *self._schema.context_keys]],
+                self._genes,
+                np.random.default_rng(self._seed),
             ),
         )
         gene_mean = compute_group_means(self._expression, [np.arange(self._adata.n_obs)])[0]

@@ -130,7 +130,7 @@ class ConditionInput(NamedTuple):
 
 
 class ConditionEncoder(nn.Module):
-    """Set of targets, context and anchor, as one vector.
+    """Set of targets, context and anchor (where there is one), as one vector.
 
     A target is its embedding, projected, plus a vector of its own where it was seen in
     training. The set is pooled by attention, so the order of targets does not matter.
@@ -156,7 +156,7 @@ class ConditionEncoder(nn.Module):
         self.project = nn.Linear(n_embedding, dim)
         self.pool = SetPooling(dim, config.n_heads)
         self.context = nn.Embedding(n_contexts, dim)
-        self.anchor = nn.Linear(config.n_latent, dim)
+        self.anchor = nn.Linear(config.n_latent, dim) if config.use_anchor else None
         nn.init.zeros_(self.own.weight)
         nn.init.zeros_(self.context.weight)
 
@@ -172,7 +172,8 @@ class ConditionEncoder(nn.Module):
         pooled = self.pool(own + self.project(condition.embedding), condition.mask)
         is_known = (condition.context >= 0).unsqueeze(-1)
         context = self.context(condition.context.clamp(min=0)) * is_known
-        return pooled + context + self.anchor(condition.anchor)
+        vector = pooled + context
+        return vector if self.anchor is None else vector + self.anchor(condition.anchor)
 
 
 def _make_blocks(config: SCBIGConfig) -> nn.ModuleList:
@@ -183,7 +184,7 @@ def _make_blocks(config: SCBIGConfig) -> nn.ModuleList:
 
 
 def _extend(table: nn.Embedding, n_rows: int) -> nn.Embedding:
-    extended = nn.Embedding(n_rows, table.embedding_dim).to(table.weight)
-    nn.init.zeros_(extended.weight)
-    extended.weight[: len(table.weight)] = table.weight
-    return extended
+    weight = table.weight.new_zeros(n_rows, table.embedding_dim)
+    weight[: len(table.weight)] = table.weight
+    # From given weights: a new table would be drawn from the user's random state.
+    return nn.Embedding.from_pretrained(weight, freeze=False)

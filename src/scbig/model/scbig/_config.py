@@ -32,8 +32,9 @@ class SCBIGConfig:
         Weights of the two alignment losses.
     align_every
         Steps between two alignment losses.
-    autoencoder_lr, autoencoder_epochs, cells_per_batch
-        Learning rate, largest number of epochs and batch size of the first stage.
+    autoencoder_lr, autoencoder_epochs, autoencoder_steps, cells_per_batch
+        Learning rate, largest numbers of epochs and of steps (-1 for any), and batch size of
+        the first stage.
     flow_lr, flow_steps, flow_accumulation, groups_per_step, cells_per_group
         Learning rate, largest number of steps, batches summed in a step, and size of a batch
         in the second stage.
@@ -45,7 +46,7 @@ class SCBIGConfig:
 
     n_latent: int = 50
     n_hidden: int = 64
-    n_layers: int = 2
+    n_layers: int = 1
     n_heads: int = 4
     n_inducing: int = 8
     dropout: float = 0.0
@@ -61,6 +62,7 @@ class SCBIGConfig:
     align_every: int = 25
     autoencoder_lr: float = 1e-3
     autoencoder_epochs: int = 30
+    autoencoder_steps: int = 400
     cells_per_batch: int = 256
     flow_lr: float = 5e-4
     flow_steps: int = 1000
@@ -95,6 +97,7 @@ PAPER = SCBIGConfig(
     align_every=1000,
     autoencoder_lr=1e-4,
     autoencoder_epochs=100,
+    autoencoder_steps=-1,
     flow_lr=5e-5,
     flow_steps=500_000,
     flow_accumulation=20,

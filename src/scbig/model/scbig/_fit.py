@@ -79,6 +79,8 @@ class Fit:
         """Run both stages; return the anchor of the trained model and the history."""
         settings, fold = self.settings, self.fold
         history: History = {}
+        effects = compute_effects(fold.expression, fold.screen)
+        earlier = self._get_earlier(effects)
         if settings.max_epochs > 0:
             logger.info("Training the autoencoder on %d cells.", fold.is_trained_on.sum())
             history |= fit_autoencoder(
@@ -89,12 +91,11 @@ class Fit:
                 hardware=settings.hardware,
             )
         latents = compute_latents(self.model.module, fold.expression)
-        effects = compute_effects(fold.expression, fold.screen)
         latent_effects = compute_effects(Expression(latents), fold.screen)
         trained, held_out = fold.split(effects)
         latent_trained, _ = fold.split(latent_effects)
         kernel = self._choose_kernel(trained, held_out)
-        anchor = self._make_anchor(trained, latent_trained.delta, kernel)
+        anchor = _make_anchor(trained, latent_trained.delta, kernel, earlier)
         if settings.max_steps > 0:
             logger.info(
                 "Training the flow on %d groups of cells, stopping on %d.",
@@ -106,7 +107,7 @@ class Fit:
                 self.model, max_steps=settings.max_steps, hardware=settings.hardware
             )
         if settings.use_refit and len(held_out):
-            anchor = self._make_anchor(effects, latent_effects.delta, kernel)
+            anchor = _make_anchor(effects, latent_effects.delta, kernel, earlier)
         return anchor, history
 
     def _choose_kernel(self, trained: Effects, held_out: Effects) -> TargetKernel:
@@ -118,13 +119,27 @@ class Fit:
         logger.info("Anchor: %s", kernel.settings)
         return kernel
 
-    def _make_anchor(
-        self, effects: Effects, latent_delta: np.ndarray, kernel: TargetKernel
-    ) -> Anchor:
+    def _get_earlier(self, effects: Effects) -> Anchor | None:
+        """Return what is known of groups that are not measured again, be they held out or not."""
         if self.earlier is None:
-            return Anchor(effects, latent_delta, kernel)
-        joined, kept = join_effects(self.earlier.effects, effects)
-        return Anchor(joined, np.vstack([self.earlier.latent_delta[kept], latent_delta]), kernel)
+            return None
+        earlier = self.earlier.without(effects)
+        if len(earlier.effects) and self.settings.max_epochs > 0:
+            raise ValueError(
+                f"max_epochs={self.settings.max_epochs} would train the autoencoder again, but "
+                f"{len(earlier.effects)} effects of an earlier screen are known in its present "
+                "latents only. Leave max_epochs out, or train a new model on both screens."
+            )
+        return earlier
+
+
+def _make_anchor(
+    effects: Effects, latent_delta: np.ndarray, kernel: TargetKernel, earlier: Anchor | None
+) -> Anchor:
+    if earlier is None:
+        return Anchor(effects, latent_delta, kernel)
+    joined = join_effects(earlier.effects, effects)
+    return Anchor(joined, np.vstack([earlier.latent_delta, latent_delta]), kernel)
 
 
 def make_fold(expression: Expression, screen: Screen, validation: Sequence[Targets]) -> Fold:
@@ -133,15 +148,17 @@ def make_fold(expression: Expression, screen: Screen, validation: Sequence[Targe
     Raises
     ------
     ValueError
-        When a condition has no cells, or none is left to train on.
+        When a condition has no perturbed cells, or none is left to train on.
     """
     known = {targets for targets in screen.conditions if targets}
-    unknown = [targets for targets in validation if targets not in known]
+    unknown = ["+".join(targets) or "control" for targets in validation if targets not in known]
     if unknown:
         raise ValueError(
-            f"{len(unknown)} validation condition(s) have no cells: "
-            f"{['+'.join(targets) for targets in unknown[:5]]}."
+            f"{len(unknown)} validation condition(s) have no perturbed cells: {unknown[:5]}. "
+            f"Choose among {['+'.join(targets) for targets in sorted(known)[:5]]} ..."
         )
+    if not known:
+        raise ValueError("The screen has control cells only: there is nothing to train on.")
     if not known - set(validation):
         raise ValueError(
             f"All {len(known)} perturbations of the screen are held out for validation; "

@@ -1,5 +1,6 @@
 """Second training stage of SCBIG: the anchored flow."""
 
+import math
 from functools import partial
 
 import numpy as np
@@ -75,8 +76,9 @@ class FlowStage:
         Training history.
         """
         config = self.blueprint.config
-        n_epochs = min(N_EPOCHS, max_steps)
-        n_batches = -(-max_steps // n_epochs) * config.flow_accumulation
+        n_steps = math.ceil(max_steps / N_EPOCHS)
+        n_epochs = math.ceil(max_steps / n_steps)
+        n_batches = n_steps * config.flow_accumulation
         groups = make_flow_groups(
             self.fold.screen,
             self.anchor,
@@ -90,7 +92,11 @@ class FlowStage:
             FlowPlan(model.module, self._make_task(groups, validation)),
             self._pair(groups, config.groups_per_step, config.cells_per_group, n_batches),
             schedule=Schedule(
-                n_epochs, clip_norm=config.clip_norm, accumulation=config.flow_accumulation
+                n_epochs,
+                # Never, where nothing is held out.
+                validate_every=1 if len(self.held_out) else n_epochs + 1,
+                clip_norm=config.clip_norm,
+                accumulation=config.flow_accumulation,
             ),
             callbacks=self._make_callbacks(model, validation),
             hardware=hardware,

@@ -38,10 +38,9 @@ class InferenceMixin(PredictMixin):
         *,
         is_sampled: bool,
     ) -> np.ndarray:
+        self.module.eval()
         targets, device = self._resolve(targets), self.module.device
         effect, latent = self._fitted.predict([targets], np.array([context]))
-        if not self.module.config.use_anchor:
-            effect = np.zeros_like(effect)
         condition = self._blueprint.make_condition([targets], np.array([context]), latent)
         cells = torch.from_numpy(np.asarray(x, dtype=np.float32)).to(device)
         z = self.module.encode(cells)
@@ -97,8 +96,9 @@ class InferenceMixin(PredictMixin):
         adata = self.adata if adata is None else adata
         if adata is None:
             raise ValueError(
-                "The model was loaded without data. Give some: predict(adata), or name "
-                "perturbations: predict(perturbations=[...])."
+                "The model was loaded without data. Give some: predict(adata), name "
+                "perturbations: predict(perturbations=[...]), or load it with the screen to "
+                f"train on: {type(self).__name__}.load(path, adata)."
             )
         return adata
 

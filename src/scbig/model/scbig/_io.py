@@ -7,14 +7,14 @@ import pandas as pd
 from anndata import AnnData
 from scvi.model.base import BaseModelClass
 
-from scbig.model.base import SetupMixin, read_model, write_model
+from scbig.model.base import SetupMixin
 from scbig.model.scbig._inference import InferenceMixin
 from scbig.model.scbig._state import State, from_plain, to_plain
-from scbig.train import History
+from scbig.train import History, read_model, seeded, write_model
 
 
 class SaveMixin(InferenceMixin, SetupMixin):
-    """Saved folders, see :mod:`scbig.model.base`."""
+    """Saved folders, see :func:`scbig.train.write_model`."""
 
     history_: History | None
     registry_: dict
@@ -22,6 +22,7 @@ class SaveMixin(InferenceMixin, SetupMixin):
 
     def _set_state(self, state: State) -> None:
         self._blueprint, self.module, self._anchor = state.blueprint, state.module, state.anchor
+        self._model_summary_string = state.blueprint.describe()
 
     def save(self, dir_path: str | PathLike[str], *, overwrite: bool = False) -> None:
         """Save the model to a folder: arrays as safetensors, all else as JSON.
@@ -44,7 +45,7 @@ class SaveMixin(InferenceMixin, SetupMixin):
             "missing_embedding": self._missing_embedding,
             "n_steps": self._n_steps,
             "registry": self.registry_,
-            "history": {k: v.iloc[:, 0].tolist() for k, v in (self.history_ or {}).items()},
+            "history": {k: v.iloc[:, 0].to_dict() for k, v in (self.history_ or {}).items()},
         }
         write_model(dir_path, type(self).__name__, values, arrays, overwrite=overwrite)
 
@@ -76,11 +77,15 @@ class SaveMixin(InferenceMixin, SetupMixin):
         model._missing_embedding = values["missing_embedding"]
         model._n_steps = values["n_steps"]
         model.history_ = {
-            name: pd.DataFrame({name: column}).rename_axis("epoch")
-            for name, column in values["history"].items()
+            name: pd.DataFrame({name: epochs.values()}, index=list(map(int, epochs)))
+            .rename_axis("epoch")
+            .astype(object)
+            for name, epochs in values["history"].items()
         }
         model.init_params_ = {}
-        model._set_state(from_plain(values, arrays))
+        # A module draws its first weights, which must not move the user's random state.
+        with seeded(model._seed):
+            model._set_state(from_plain(values, arrays))
         model.is_trained_ = model._anchor is not None
         if adata is not None:
             model._attach_adata(adata, model._schema, is_log1p=model._is_log1p)

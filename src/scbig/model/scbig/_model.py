@@ -88,7 +88,7 @@ class SCBIG(TrainMixin, SaveMixin, RepresentationMixin, SetupMixin, BaseModelCla
             raise ValueError(
                 f"missing_embedding={missing_embedding!r} is unknown. Choose 'error' or 'mean'."
             )
-        self._seed = get_default_seed() if seed is None else seed
+        self._seed = get_default_seed() if seed is None else int(seed)
         self._missing_embedding = missing_embedding
         priors = Priors(
             programs=programs,
@@ -104,17 +104,8 @@ class SCBIG(TrainMixin, SaveMixin, RepresentationMixin, SetupMixin, BaseModelCla
         self._set_state(state)
         self._n_steps = 0
         self._record_init_params(locals())
-        self._model_summary_string = self._summarise()
 
     @property
     def _registered_schema(self) -> ScreenSchema:
         registry = self.adata_manager.get_state_registry(REGISTRY.PERTURBATION)
         return ScreenSchema.from_dict(dict(registry["schema"]))
-
-    def _summarise(self) -> str:
-        blueprint = self._blueprint
-        return (
-            f"SCBIG of {len(blueprint.genes)} genes in {blueprint.programs.n_programs} programs, "
-            f"{len(blueprint.targets)} targets, contexts: {', '.join(blueprint.contexts)}. "
-            f"Target embeddings: {blueprint.embeddings.describe()}."
-        )

@@ -117,6 +117,11 @@ class SCBIGModule(BaseModuleClass):
         return self.decoder(z * self.latent_std + self.latent_mean) + self.gene_mean
 
     @torch.no_grad()
+    def set_gene_mean(self, mean: np.ndarray) -> None:
+        """Take this mean expression ``(G,)`` off before encoding, and add it when decoding."""
+        self.gene_mean.copy_(torch.from_numpy(mean))
+
+    @torch.no_grad()
     def set_latent_scale(self, mean: np.ndarray, std: np.ndarray) -> None:
         """Standardise the latents once more, given their present moments ``(n_latent,)``."""
         self.latent_mean += self.latent_std * torch.from_numpy(mean).to(self.latent_std)
@@ -174,7 +179,7 @@ class SCBIGModule(BaseModuleClass):
         condition
             The B conditions.
         effect
-            Effect that the anchor expects for each gene, shape ``(B, G)``; zeros without anchor.
+            Effect that the anchor expects for each gene, shape ``(B, G)``; unused without anchor.
         control_mean
             Mean of the control cells of each condition's context, shape ``(B, G)``.
 
@@ -187,8 +192,10 @@ class SCBIGModule(BaseModuleClass):
             return self._decode_cells(end).clamp(min=0)
         # The decoder is only asked for the difference to the anchored cell, so what the latent
         # space cannot hold of the cell and of the anchor's effect is kept.
-        start = z + condition.anchor.unsqueeze(1) if self.config.use_anchor else z
-        change = self._decode_cells(end) - self._decode_cells(start) + effect.unsqueeze(1)
+        start, change = z, torch.zeros_like(x)
+        if self.config.use_anchor:
+            start, change = z + condition.anchor.unsqueeze(1), effect.unsqueeze(1)
+        change = self._decode_cells(end) - self._decode_cells(start) + change
         return add_change(x, change, control_mean.unsqueeze(1))
 
     def _decode_cells(self, z: torch.Tensor) -> torch.Tensor:

@@ -88,6 +88,10 @@ class RepresentationMixin(InferenceMixin):
         self._check_trained()
         adata = self._get_adata(adata)
         key = self._schema.perturbation_key if groupby is None else groupby
+        if key not in adata.obs:
+            raise ValueError(
+                f"groupby={key!r} is not a column of obs. Columns found: {list(adata.obs)}."
+            )
         names = list(self._blueprint.programs.names)
         chunks = [self._attend(x) for _, x in self._read(adata, layer).chunks(512)]
         table = pd.DataFrame(np.vstack(chunks), columns=names)
@@ -103,7 +107,11 @@ class RepresentationMixin(InferenceMixin):
         """Return the model's genes of some data, in its order."""
         names = get_gene_names(adata, self._schema.gene_key)
         match = match_genes(names, self._genes, resolve=self._resolve_gene)
-        matrix = get_matrix(adata, self._schema.layer if layer is None else layer)
+        layer = self._schema.layer if layer is None else layer
+        if layer is not None and layer not in adata.layers:
+            found = [name for name in adata.layers if name is not None]
+            raise ValueError(f"There is no layer {layer!r}. Layers found: {found}.")
+        matrix = get_matrix(adata, layer)
         if match.is_identity:
             return Expression(matrix)
         return Expression(matrix, match.columns, self.module.gene_mean.cpu().numpy())

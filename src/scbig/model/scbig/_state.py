@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import torch
 from anndata import AnnData
+from anndata.utils import make_index_unique
 from scipy import sparse
 
 from scbig.baselines import KernelSettings, TargetKernel
-from scbig.data import Effects, ScreenSchema
+from scbig.data import Effects, Screen, ScreenSchema
 from scbig.model.base import TargetEmbeddings
 from scbig.model.scbig._anchor import Anchor
 from scbig.model.scbig._blueprint import Blueprint
@@ -158,9 +159,35 @@ def _anchor_from_plain(values: Values, arrays: Arrays, embeddings: TargetEmbeddi
     return Anchor(effects, arrays["anchor.latent_delta"], kernel)
 
 
-def extend_blueprint(
-    blueprint: Blueprint, targets: tuple[str, ...], contexts: tuple[str, ...]
-) -> Blueprint:
-    """Append the targets and contexts of a further screen to those already known."""
-    new = tuple(target for target in targets if target not in blueprint.targets)
-    return replace(blueprint, targets=blueprint.targets + new, contexts=contexts)
+def extend_blueprint(blueprint: Blueprint, screen: Screen, controls: AnnData) -> Blueprint:
+    """Append what a further screen has and an earlier one had not.
+
+    Parameters
+    ----------
+    blueprint
+        What is known.
+    screen
+        Further screen, whose contexts begin with the known ones.
+    controls
+        Control cells of its new contexts.
+
+    Returns
+    -------
+    A blueprint with the targets, contexts and control cells of both.
+    """
+    new = tuple(target for target in screen.targets if target not in blueprint.targets)
+    return replace(
+        blueprint,
+        targets=blueprint.targets + new,
+        contexts=screen.contexts,
+        controls=_join_controls(blueprint.controls, controls),
+    )
+
+
+def _join_controls(old: AnnData, new: AnnData) -> AnnData:
+    if not new.n_obs:
+        return old
+    obs = pd.concat([old.obs, new.obs])
+    # Barcodes are unique within a screen only.
+    obs.index = make_index_unique(obs.index)
+    return AnnData(sparse.vstack([old.X, new.X], format="csr"), obs=obs, var=old.var)

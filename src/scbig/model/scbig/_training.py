@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 
 import numpy as np
-from anndata import AnnData
+import pandas as pd
+from scvi.train import Trainer
 
 from scbig.data import Screen, Targets, make_screen
+from scbig.model.scbig._blueprint import make_controls
 from scbig.model.scbig._fit import Fit, FitSettings, make_fold
+from scbig.model.scbig._fold import Fold
 from scbig.model.scbig._representation import RepresentationMixin
 from scbig.model.scbig._state import extend_blueprint
 from scbig.splits import choose_validation
@@ -18,6 +21,8 @@ class TrainMixin(RepresentationMixin):
 
     history_: History | None
     is_trained_: bool
+    trainer: Trainer
+    _model_summary_string: str
 
     def train(
         self,
@@ -60,8 +65,10 @@ class TrainMixin(RepresentationMixin):
         """
         adata = self._get_adata(None)
         is_continued = self._anchor is not None
-        screen = self._extend(adata)
-        fold = make_fold(self._read(adata, None), screen, self._get_validation(screen, validation))
+        expression = self._read(adata, None)
+        screen = make_screen(adata.obs, self._schema, self._contexts)
+        fold = make_fold(expression, screen, self._get_validation(screen, validation))
+        self._extend(fold, adata.obs)
         config = self._blueprint.config
         epochs = 0 if is_continued else config.autoencoder_epochs
         settings = FitSettings(
@@ -74,18 +81,22 @@ class TrainMixin(RepresentationMixin):
         earlier_history = self.history_ or {}
         with seeded(self._seed):
             self._anchor, history = Fit(self, self._blueprint, fold, self._anchor, settings).run()
-        self._n_steps += settings.max_steps
+        self._n_steps += self.trainer.global_step if settings.max_steps > 0 else 0
         self.history_ = join_histories(earlier_history, history)
         self.is_trained_ = True
         self.module.eval()
 
-    def _extend(self, adata: AnnData) -> Screen:
-        """Read a screen, and make room for targets and contexts that are new."""
-        screen = make_screen(adata.obs, self._schema, self._contexts)
-        self._blueprint = extend_blueprint(self._blueprint, screen.targets, screen.contexts)
+    def _extend(self, fold: Fold, obs: pd.DataFrame) -> None:
+        """Make room for targets and contexts that are new, and keep some of their controls."""
+        schema, rng = self._schema, np.random.default_rng(self._seed)
+        columns = obs[[schema.perturbation_key, *schema.context_keys]]
+        controls = make_controls(
+            fold.expression, fold.screen, columns, self._genes, rng, known=self._contexts
+        )
+        self._blueprint = extend_blueprint(self._blueprint, fold.screen, controls)
+        self._model_summary_string = self._blueprint.describe()
         sizes = self._blueprint.sizes
         self.module.condition.extend(sizes.n_targets, sizes.n_contexts)
-        return screen
 
     def _get_validation(
         self, screen: Screen, validation: Sequence[str | Sequence[str]] | None
@@ -94,5 +105,6 @@ class TrainMixin(RepresentationMixin):
             conditions = [targets for targets in screen.conditions if targets]
             return choose_validation(conditions, np.random.default_rng(self._seed))
         schema = self._schema
+        validation = [validation] if isinstance(validation, str) else validation
         labels = [v if isinstance(v, str) else schema.join(list(v)) for v in validation]
         return [schema.parse(label) for label in labels]

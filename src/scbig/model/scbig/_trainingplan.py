@@ -115,6 +115,11 @@ class FlowPlan(pl.LightningModule):
         self._task = task
         self._path = LinearPath(module.config.sigma)
 
+    def on_train_start(self) -> None:
+        """Keep dropout out of the encoder and the decoder, which are used as they are."""
+        self.module.encoder.eval()
+        self.module.decoder.eval()
+
     def training_step(self, batch: Pairs, batch_idx: int) -> torch.Tensor:
         """Flow-matching loss, and now and then the alignment losses."""
         loss = self._flow_loss(batch)
@@ -132,12 +137,6 @@ class FlowPlan(pl.LightningModule):
         module = self.module
         weights = [*module.condition.parameters(), *module.velocity.parameters()]
         return torch.optim.Adam(weights, lr=module.config.flow_lr)
-
-    def transfer_batch_to_device(
-        self, batch: Any, device: torch.device, dataloader_idx: int
-    ) -> Any:
-        """Leave row numbers where the data are."""
-        return batch
 
     def _flow_loss(self, batch: Pairs) -> torch.Tensor:
         task, device = self._task, self.device

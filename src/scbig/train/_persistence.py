@@ -89,8 +89,8 @@ def read_model(
     values = json.loads((folder / _VALUES).read_text(encoding="utf-8"))
     if values.get("class") != class_name:
         raise ValueError(
-            f"{folder} holds a {values.get('class')}, not a {class_name}. "
-            f"Load it with scbig.model.{values.get('class')}.load(...)."
+            f"{folder} holds {values.get('class')}, not {class_name}. "
+            f"Load it with {values.get('class')}.load(...)."
         )
     if values.get("format", 0) > FORMAT:
         raise ValueError(
