@@ -22,6 +22,9 @@ class KernelSettings:
         Variance of what is particular to a target.
     mean
         Variance of what all targets share: the intercept for each target.
+    interaction
+        Variance of what is particular to a combination: how far it is from the sum of its
+        targets.
     embedding
         Variance of what targets with similar embeddings share, one for each embedding.
     context
@@ -31,6 +34,7 @@ class KernelSettings:
     noise: float = 1.0
     identity: float = 1.0
     mean: float = 1.0
+    interaction: float = 0.0
     embedding: tuple[float, ...] = ()
     context: float = 0.0
 
@@ -39,9 +43,10 @@ class KernelSettings:
 class TargetKernel:
     """Covariance of perturbation effects.
 
-    Effects are modelled as sums over targets, so the covariance of two conditions is the sum
-    of the covariances of their targets: shared mean + identity + cosine similarity of the
-    embeddings, where both targets have one.
+    Effects are modelled as sums over targets plus an interaction for each combination, so the
+    covariance of two conditions is the sum of the covariances of their targets (shared mean +
+    identity + cosine similarity of the embeddings, where both targets have one), and more for
+    the same combination.
 
     Attributes
     ----------
@@ -65,6 +70,7 @@ class TargetKernel:
         rows, columns = _distinct(targets), _distinct(other_targets)
         single = self._compare(rows, columns)
         combined = _indicator(targets, rows) @ single @ _indicator(other_targets, columns).T
+        combined = combined + self.settings.interaction * _same_combination(targets, other_targets)
         is_same = np.asarray(context)[:, None] == np.asarray(other_context)[None, :]
         return combined * (1 - self.settings.context * ~is_same)
 
@@ -89,6 +95,21 @@ def _indicator(targets: Sequence[Targets], names: list[str]) -> sparse.csr_array
     rows = np.repeat(np.arange(len(targets)), [len(group) for group in targets])
     return sparse.csr_array(
         (np.ones(len(columns)), (rows, columns)), shape=(len(targets), len(names))
+    )
+
+
+def _same_combination(
+    targets: Sequence[Targets], other_targets: Sequence[Targets]
+) -> sparse.csr_array:
+    """One where two conditions are the same combination of several targets."""
+    columns: dict[Targets, list[int]] = {}
+    for j, group in enumerate(other_targets):
+        if len(group) > 1:
+            columns.setdefault(group, []).append(j)
+    pairs = [(i, j) for i, group in enumerate(targets) for j in columns.get(group, ())]
+    rows, matches = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+    return sparse.csr_array(
+        (np.ones(len(pairs)), (rows, matches)), shape=(len(targets), len(other_targets))
     )
 
 

@@ -6,20 +6,14 @@ all genes at once costs one factorisation of a ``(n_groups, n_groups)`` matrix, 
 condition, or all conditions of a gene, out costs no refit (Rasmussen & Williams 2006, 5.4.2).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from itertools import product
 
 import numpy as np
 from scipy import linalg
 
-from scbig.baselines._kernel import KernelSettings, TargetKernel
+from scbig.baselines._kernel import TargetKernel
 from scbig.data import Effects, Targets
-
-NOISES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-EMBEDDING_WEIGHTS = (0.0, 0.3, 1.0, 3.0)
-CONTEXT_SHARES = (0.1, 0.4, 0.8)
-MAX_GROUPS_TO_CHOOSE = 1000
 
 
 class EffectRegression:
@@ -40,14 +34,8 @@ class EffectRegression:
     @cached_property
     def _precision(self) -> np.ndarray:
         """Inverse of the noisy covariance of the training conditions."""
-        effects = self.effects
-        covariance = self.kernel(
-            effects.targets, effects.context, effects.targets, effects.context
-        )
-        # The mean of many cells is less noisy than the mean of a few.
-        noise = self.kernel.settings.noise * effects.n_cells.mean() / effects.n_cells
-        factor = linalg.cho_factor(covariance + np.diag(noise), lower=True)
-        return linalg.cho_solve(factor, np.eye(len(effects)))
+        factor = linalg.cho_factor(get_noisy_covariance(self.effects, self.kernel), lower=True)
+        return linalg.cho_solve(factor, np.eye(len(self.effects)))
 
     @cached_property
     def _weights(self) -> np.ndarray:
@@ -102,37 +90,9 @@ class EffectRegression:
         return self.kernel(targets, context, self.effects.targets, self.effects.context)
 
 
-def choose_kernel(
-    train: Effects, validation: Effects | None, embeddings: tuple[Mapping[str, np.ndarray], ...]
-) -> TargetKernel:
-    """Choose the weights of a kernel on conditions that were not trained on.
-
-    Parameters
-    ----------
-    train
-        Effects of the training conditions.
-    validation
-        Effects of held-out conditions; ``None`` leaves each training condition out in turn.
-    embeddings
-        Unit vectors of targets, see :class:`TargetKernel`.
-
-    Returns
-    -------
-    The kernel with the smallest mean squared error.
-    """
-    rows = np.linspace(0, len(train) - 1, min(len(train), MAX_GROUPS_TO_CHOOSE)).astype(int)
-    train = train.subset(rows)
-    contexts = CONTEXT_SHARES if len(train.control_mean) > 1 else (0.0,)
-    grid = product(NOISES, product(EMBEDDING_WEIGHTS, repeat=len(embeddings)), contexts)
-    kernels = [
-        TargetKernel(embeddings, KernelSettings(noise=noise, embedding=weights, context=share))
-        for noise, weights, share in grid
-    ]
-    return min(kernels, key=lambda kernel: _error(EffectRegression(train, kernel), validation))
-
-
-def _error(model: EffectRegression, validation: Effects | None) -> float:
-    if validation is None:
-        return float(np.mean((model.leave_one_out() - model.effects.delta) ** 2))
-    predicted = model.predict(validation.targets, validation.context)
-    return float(np.mean((predicted - validation.delta) ** 2))
+def get_noisy_covariance(effects: Effects, kernel: TargetKernel) -> np.ndarray:
+    """Covariance of measured effects: the kernel, and noise that falls with the cells."""
+    covariance = kernel(effects.targets, effects.context, effects.targets, effects.context)
+    # The mean of many cells is less noisy than the mean of a few.
+    noise = kernel.settings.noise * effects.n_cells.mean() / effects.n_cells
+    return covariance + np.diag(noise)

@@ -31,7 +31,7 @@ class SCBIGConfig:
     correlation_weight, pathway_weight
         Weights of the two alignment losses.
     align_every
-        Steps between two alignment losses.
+        Batches between two alignment losses; 0 for none.
     autoencoder_lr, autoencoder_epochs, autoencoder_steps, cells_per_batch
         Learning rate, largest numbers of epochs and of steps (-1 for any), and batch size of
         the first stage.
@@ -59,7 +59,7 @@ class SCBIGConfig:
     n_solver_steps: int = 10
     correlation_weight: float = 0.1
     pathway_weight: float = 0.1
-    align_every: int = 25
+    align_every: int = 50
     autoencoder_lr: float = 1e-3
     autoencoder_epochs: int = 30
     autoencoder_steps: int = 400
@@ -99,7 +99,7 @@ PAPER = SCBIGConfig(
     autoencoder_epochs=100,
     autoencoder_steps=-1,
     flow_lr=5e-5,
-    flow_steps=500_000,
+    flow_steps=25_000,
     flow_accumulation=20,
     groups_per_step=1,
     cells_per_group=1024,

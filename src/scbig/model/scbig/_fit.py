@@ -94,7 +94,8 @@ class Fit:
         latent_effects = compute_effects(Expression(latents), fold.screen)
         trained, held_out = fold.split(effects)
         latent_trained, _ = fold.split(latent_effects)
-        kernel = self._choose_kernel(trained, held_out)
+        kernel = choose_kernel(trained, self.blueprint.embeddings.mappings)
+        logger.info("Anchor: %s", kernel.settings)
         anchor = _make_anchor(trained, latent_trained.delta, kernel, earlier)
         if settings.max_steps > 0:
             logger.info(
@@ -109,15 +110,6 @@ class Fit:
         if settings.use_refit and len(held_out):
             anchor = _make_anchor(effects, latent_effects.delta, kernel, earlier)
         return anchor, history
-
-    def _choose_kernel(self, trained: Effects, held_out: Effects) -> TargetKernel:
-        kernel = choose_kernel(
-            trained,
-            held_out if len(held_out) else None,
-            self.blueprint.embeddings.mappings,
-        )
-        logger.info("Anchor: %s", kernel.settings)
-        return kernel
 
     def _get_earlier(self, effects: Effects) -> Anchor | None:
         """Return what is known of groups that are not measured again, be they held out or not."""

@@ -1,0 +1,85 @@
+"""Choice of a kernel by the evidence of the training conditions."""
+
+from collections.abc import Mapping
+from itertools import product
+
+import numpy as np
+from scipy import linalg
+
+from scbig.baselines._kernel import KernelSettings, TargetKernel
+from scbig.baselines._regression import get_noisy_covariance
+from scbig.data import Effects
+
+NOISES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+INTERACTIONS = (0.0, 0.5, 1.0, 2.0)
+EMBEDDING_WEIGHTS = (0.0, 0.3, 1.0, 3.0)
+CONTEXT_SHARES = (0.1, 0.4, 0.8)
+MAX_GROUPS = 1000
+
+
+def choose_kernel(
+    effects: Effects, embeddings: tuple[Mapping[str, np.ndarray], ...]
+) -> TargetKernel:
+    """Choose the weights of a kernel by the evidence of the training conditions.
+
+    The marginal likelihood weighs fit against complexity, needs no held-out conditions, and
+    tells the noise of a measurement from the interactions of targets.
+
+    Parameters
+    ----------
+    effects
+        Effects of the training conditions.
+    embeddings
+        Unit vectors of targets, see :class:`TargetKernel`.
+
+    Returns
+    -------
+    The kernel with the largest evidence.
+    """
+    rows = np.linspace(0, len(effects) - 1, min(len(effects), MAX_GROUPS)).astype(int)
+    effects = effects.subset(rows)
+    scatter = np.asarray(effects.delta, dtype=np.float64)
+    scatter = scatter @ scatter.T / scatter.shape[1]
+    is_combined = max(len(group) for group in effects.targets) > 1
+    grid = product(
+        NOISES,
+        INTERACTIONS if is_combined else (0.0,),
+        product(EMBEDDING_WEIGHTS, repeat=len(embeddings)),
+        CONTEXT_SHARES if len(effects.control_mean) > 1 else (0.0,),
+    )
+    kernels = [
+        TargetKernel(
+            embeddings,
+            KernelSettings(
+                noise=noise, interaction=interaction, embedding=weights, context=context
+            ),
+        )
+        for noise, interaction, weights, context in grid
+    ]
+    return max(kernels, key=lambda kernel: compute_evidence(effects, kernel, scatter))
+
+
+def compute_evidence(effects: Effects, kernel: TargetKernel, scatter: np.ndarray) -> float:
+    """Log marginal likelihood per gene, up to a constant.
+
+    Genes share the kernel and one scale, at which the likelihood is largest
+    (Rasmussen & Williams 2006, 5.4.1).
+
+    Parameters
+    ----------
+    effects
+        Effects of the training conditions.
+    kernel
+        Covariance of conditions.
+    scatter
+        Mean over genes of the products of effects, shape ``(n_groups, n_groups)``.
+
+    Returns
+    -------
+    The evidence; larger is better.
+    """
+    factor = linalg.cholesky(get_noisy_covariance(effects, kernel), lower=True)
+    half = linalg.solve_triangular(factor, scatter, lower=True)
+    fit = np.trace(linalg.solve_triangular(factor, half, lower=True, trans="T"))
+    log_determinant = 2 * np.log(np.diag(factor)).sum()
+    return float(-0.5 * (len(effects) * np.log(fit / len(effects)) + log_determinant))
