@@ -1,0 +1,125 @@
+"""What surrounds every command: its messages, hushed libraries, errors in one line."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.text import Text
+
+# What a user may have got wrong. Anything else is an error of scbig, and keeps its traceback.
+USER_ERRORS = (ValueError, OSError, ImportError)
+CHATTY = ("lightning.pytorch", "lightning.fabric", "scvi")
+
+
+@dataclass(frozen=True)
+class Verbosity:
+    """How much a command says.
+
+    Attributes
+    ----------
+    is_quiet
+        Leave out what was read and matched, and progress.
+    is_debug
+        Show the traceback of errors.
+    """
+
+    is_quiet: bool = False
+    is_debug: bool = False
+
+
+@dataclass(frozen=True)
+class Session:
+    """A running command: where it writes its messages, and how many."""
+
+    console: Console
+    verbosity: Verbosity
+
+    def say(self, text: str) -> None:
+        """Write a message, unless quiet."""
+        if not self.verbosity.is_quiet:
+            self.console.print(text, highlight=False)
+
+
+@contextmanager
+def run_session(
+    context: typer.Context, hint: str = "", *, log_level: int = logging.INFO
+) -> Iterator[Session]:
+    """Surround a command.
+
+    Parameters
+    ----------
+    context
+        Context of the command, which holds what was asked for before its name.
+    hint
+        Added to errors: how to mend on the command line what the message mends in Python.
+    log_level
+        Least level of the messages of scbig that are shown, unless quiet.
+    """
+    verbosity = context.obj or Verbosity()
+    # Messages go to stderr, as is usual, so that they never mix with output that is piped on.
+    console = Console(stderr=True)
+    with ExitStack() as stack:
+        stack.enter_context(_report_errors(console, hint, is_debug=verbosity.is_debug))
+        stack.enter_context(
+            _show_log(console, logging.WARNING if verbosity.is_quiet else log_level)
+        )
+        stack.enter_context(_hush_libraries())
+        yield Session(console, verbosity)
+
+
+@contextmanager
+def _report_errors(console: Console, hint: str, *, is_debug: bool) -> Iterator[None]:
+    try:
+        yield
+    except USER_ERRORS as error:
+        if is_debug:
+            raise
+        # Messages hold brackets, which are no markup.
+        console.print(Text("Error: ", style="bold red") + Text(str(error), style="default"))
+        if hint and isinstance(error, ValueError):
+            console.print(Text(hint, style="dim"))
+        raise typer.Exit(1) from error
+
+
+@contextmanager
+def _show_log(console: Console, shown: int) -> Iterator[None]:
+    logger = logging.getLogger("scbig")
+    level, propagates = logger.level, logger.propagate
+    handler = RichHandler(
+        console=console, show_time=False, show_level=False, show_path=False, highlighter=None
+    )
+    logger.addHandler(handler)
+    logger.setLevel(shown)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagates
+
+
+@contextmanager
+def _hush_libraries() -> Iterator[None]:
+    """Keep the tips of Lightning and the deprecations of other libraries from the terminal."""
+    # These set their own levels when they are first imported.
+    import lightning.pytorch  # noqa: F401
+    import scvi  # noqa: F401
+
+    levels = {name: logging.getLogger(name).level for name in CHATTY}
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            for category in (FutureWarning, DeprecationWarning):
+                warnings.simplefilter("ignore", category)
+            warnings.filterwarnings("ignore", module=r"lightning\.")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)

@@ -1,0 +1,178 @@
+"""`scbig train`: from a screen to a saved model."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scbig.cli._options import (
+    HOLDING,
+    LABELS,
+    PRIORS,
+    SCREEN,
+    TRAINING,
+    Modality,
+    Normalize,
+    Overwrite,
+    ScreenPath,
+    TargetSum,
+    file_option,
+)
+from scbig.cli._requests import Holding, Labels, PriorFiles, ScreenFile, Training, split_list
+from scbig.cli._session import run_session
+
+HINT = (
+    "Arguments in this message are options here: control=... is --control, is_log1p=True is "
+    "--is-log1p; raw counts are normalised by --normalize."
+)
+
+
+class Preset(StrEnum):
+    """Settings to train with."""
+
+    DEFAULT = "default"
+    PAPER = "paper"
+
+
+class MissingEmbedding(StrEnum):
+    """What to do about targets of which nothing is known."""
+
+    ERROR = "error"
+    MEAN = "mean"
+
+
+def train(
+    context: typer.Context,
+    data: ScreenPath,
+    out: Annotated[Path, typer.Option(help="Folder for the model.", metavar="DIR")],
+    overwrite: Overwrite = False,
+    normalize: Normalize = False,
+    target_sum: TargetSum = 1e4,
+    layer: Annotated[
+        str | None,
+        typer.Option(help="Layer with the expression; X by default.", rich_help_panel=SCREEN),
+    ] = None,
+    modality: Modality = "rna",
+    gene_key: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of var with gene names; the index by default.", rich_help_panel=SCREEN
+        ),
+    ] = None,
+    is_log1p: Annotated[
+        bool,
+        typer.Option("--is-log1p", help="Take integers for log1p values.", rich_help_panel=SCREEN),
+    ] = False,
+    perturbation_key: Annotated[
+        str | None,
+        typer.Option(help="Column of obs with the perturbations.", rich_help_panel=LABELS),
+    ] = None,
+    control: Annotated[
+        str | None, typer.Option(help="Label of the control cells.", rich_help_panel=LABELS)
+    ] = None,
+    separator: Annotated[
+        str | None,
+        typer.Option(help="What joins the targets of a label.", rich_help_panel=LABELS),
+    ] = None,
+    context_keys: Annotated[
+        str | None,
+        typer.Option(
+            help="Columns of obs within which controls are matched, such as cell_line,batch.",
+            rich_help_panel=LABELS,
+        ),
+    ] = None,
+    gene_embedding: Annotated[
+        Path | None,
+        file_option("Embedding: parquet, csv, tsv, npz, h5ad, pt.", PRIORS),
+    ] = None,
+    string_links: Annotated[
+        Path | None, file_option("STRING interactions: protein.links file.", PRIORS)
+    ] = None,
+    string_info: Annotated[
+        Path | None, file_option("STRING names: protein.info file.", PRIORS)
+    ] = None,
+    pathways: Annotated[Path | None, file_option("Gene sets: gmt.", PRIORS)] = None,
+    aliases: Annotated[
+        Path | None, file_option("Other names of genes: HGNC table.", PRIORS)
+    ] = None,
+    hold_out: Annotated[
+        str | None,
+        typer.Option(help="Leave these out, such as A,B,A+B.", rich_help_panel=HOLDING),
+    ] = None,
+    validation: Annotated[
+        str | None,
+        typer.Option(help="Stop training on these; by default a tenth.", rich_help_panel=HOLDING),
+    ] = None,
+    split_file: Annotated[
+        Path | None,
+        file_option('JSON: {"NAME": {"test": [...], "val": [...]}}.', HOLDING),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Name of the split in --split-file.", rich_help_panel=HOLDING),
+    ] = None,
+    preset: Annotated[
+        Preset,
+        typer.Option(
+            help="Minutes on a laptop, or the published settings.", rich_help_panel=TRAINING
+        ),
+    ] = Preset.DEFAULT,
+    max_epochs: Annotated[
+        int | None,
+        typer.Option(
+            min=0, metavar="N", help="Epochs of the autoencoder.", rich_help_panel=TRAINING
+        ),
+    ] = None,
+    max_steps: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="N", help="Steps of the flow.", rich_help_panel=TRAINING),
+    ] = None,
+    missing_embedding: Annotated[
+        MissingEmbedding,
+        typer.Option(
+            help="Targets of which nothing is known: refuse, or predict the mean effect.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = MissingEmbedding.ERROR,
+    seed: Annotated[
+        int, typer.Option(help="Same seed, same model.", rich_help_panel=TRAINING)
+    ] = 0,
+    accelerator: Annotated[
+        str, typer.Option(help="auto, cpu, gpu or mps.", rich_help_panel=TRAINING)
+    ] = "auto",
+) -> None:
+    """Train SCBIG on a screen and save the model.
+
+    DATA holds log1p-normalised expression, perturbation labels and control cells. Column,
+    control label and separator are recognised where they follow the usual conventions.
+
+    Examples
+    --------
+    - scbig train screen.h5ad --out model
+    - scbig train counts.h5ad --normalize --context-keys cell_line --out model
+    - scbig train screen.h5ad --gene-embedding genes.parquet --hold-out KLF1 --out model
+    """
+    with run_session(context, HINT) as session:
+        from scbig.cli._train_run import run_train
+
+        run_train(
+            session,
+            ScreenFile(data, modality, normalize, target_sum),
+            Labels(
+                layer,
+                perturbation_key,
+                control,
+                split_list(context_keys),
+                separator,
+                gene_key,
+                is_log1p,
+            ),
+            PriorFiles(gene_embedding, string_links, string_info, pathways, aliases),
+            Holding(split_list(hold_out), split_list(validation), split_file, split),
+            Training(
+                preset.value, max_epochs, max_steps, missing_embedding.value, seed, accelerator
+            ),
+            out,
+            overwrite=overwrite,
+        )

@@ -1,0 +1,100 @@
+"""`scbig predict`: what it writes, and how it refuses."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pytest
+from anndata import AnnData
+
+from scbig.model import SCBIG
+
+
+def test_prediction_is_the_one_of_the_python_interface(
+    scbig_command: Callable, model_folder: Path, tmp_path: Path
+):
+    out = tmp_path / "predicted.h5ad"
+    wanted = ["GENE0001", "GENE0001+GENE0002"]
+    model = SCBIG.load(model_folder)
+    expected = model.predict(perturbations=wanted, n_cells=7, seed=3)
+    result = scbig_command(
+        "predict", model_folder, "--perturbations", ",".join(wanted), "--out", out,
+        "--n-cells", 7, "--seed", 3,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "Wrote 21 cells x 60 genes" in result.output
+    written = ad.read_h5ad(out)
+    np.testing.assert_allclose(written.layers["scbig"], expected.layers["scbig"], rtol=1e-6)
+    assert written.obs["perturbation"].tolist() == expected.obs["perturbation"].tolist()
+
+
+def test_other_control_cells_and_a_spread(
+    scbig_command: Callable,
+    small_screen: AnnData,
+    counts_file: Path,
+    model_folder: Path,
+    tmp_path: Path,
+):
+    out = tmp_path / "predicted.h5ad"
+    result = scbig_command(
+        "predict", model_folder, "--perturbations", "GENE0001", "--out", out, "--data",
+        counts_file, "--normalize", "--n-cells", 5, "--n-samples", 2, "--key-added", "mine",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    written = ad.read_h5ad(out)
+    assert {"mine", "mine_std"} <= set(written.layers)
+    sources = small_screen[written.obs["scbig_source"].tolist()]
+    np.testing.assert_allclose(written.X.toarray(), sources.X.toarray(), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--perturbations", "NOWHERE"], "Nothing is known of the target(s) ['NOWHERE']"),
+        (["--perturbations", ","], "No perturbation was asked for"),
+    ],
+)
+def test_what_cannot_be_predicted_is_an_error(
+    scbig_command: Callable, model_folder: Path, tmp_path: Path, options: list[str], message: str
+):
+    out = tmp_path / "predicted.h5ad"
+    result = scbig_command("predict", model_folder, *options, "--out", out)
+    assert result.exit_code == 1
+    assert message in result.output
+    assert not out.exists()
+
+
+def test_raw_counts_are_refused(
+    scbig_command: Callable, counts_file: Path, model_folder: Path, tmp_path: Path
+):
+    result = scbig_command(
+        "predict", model_folder, "--perturbations", "GENE0001", "--data", counts_file,
+        "--out", tmp_path / "predicted.h5ad",
+    )  # fmt: skip
+    assert (result.exit_code, "X holds raw counts" in result.output) == (1, True)
+
+
+def test_a_folder_without_a_model_is_an_error(scbig_command: Callable, tmp_path: Path):
+    result = scbig_command(
+        "predict", tmp_path, "--perturbations", "A", "--out", tmp_path / "p.h5ad"
+    )
+    assert (result.exit_code, "holds no model saved by scbig" in result.output) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("there.h5ad", "exists. Replace it with --overwrite"),
+        ("predicted.csv", "does not end in .h5ad"),
+        ("absent/predicted.h5ad", "There is no folder"),
+    ],
+)
+def test_the_output_is_checked_first(
+    scbig_command: Callable, model_folder: Path, tmp_path: Path, name: str, message: str
+):
+    (tmp_path / "there.h5ad").write_text("")
+    result = scbig_command(
+        "predict", model_folder, "--perturbations", "GENE0001", "--out", tmp_path / name
+    )
+    assert (result.exit_code, message in result.output) == (1, True)
