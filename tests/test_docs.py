@@ -25,11 +25,21 @@ def get_callables() -> Iterator[tuple[str, Callable, str]]:
     for room, name, member in get_public_members():
         if not (inspect.isroutine(member) or isinstance(member, type)):
             continue  # a type alias or a constant
-        yield f"{room}.{name}", member, inspect.getdoc(member) or ""
+        yield f"{room}.{name}", member, get_docstring(member)
         if isinstance(member, type):
             for method in get_own_methods(member):
                 function = getattr(member, method)
                 yield f"{room}.{name}.{method}", function, inspect.getdoc(function) or ""
+
+
+def get_docstring(member: object) -> str:
+    """Docstring; of a class also that of the base that its constructor comes from."""
+    docstring = inspect.getdoc(member) or ""
+    if isinstance(member, type) and "__init__" not in vars(member):
+        owner = next(base for base in member.__mro__ if "__init__" in vars(base))
+        if owner.__module__.startswith("scbig."):
+            docstring += "\n\n" + (inspect.getdoc(owner) or "")
+    return docstring
 
 
 def get_own_methods(cls: type) -> list[str]:

@@ -6,11 +6,10 @@ from typing import Self
 
 import numpy as np
 from anndata import AnnData
-from scvi import settings
 
 from scbig.baselines._inference import InferenceMixin
 from scbig.baselines._setup import SetupMixin, read_setup
-from scbig.baselines._state import State, from_plain, make_controls, to_plain
+from scbig.baselines._state import State, from_plain, to_plain
 from scbig.data import (
     Effects,
     Expression,
@@ -18,9 +17,10 @@ from scbig.data import (
     compute_effects,
     get_gene_names,
     get_matrix,
+    make_controls,
     make_screen,
 )
-from scbig.train import read_model, write_model
+from scbig.train import get_default_seed, read_model, write_model
 
 
 class Baseline(InferenceMixin, SetupMixin):
@@ -41,15 +41,22 @@ class Baseline(InferenceMixin, SetupMixin):
     def __init__(self, adata: AnnData, *, seed: int | None = None) -> None:
         schema, is_log1p = read_setup(adata, type(self).__name__)
         genes = tuple(map(str, get_gene_names(adata, schema.gene_key)))
-        seed = int(settings.seed or 0) if seed is None else seed
+        seed = get_default_seed() if seed is None else int(seed)
+        screen = make_screen(adata.obs, schema)
         self._adata: AnnData | None = adata
         self._state = State(
             schema=schema,
             genes=genes,
-            contexts=make_screen(adata.obs, schema).contexts,
+            contexts=screen.contexts,
             is_log1p=is_log1p,
             seed=seed,
-            controls=make_controls(adata, schema, genes, np.random.default_rng(seed)),
+            controls=make_controls(
+                Expression(get_matrix(adata, schema.layer)),
+                screen,
+                adata.obs[[schema.perturbation_key, *schema.context_keys]],
+                genes,
+                np.random.default_rng(seed),
+            ),
         )
 
     def train(self, *, validation: Perturbations | None = None, use_refit: bool = True) -> None:

@@ -42,7 +42,19 @@ class EffectRegression:
         return self._precision @ self.effects.delta
 
     def predict(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray:
-        """Predict effects, shape ``(n, n_genes)``."""
+        """Predict the effects of conditions.
+
+        Parameters
+        ----------
+        targets
+            Target set of each condition, length ``n``.
+        context
+            Context of each condition, shape ``(n,)``.
+
+        Returns
+        -------
+        Effects, shape ``(n, n_genes)``.
+        """
         return self._covariance(targets, context) @ self._weights
 
     def get_explained(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray:
@@ -51,6 +63,17 @@ class EffectRegression:
         One minus posterior over prior variance, where the prior leaves out what all targets
         share: near 1 for conditions that were measured well, near 0 for a target of which
         nothing but its being a target is known.
+
+        Parameters
+        ----------
+        targets
+            Target set of each condition, length ``n``.
+        context
+            Context of each condition, shape ``(n,)``.
+
+        Returns
+        -------
+        Shares, shape ``(n,)``.
         """
         if not len(targets):
             return np.empty(0)

@@ -60,13 +60,7 @@ class SetupMixin:
         # Files hold neither None nor empty lists; what is left out is read back as such.
         plain = {name: value for name, value in schema.to_dict().items() if value}
         adata.uns[UNS.SETUP] = plain | {"is_log1p": is_log1p}
-        logger.info(
-            "Took obs[%r] as perturbations (control %r, separator %r, contexts %s).",
-            schema.perturbation_key,
-            schema.control,
-            schema.separator,
-            list(schema.context_keys) or "none",
-        )
+        logger.info(schema.describe())
 
 
 def read_setup(adata: AnnData, class_name: str) -> tuple[ScreenSchema, bool]:

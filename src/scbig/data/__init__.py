@@ -2,11 +2,20 @@
 
 from scbig.data._batches import CellBatches, PairBatches, Pairs
 from scbig.data._check_expression import check_expression
+from scbig.data._controls import make_controls, thin
 from scbig.data._effects import Effects, compute_effects, compute_group_means
 from scbig.data._expression import Expression, get_matrix
 from scbig.data._fields import ExpressionField, PerturbationField
 from scbig.data._genes import GeneMatch, get_gene_names, match_genes
 from scbig.data._mudata import from_mudata
+from scbig.data._plain import (
+    Arrays,
+    Values,
+    controls_from_plain,
+    controls_to_plain,
+    effects_from_plain,
+    effects_to_plain,
+)
 from scbig.data._predict import Prediction, predict_query
 from scbig.data._predict_mixin import Perturbations, PredictMixin
 from scbig.data._query import Query, annotate_query, make_query
@@ -16,6 +25,7 @@ from scbig.data._simulate import simulate_screen
 from scbig.data._write import write_prediction
 
 __all__ = [
+    "Arrays",
     "CellBatches",
     "Effects",
     "Expression",
@@ -31,19 +41,26 @@ __all__ = [
     "Screen",
     "ScreenSchema",
     "Targets",
+    "Values",
     "annotate_query",
     "check_expression",
     "compute_effects",
     "compute_group_means",
+    "controls_from_plain",
+    "controls_to_plain",
+    "effects_from_plain",
+    "effects_to_plain",
     "from_mudata",
     "get_context_names",
     "get_gene_names",
     "get_matrix",
     "infer_schema",
+    "make_controls",
     "make_query",
     "make_screen",
     "match_genes",
     "predict_query",
     "simulate_screen",
+    "thin",
     "write_prediction",
 ]

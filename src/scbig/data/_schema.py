@@ -82,6 +82,13 @@ class ScreenSchema:
             )
         return (self.separator or "").join(targets) if targets else self.control
 
+    def describe(self) -> str:
+        """Say what was taken for what, for the log."""
+        return (
+            f"Took obs[{self.perturbation_key!r}] as perturbations (control {self.control!r}, "
+            f"separator {self.separator!r}, contexts {list(self.context_keys) or 'none'})."
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Return the schema as plain values, ready for JSON."""
         return asdict(self) | {"context_keys": list(self.context_keys)}

@@ -94,7 +94,17 @@ class GenePrograms:
 
     @classmethod
     def from_dict(cls, entry: Mapping[str, Any]) -> "GenePrograms":
-        """Rebuild the record from :meth:`to_dict`, also after a round trip through a file."""
+        """Rebuild the record, also after a round trip through a file.
+
+        Parameters
+        ----------
+        entry
+            What :meth:`to_dict` returned.
+
+        Returns
+        -------
+        The record.
+        """
         coherence = entry.get("coherence")
         return cls(
             labels=np.asarray(entry["labels"], dtype=np.int64),

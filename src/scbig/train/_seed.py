@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from scvi import settings
 
 
 @contextmanager
@@ -18,3 +19,8 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
+
+
+def get_default_seed() -> int:
+    """Return the seed of scvi-tools if the user set one, or else 0."""
+    return 0 if settings.seed is None else int(settings.seed)

@@ -86,13 +86,7 @@ class SetupMixin(BaseModelClass):
         manager = AnnDataManager(fields=fields, setup_method_args=setup_args)
         manager.register_fields(adata)
         cls.register_manager(manager)
-        logger.info(
-            "Took obs[%r] as perturbations (control %r, separator %r, contexts %s).",
-            schema.perturbation_key,
-            schema.control,
-            schema.separator,
-            list(schema.context_keys) or "none",
-        )
+        logger.info(schema.describe())
 
     def _attach_adata(self, adata: AnnData, schema: ScreenSchema, *, is_log1p: bool) -> None:
         """Register a screen with a loaded model, under the conventions it was trained with."""

@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 import torch
 from anndata import AnnData
-from scipy import sparse
 
-from scbig.data import Expression, Screen, ScreenSchema, Targets
+from scbig.data import Expression, Screen, ScreenSchema, Targets, thin
 from scbig.model.base import TargetEmbeddings
 from scbig.model.scbig._components import ConditionInput
 from scbig.model.scbig._conditions import make_condition_input
@@ -17,9 +15,6 @@ from scbig.model.scbig._config import SCBIGConfig
 from scbig.model.scbig._module import ModuleSizes, SCBIGModule
 from scbig.priors import GeneEmbedding
 from scbig.programs import GenePrograms, compute_coexpression
-
-# Enough to draw from; a genome-wide screen has far more, and they travel with the model.
-MAX_CONTROLS = 2000
 
 
 @dataclass(frozen=True)
@@ -111,52 +106,10 @@ def get_averaging(labels: np.ndarray) -> np.ndarray:
     return one_hot / one_hot.sum(axis=1, keepdims=True)
 
 
-def make_controls(
-    expression: Expression,
-    screen: Screen,
-    obs: pd.DataFrame,
-    genes: Sequence[str],
-    rng: np.random.Generator,
-    *,
-    known: Sequence[str] = (),
-) -> AnnData:
-    """Draw the control cells that travel with a model: at most 2,000 of each context.
-
-    Parameters
-    ----------
-    expression, screen
-        Cells of a screen.
-    obs
-        Columns of their annotation to keep.
-    genes
-        Gene names.
-    rng
-        Draws the cells.
-    known
-        Contexts to leave out.
-
-    Returns
-    -------
-    The control cells, context by context.
-    """
-    contexts = [i for i, name in enumerate(screen.contexts) if name not in known]
-    rows = np.concatenate(
-        [np.empty(0, dtype=np.int64), *(_thin(screen.get_controls(i), rng) for i in contexts)]
-    )
-    x = sparse.csr_matrix(expression.rows(rows))
-    return AnnData(x, obs=obs.iloc[rows].astype(str), var=pd.DataFrame(index=list(genes)))
-
-
 def make_coexpression_table(
     expression: Expression, screen: Screen, genes: Sequence[str], rng: np.random.Generator
 ) -> GeneEmbedding:
     """Embed the measured genes by their co-expression in control cells."""
-    rows = np.sort(_thin(np.flatnonzero(screen.is_control), rng))
+    rows = thin(np.flatnonzero(screen.is_control), rng)
     loadings = compute_coexpression(expression.rows(rows))
     return GeneEmbedding(tuple(genes), loadings, "co-expression of control cells")
-
-
-def _thin(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    if len(rows) <= MAX_CONTROLS:
-        return rows
-    return np.sort(rng.choice(rows, MAX_CONTROLS, replace=False))

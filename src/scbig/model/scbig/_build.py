@@ -14,6 +14,7 @@ from scbig.data import (
     compute_group_means,
     get_gene_names,
     get_matrix,
+    make_controls,
     make_screen,
 )
 from scbig.model.base import TargetEmbeddings
@@ -21,7 +22,6 @@ from scbig.model.scbig._blueprint import (
     Blueprint,
     get_averaging,
     make_coexpression_table,
-    make_controls,
 )
 from scbig.model.scbig._config import SCBIGConfig
 from scbig.model.scbig._state import State

@@ -78,7 +78,17 @@ class SCBIGConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "SCBIGConfig":
-        """Rebuild settings from :meth:`to_dict`."""
+        """Rebuild settings.
+
+        Parameters
+        ----------
+        values
+            What :meth:`to_dict` returned.
+
+        Returns
+        -------
+        The settings.
+        """
         return cls(**{**values, "velocity_hidden": tuple(values["velocity_hidden"])})
 
 

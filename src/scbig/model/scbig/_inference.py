@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import torch
 from anndata import AnnData
-from scvi import settings
 
 from scbig.data import PredictMixin, ScreenSchema, Targets
 from scbig.model.scbig._anchor import Anchor
@@ -141,8 +140,3 @@ class InferenceMixin(PredictMixin):
 
     def _get_confidence(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray:
         return self._fitted.get_confidence(targets, context)
-
-
-def get_default_seed() -> int:
-    """Return the seed of scvi-tools if the user set one, or else 0."""
-    return 0 if settings.seed is None else int(settings.seed)

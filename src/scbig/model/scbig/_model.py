@@ -10,13 +10,12 @@ from scbig.data import ScreenSchema
 from scbig.model.base import SetupMixin
 from scbig.model.scbig._build import Builder, Priors
 from scbig.model.scbig._config import SCBIGConfig, get_config
-from scbig.model.scbig._inference import get_default_seed
 from scbig.model.scbig._io import SaveMixin
 from scbig.model.scbig._representation import RepresentationMixin
 from scbig.model.scbig._training import TrainMixin
 from scbig.priors import GeneAliases, GeneEmbedding, GeneGraph, GeneSets
 from scbig.programs import GenePrograms
-from scbig.train import seeded
+from scbig.train import get_default_seed, seeded
 
 
 class SCBIG(TrainMixin, SaveMixin, RepresentationMixin, SetupMixin, BaseModelClass):

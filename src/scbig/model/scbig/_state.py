@@ -1,9 +1,7 @@
 """A trained SCBIG as plain values and arrays, and back."""
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from anndata import AnnData
@@ -11,7 +9,16 @@ from anndata.utils import make_index_unique
 from scipy import sparse
 
 from scbig.baselines import KernelSettings, TargetKernel
-from scbig.data import Effects, Screen, ScreenSchema
+from scbig.data import (
+    Arrays,
+    Screen,
+    ScreenSchema,
+    Values,
+    controls_from_plain,
+    controls_to_plain,
+    effects_from_plain,
+    effects_to_plain,
+)
 from scbig.model.base import TargetEmbeddings
 from scbig.model.scbig._anchor import Anchor
 from scbig.model.scbig._blueprint import Blueprint
@@ -19,9 +26,6 @@ from scbig.model.scbig._config import SCBIGConfig
 from scbig.model.scbig._module import SCBIGModule
 from scbig.priors import GeneAliases, GeneEmbedding
 from scbig.programs import GenePrograms
-
-Values = dict[str, Any]
-Arrays = dict[str, np.ndarray]
 
 _MODULE = "module."
 _SEMANTICS = _MODULE + "encoder.semantics.embedding"
@@ -67,15 +71,10 @@ def from_plain(values: Values, arrays: Arrays) -> State:
 
 
 def _blueprint_to_plain(blueprint: Blueprint) -> tuple[Values, Arrays]:
-    embeddings, controls = blueprint.embeddings, blueprint.controls
-    x = sparse.csr_matrix(controls.X)
+    embeddings = blueprint.embeddings
+    controls, arrays = controls_to_plain(blueprint.controls)
     programs = blueprint.programs.to_dict()
-    arrays = {
-        "programs.labels": programs.pop("labels"),
-        "controls.data": x.data,
-        "controls.indices": x.indices,
-        "controls.indptr": x.indptr,
-    }
+    arrays["programs.labels"] = programs.pop("labels")
     for i, table in enumerate(embeddings.tables):
         arrays[f"embedding.{i}"] = table.vectors
     if blueprint.pathways is not None:
@@ -93,10 +92,7 @@ def _blueprint_to_plain(blueprint: Blueprint) -> tuple[Values, Arrays]:
             {"names": list(table.names), "source": table.source} for table in embeddings.tables
         ],
         "aliases": None if aliases is None else aliases.to_dict(),
-        "controls": {
-            "names": controls.obs_names.tolist(),
-            "obs": {key: controls.obs[key].astype(str).tolist() for key in controls.obs},
-        },
+        "controls": controls,
     }
     return values, arrays
 
@@ -108,11 +104,6 @@ def _blueprint_from_plain(values: Values, arrays: Arrays) -> Blueprint:
         for i, table in enumerate(values["embeddings"])
     ]
     aliases = values["aliases"]
-    names, obs = values["controls"]["names"], values["controls"]["obs"]
-    x = sparse.csr_matrix(
-        tuple(arrays[f"controls.{part}"] for part in ("data", "indices", "indptr")),
-        shape=(len(names), len(genes)),
-    )
     return Blueprint(
         config=SCBIGConfig.from_dict(values["config"]),
         schema=ScreenSchema.from_dict(values["schema"]),
@@ -124,39 +115,21 @@ def _blueprint_from_plain(values: Values, arrays: Arrays) -> Blueprint:
         ),
         embeddings=TargetEmbeddings(tables, None if aliases is None else GeneAliases(aliases)),
         pathways=arrays.get("pathways"),
-        controls=AnnData(
-            x, obs=pd.DataFrame(obs, index=names), var=pd.DataFrame(index=list(genes))
-        ),
+        controls=controls_from_plain(values["controls"], arrays),
     )
 
 
 def _anchor_to_plain(anchor: Anchor) -> tuple[Values, Arrays]:
-    effects, settings = anchor.effects, anchor.kernel.settings
-    values = {
-        "targets": [list(group) for group in effects.targets],
-        "kernel": asdict(settings),
-    }
-    arrays = {
-        "anchor.context": effects.context,
-        "anchor.delta": effects.delta,
-        "anchor.n_cells": effects.n_cells,
-        "anchor.control_mean": effects.control_mean,
-        "anchor.latent_delta": anchor.latent_delta,
-    }
+    values, arrays = effects_to_plain(anchor.effects)
+    values["kernel"] = asdict(anchor.kernel.settings)
+    arrays["latent_delta"] = anchor.latent_delta
     return values, arrays
 
 
 def _anchor_from_plain(values: Values, arrays: Arrays, embeddings: TargetEmbeddings) -> Anchor:
     settings = values["kernel"] | {"embedding": tuple(values["kernel"]["embedding"])}
-    effects = Effects(
-        targets=tuple(tuple(group) for group in values["targets"]),
-        context=arrays["anchor.context"],
-        delta=arrays["anchor.delta"],
-        n_cells=arrays["anchor.n_cells"],
-        control_mean=arrays["anchor.control_mean"],
-    )
     kernel = TargetKernel(embeddings.mappings, KernelSettings(**settings))
-    return Anchor(effects, arrays["anchor.latent_delta"], kernel)
+    return Anchor(effects_from_plain(values, arrays), arrays["latent_delta"], kernel)
 
 
 def extend_blueprint(blueprint: Blueprint, screen: Screen, controls: AnnData) -> Blueprint:

@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 from scvi.train import Trainer
 
-from scbig.data import Screen, Targets, make_screen
-from scbig.model.scbig._blueprint import make_controls
+from scbig.data import Screen, Targets, make_controls, make_screen
 from scbig.model.scbig._fit import Fit, FitSettings, make_fold
 from scbig.model.scbig._fold import Fold
 from scbig.model.scbig._representation import RepresentationMixin

@@ -1,0 +1,69 @@
+"""Control cells that travel with a predictor, so that it can predict without data."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from scipy import sparse
+
+from scbig.data._expression import Expression
+from scbig.data._screen import Screen
+
+# Enough to draw from; a genome-wide screen has far more.
+MAX_CONTROLS = 2000
+
+
+def make_controls(
+    expression: Expression,
+    screen: Screen,
+    obs: pd.DataFrame,
+    genes: Sequence[str],
+    rng: np.random.Generator,
+    *,
+    known: Sequence[str] = (),
+) -> AnnData:
+    """Draw the control cells that travel with a predictor: at most 2,000 of each context.
+
+    Parameters
+    ----------
+    expression, screen
+        Cells of a screen.
+    obs
+        Columns of their annotation to keep.
+    genes
+        Gene names.
+    rng
+        Draws the cells.
+    known
+        Contexts to leave out.
+
+    Returns
+    -------
+    The control cells, context by context.
+    """
+    contexts = [i for i, name in enumerate(screen.contexts) if name not in known]
+    rows = np.concatenate(
+        [np.empty(0, dtype=np.int64), *(thin(screen.get_controls(i), rng) for i in contexts)]
+    )
+    x = sparse.csr_matrix(expression.rows(rows))
+    return AnnData(x, obs=obs.iloc[rows].astype(str), var=pd.DataFrame(index=list(genes)))
+
+
+def thin(rows: np.ndarray, rng: np.random.Generator, n_kept: int = MAX_CONTROLS) -> np.ndarray:
+    """Draw at most ``n_kept`` of the row numbers, in their order.
+
+    Parameters
+    ----------
+    rows
+        Row numbers, sorted.
+    rng
+        Draws them.
+    n_kept
+        Largest number to keep.
+
+    Returns
+    -------
+    The kept row numbers, sorted.
+    """
+    return rows if len(rows) <= n_kept else np.sort(rng.choice(rows, n_kept, replace=False))
