@@ -4,11 +4,10 @@ from dataclasses import dataclass
 
 from anndata import AnnData
 
+from scbig._types import Arrays, Values
 from scbig.data import (
-    Arrays,
     Effects,
     ScreenSchema,
-    Values,
     controls_from_plain,
     controls_to_plain,
     effects_from_plain,

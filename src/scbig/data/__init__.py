@@ -9,8 +9,6 @@ from scbig.data._fields import ExpressionField, PerturbationField
 from scbig.data._genes import GeneMatch, get_gene_names, match_genes
 from scbig.data._mudata import from_mudata
 from scbig.data._plain import (
-    Arrays,
-    Values,
     controls_from_plain,
     controls_to_plain,
     effects_from_plain,
@@ -25,7 +23,6 @@ from scbig.data._simulate import simulate_screen
 from scbig.data._write import write_prediction
 
 __all__ = [
-    "Arrays",
     "CellBatches",
     "Effects",
     "Expression",
@@ -41,7 +38,6 @@ __all__ = [
     "Screen",
     "ScreenSchema",
     "Targets",
-    "Values",
     "annotate_query",
     "check_expression",
     "compute_effects",

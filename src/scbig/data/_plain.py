@@ -1,16 +1,11 @@
 """Records of a predictor as values for JSON and arrays for safetensors, and back."""
 
-from typing import Any
-
-import numpy as np
 import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
+from scbig._types import Arrays, Values
 from scbig.data._effects import Effects
-
-Values = dict[str, Any]
-Arrays = dict[str, np.ndarray]
 
 _SPARSE_PARTS = ("data", "indices", "indptr")
 _EFFECT_PARTS = ("context", "delta", "n_cells", "control_mean")

@@ -5,11 +5,12 @@ import json
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
+
+from scbig._types import Arrays, Values
 
 FORMAT = 1
 _ARRAYS = "arrays.safetensors"
@@ -19,8 +20,8 @@ _VALUES = "model.json"
 def write_model(
     path: str | PathLike[str],
     class_name: str,
-    values: dict[str, Any],
-    arrays: dict[str, np.ndarray],
+    values: Values,
+    arrays: Arrays,
     *,
     overwrite: bool,
 ) -> None:
@@ -59,9 +60,7 @@ def write_model(
     (folder / _VALUES).write_text(json.dumps(header | values, indent=1), encoding="utf-8")
 
 
-def read_model(
-    path: str | PathLike[str], class_name: str
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def read_model(path: str | PathLike[str], class_name: str) -> tuple[Values, Arrays]:
     """Read a model from a folder.
 
     Parameters

@@ -8,12 +8,11 @@ from anndata import AnnData
 from anndata.utils import make_index_unique
 from scipy import sparse
 
+from scbig._types import Arrays, Values
 from scbig.baselines import KernelSettings, TargetKernel
 from scbig.data import (
-    Arrays,
     Screen,
     ScreenSchema,
-    Values,
     controls_from_plain,
     controls_to_plain,
     effects_from_plain,
