@@ -42,12 +42,20 @@ def make_controls(
     -------
     The control cells, context by context.
     """
-    contexts = [i for i, name in enumerate(screen.contexts) if name not in known]
-    rows = np.concatenate(
-        [np.empty(0, dtype=np.int64), *(thin(screen.get_controls(i), rng) for i in contexts)]
+    drawn = [
+        thin(screen.get_controls(i), rng)
+        for i, name in enumerate(screen.contexts)
+        if name not in known
+    ]
+    rows = np.concatenate([np.empty(0, dtype=np.int64), *drawn])
+    # Context by context: many contexts at once would not fit into memory as dense rows.
+    x = [sparse.csr_matrix((0, expression.n_genes), dtype=np.float32)]
+    x += [sparse.csr_matrix(expression.rows(part)) for part in drawn]
+    return AnnData(
+        sparse.vstack(x, format="csr"),
+        obs=obs.iloc[rows].astype(str),
+        var=pd.DataFrame(index=list(genes)),
     )
-    x = sparse.csr_matrix(expression.rows(rows))
-    return AnnData(x, obs=obs.iloc[rows].astype(str), var=pd.DataFrame(index=list(genes)))
 
 
 def thin(rows: np.ndarray, rng: np.random.Generator, n_kept: int = MAX_CONTROLS) -> np.ndarray:

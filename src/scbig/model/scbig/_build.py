@@ -16,6 +16,7 @@ from scbig.data import (
     get_matrix,
     make_controls,
     make_screen,
+    thin,
 )
 from scbig.model.base import TargetEmbeddings
 from scbig.model.scbig._blueprint import (
@@ -154,7 +155,8 @@ class Builder:
         return membership / membership.sum(axis=1, keepdims=True)
 
     def _read_controls(self) -> np.ndarray:
-        return self._expression.rows(np.flatnonzero(self._screen.is_control))
+        rows = np.flatnonzero(self._screen.is_control)
+        return self._expression.rows(thin(rows, np.random.default_rng(self._seed)))
 
 
 def _order_programs(programs: GenePrograms, genes: tuple[str, ...]) -> GenePrograms:
