@@ -50,6 +50,15 @@ def test_cells_are_those_of_the_matrix(store, values, storage):
     np.testing.assert_array_equal(x.numpy(), values[rows])
 
 
+def test_an_epoch_can_be_a_random_part_of_the_cells():
+    rows = np.arange(20)
+    cells = CellBatches(number_cells(20), rows, rows, batch_size=4, seed=0, n_batches=2)
+    first, second = read(cells.train_dataloader()), read(cells.train_dataloader())
+    assert [len(batch) for batch in first] == [4, 4]
+    assert len(set(chain(*first))) == 8
+    assert sorted(chain(*first)) != sorted(chain(*second))
+
+
 def make_pairs(obs, *, n_groups=4, n_cells=3, seed=0):
     screen = make_screen(obs, ScreenSchema("perturbation", "control", "+", ("batch",)))
     groups = list(screen.get_groups())

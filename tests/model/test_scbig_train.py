@@ -12,6 +12,7 @@ from scipy import sparse
 
 from scbig.model import SCBIG, SCBIGConfig
 from scbig.model.scbig import PRESETS
+from scbig.model.scbig._autoencoder import plan_epochs
 from scbig.priors import GeneSets
 
 Fit = Callable[..., SCBIG]
@@ -329,3 +330,17 @@ def test_control_cells_alone_teach_nothing(fit: Fit, screen: AnnData) -> None:
     controls.obs["perturbation"] = "control"
     with pytest.raises(ValueError, match="control cells only"):
         fit(controls)
+
+
+@pytest.mark.parametrize(
+    ("n_cells", "max_epochs", "expected"),
+    [
+        (11_000, None, (10, 40)),  # 43 batches an epoch, 400 steps in all
+        (1_000_000, None, (1, 400)),  # a part of one epoch
+        (500, None, (30, 2)),  # the epochs end it
+        (11_000, 7, (7, 43)),  # what the user asks for
+        (11_000, 0, (0, 43)),
+    ],
+)
+def test_the_budget_is_spread_over_epochs(n_cells: int, max_epochs: int | None, expected: tuple):
+    assert plan_epochs(n_cells, SCBIGConfig(), max_epochs) == expected

@@ -32,6 +32,8 @@ class CellBatches(pl.LightningDataModule):
         Cells in a batch.
     seed
         Seed of the order.
+    n_batches
+        Largest number of batches in an epoch; by default all cells are seen.
     """
 
     def __init__(
@@ -42,8 +44,10 @@ class CellBatches(pl.LightningDataModule):
         *,
         batch_size: int,
         seed: int,
+        n_batches: int | None = None,
     ) -> None:
         super().__init__()
+        self._n_drawn = len(train) if n_batches is None else n_batches * batch_size
         self._train = _Cells(expression, train)
         self._validation = _Cells(expression, validation)
         self._batch_size = batch_size
@@ -51,7 +55,8 @@ class CellBatches(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Cells in random order."""
-        order = RandomSampler(self._train, generator=self._generator)
+        n_drawn = min(self._n_drawn, len(self._train))
+        order = RandomSampler(self._train, num_samples=n_drawn, generator=self._generator)
         return self._load(self._train, BatchSampler(order, self._batch_size, drop_last=False))
 
     def val_dataloader(self) -> DataLoader:

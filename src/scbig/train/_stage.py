@@ -49,15 +49,12 @@ class Schedule:
         Largest gradient norm; ``None`` for no clipping.
     accumulation
         Batches whose gradients are summed in a step.
-    max_steps
-        Largest number of steps; ``-1`` for no limit beside the epochs.
     """
 
     max_epochs: int
     validate_every: int = 1
     clip_norm: float | None = None
     accumulation: int = 1
-    max_steps: int = -1
 
 
 def run_stage(
@@ -102,7 +99,6 @@ def run_stage(
         accelerator=hardware.accelerator,
         devices=hardware.devices,
         check_val_every_n_epoch=schedule.validate_every,
-        max_steps=schedule.max_steps,
         gradient_clip_val=schedule.clip_norm,
         accumulate_grad_batches=schedule.accumulation,
         callbacks=list(callbacks),

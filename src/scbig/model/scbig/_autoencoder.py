@@ -1,22 +1,26 @@
 """First training stage of SCBIG: the autoencoder, and the scale of its latents."""
 
+import math
+
 import numpy as np
 import torch
 from scvi.model.base import BaseModelClass
 
 from scbig.data import CellBatches, Expression, compute_group_means
+from scbig.model.scbig._config import SCBIGConfig
 from scbig.model.scbig._fold import Fold
 from scbig.model.scbig._module import SCBIGModule
 from scbig.model.scbig._trainingplan import AutoencoderPlan
 from scbig.train import Hardware, History, KeepBest, Schedule, run_stage
 
 HELD_OUT_CELLS = 0.05
+MAX_HELD_OUT_CELLS = 2000
 N_VALIDATIONS = 20
 PATIENCE = 4
 
 
 def fit_autoencoder(
-    model: BaseModelClass, fold: Fold, *, max_epochs: int, seed: int, hardware: Hardware
+    model: BaseModelClass, fold: Fold, *, max_epochs: int | None, seed: int, hardware: Hardware
 ) -> History:
     """Train encoder and decoder, and set the scale of the latents.
 
@@ -27,7 +31,8 @@ def fit_autoencoder(
     fold
         What to train on; it stops on a few held-out cells of the training conditions.
     max_epochs
-        Largest number of epochs.
+        Largest number of epochs over all cells; ``None`` takes the budget of the model's
+        settings.
     seed
         Seed of the held-out cells and of the order.
     hardware
@@ -40,29 +45,50 @@ def fit_autoencoder(
     trained_on = np.flatnonzero(fold.is_trained_on)
     model.module.set_gene_mean(compute_group_means(fold.expression, [trained_on])[0])
     cells = np.random.default_rng(seed).permutation(trained_on)
-    n_held_out = max(1, round(HELD_OUT_CELLS * len(cells)))
+    n_held_out = min(max(1, round(HELD_OUT_CELLS * len(cells))), MAX_HELD_OUT_CELLS)
+    n_epochs, n_batches = plan_epochs(len(cells) - n_held_out, model.module.config, max_epochs)
     batches = CellBatches(
         fold.expression,
         np.sort(cells[n_held_out:]),
         np.sort(cells[:n_held_out]),
         batch_size=model.module.config.cells_per_batch,
         seed=seed,
+        n_batches=n_batches,
     )
     history = run_stage(
         model,
         AutoencoderPlan(model.module),
         batches,
-        schedule=Schedule(
-            max_epochs,
-            validate_every=max(1, max_epochs // N_VALIDATIONS),
-            max_steps=model.module.config.autoencoder_steps,
-        ),
+        schedule=Schedule(n_epochs, validate_every=max(1, n_epochs // N_VALIDATIONS)),
         callbacks=[KeepBest("autoencoder_validation_score", patience=PATIENCE)],
         hardware=hardware,
     )
     latents = compute_latents(model.module, fold.expression)[trained_on]
     model.module.set_latent_scale(latents.mean(axis=0), latents.std(axis=0))
     return history
+
+
+def plan_epochs(n_cells: int, config: SCBIGConfig, max_epochs: int | None) -> tuple[int, int]:
+    """Spread the budget of steps over epochs.
+
+    Parameters
+    ----------
+    n_cells
+        Number of cells to train on.
+    config
+        The budget.
+    max_epochs
+        Number of epochs over all cells that the user asked for, or ``None``.
+
+    Returns
+    -------
+    Number of epochs, and of batches in each.
+    """
+    n_batches = math.ceil(n_cells / config.cells_per_batch)
+    if max_epochs is not None or config.autoencoder_steps < 0:
+        return config.autoencoder_epochs if max_epochs is None else max_epochs, n_batches
+    n_epochs = min(config.autoencoder_epochs, math.ceil(config.autoencoder_steps / n_batches))
+    return n_epochs, min(n_batches, math.ceil(config.autoencoder_steps / n_epochs))
 
 
 @torch.no_grad()

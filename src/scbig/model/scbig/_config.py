@@ -33,8 +33,8 @@ class SCBIGConfig:
     align_every
         Batches between two alignment losses; 0 for none.
     autoencoder_lr, autoencoder_epochs, autoencoder_steps, cells_per_batch
-        Learning rate, largest numbers of epochs and of steps (-1 for any), and batch size of
-        the first stage.
+        Learning rate, budget in epochs and in steps (-1 for any; whichever ends first), and
+        batch size of the first stage.
     flow_lr, flow_steps, flow_accumulation, groups_per_step, cells_per_group
         Learning rate, largest number of steps, batches summed in a step, and size of a batch
         in the second stage.

@@ -26,7 +26,8 @@ class FitSettings:
     Attributes
     ----------
     max_epochs
-        Largest number of epochs of the autoencoder; 0 keeps the present one.
+        Largest number of epochs of the autoencoder; 0 keeps the present one, ``None`` takes
+        the budget of the model's settings.
     max_steps
         Largest number of steps of the flow.
     use_refit
@@ -37,7 +38,7 @@ class FitSettings:
         Where to train.
     """
 
-    max_epochs: int
+    max_epochs: int | None
     max_steps: int
     use_refit: bool
     seed: int
@@ -81,7 +82,7 @@ class Fit:
         history: History = {}
         effects = compute_effects(fold.expression, fold.screen)
         earlier = self._get_earlier(effects)
-        if settings.max_epochs > 0:
+        if settings.max_epochs != 0:
             logger.info("Training the autoencoder on %d cells.", fold.is_trained_on.sum())
             history |= fit_autoencoder(
                 self.model,
@@ -116,7 +117,7 @@ class Fit:
         if self.earlier is None:
             return None
         earlier = self.earlier.without(effects)
-        if len(earlier.effects) and self.settings.max_epochs > 0:
+        if len(earlier.effects) and self.settings.max_epochs != 0:
             raise ValueError(
                 f"max_epochs={self.settings.max_epochs} would train the autoencoder again, but "
                 f"{len(earlier.effects)} effects of an earlier screen are known in its present "

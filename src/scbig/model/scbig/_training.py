@@ -44,7 +44,8 @@ class TrainMixin(RepresentationMixin):
         Parameters
         ----------
         max_epochs
-            Largest number of epochs of the autoencoder; by default the preset's.
+            Largest number of epochs of the autoencoder over all cells; by default the preset's
+            budget.
         max_steps
             Largest number of steps of the flow; by default the preset's.
         validation
@@ -69,9 +70,8 @@ class TrainMixin(RepresentationMixin):
         fold = make_fold(expression, screen, self._get_validation(screen, validation))
         self._extend(fold, adata.obs)
         config = self._blueprint.config
-        epochs = 0 if is_continued else config.autoencoder_epochs
         settings = FitSettings(
-            max_epochs=epochs if max_epochs is None else max_epochs,
+            max_epochs=0 if is_continued and max_epochs is None else max_epochs,
             max_steps=config.flow_steps if max_steps is None else max_steps,
             use_refit=use_refit,
             seed=self._seed,
