@@ -1,16 +1,14 @@
 """Leaving conditions out of training, by name or by a split file."""
 
-import json
 import logging
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from anndata import AnnData
 
-from scbig.cli._requests import Holding, split_targets
-from scbig.data import ScreenSchema, Targets, make_screen
+from scbig.cli._requests import Holding
+from scbig.data import ScreenSchema, Targets
+from scbig.splits import Split, get_roles, parse_condition, read_splits
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +16,7 @@ logger = logging.getLogger(__name__)
 def hold_out(
     adata: AnnData, schema: ScreenSchema, holding: Holding
 ) -> tuple[AnnData, list[Targets] | None]:
-    """Drop the cells of held-out conditions.
+    """Drop the cells of held-out conditions, and those that a split sets aside.
 
     Parameters
     ----------
@@ -38,49 +36,44 @@ def hold_out(
     ValueError
         When a condition has no cells, or the split file does not hold the split.
     """
-    test, validation = _read_labels(holding)
-    screen = make_screen(adata.obs, schema)
-    position = {targets: i for i, targets in enumerate(screen.conditions)}
-    parsed = {
-        label: schema.parse(schema.join(split_targets(label))) for label in test + validation
-    }
-    if unknown := [label for label, targets in parsed.items() if targets not in position]:
-        raise ValueError(f"{len(unknown)} condition(s) to hold out have no cells: {unknown[:5]}.")
-    held = {position[parsed[label]] for label in test}
-    if held:
-        is_kept = ~np.isin(screen.condition, list(held))
-        logger.info("Held out %d conditions (%d cells).", len(held), np.sum(~is_kept))
+    splits = [_make_named(holding, schema), *read_chosen(holding, schema)]
+    roles = np.stack([get_roles(adata.obs, split, schema) for split in splits])
+    is_kept = ~np.isin(roles, ["test", "unused"]).any(axis=0)
+    if not is_kept.all():
+        n_held = len({targets for split in splits for targets in split.test})
+        logger.info("Held out %d conditions (%d cells).", n_held, np.sum(~is_kept))
         # A copy of the rows also drops the categories that are now empty.
         adata = adata[is_kept].copy()
-    return adata, [parsed[label] for label in validation] or None
+    return adata, _join_validation(splits) or None
 
 
-def _read_labels(holding: Holding) -> tuple[list[str], list[str]]:
-    test, validation = list(holding.hold_out), list(holding.validation)
+def _join_validation(splits: Sequence[Split]) -> list[Targets]:
+    tested = {targets for split in splits for targets in split.test}
+    validation = dict.fromkeys(targets for split in splits for targets in split.val)
+    if both := ["+".join(targets) for targets in validation if targets in tested]:
+        raise ValueError(f"{both[:5]} are to be held out and stopped on. Do one of both.")
+    return list(validation)
+
+
+def _make_named(holding: Holding, schema: ScreenSchema) -> Split:
+    """Make a split of the conditions that the options name."""
+    test, val = (
+        tuple(sorted({parse_condition(label, schema) for label in labels}))
+        for labels in (holding.hold_out, holding.validation)
+    )
+    return Split("of the options", "custom", 0, test, val)
+
+
+def read_chosen(holding: Holding, schema: ScreenSchema) -> list[Split]:
+    """Read the split that the options name; none if they name no file."""
     if holding.split_file is None:
         if holding.split is not None:
             raise ValueError(f"--split {holding.split} needs --split-file.")
-        return test, validation
-    split = _read_split(holding.split_file, holding.split)
-    return test + _flatten(split.get("test", [])), validation + _flatten(split.get("val", []))
-
-
-def _read_split(path: Path, name: str | None) -> dict[str, Any]:
-    try:
-        splits = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is no JSON: {error}") from error
-    if not isinstance(splits, dict):
-        raise ValueError(f"{path} holds a {type(splits).__name__}; splits by name are expected.")
-    if name not in splits:
+        return []
+    splits = read_splits(holding.split_file, schema)
+    if holding.split not in splits:
         raise ValueError(
-            f"{path} holds no split {name!r}. Choose with --split one of {list(splits)[:20]}."
+            f"{holding.split_file} holds no split {holding.split!r}. "
+            f"Choose with --split one of {list(splits)[:20]}."
         )
-    return splits[name]
-
-
-def _flatten(conditions: dict[str, Sequence[str]] | Sequence[str]) -> list[str]:
-    """Join the kinds of conditions that GEARS keeps apart."""
-    if isinstance(conditions, dict):
-        return [label for kind in conditions.values() for label in kind]
-    return list(conditions)
+    return [splits[holding.split]]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from scbig.data import Targets
+from scbig.splits._draw import draw
 
 VALIDATION_SHARE = 0.1
 MIN_CONDITIONS = 10
@@ -32,7 +33,6 @@ def choose_validation(
         return []
     chosen: list[Targets] = []
     for size in sorted({len(targets) for targets in conditions}):
-        group = sorted(targets for targets in conditions if len(targets) == size)
-        picked = rng.choice(len(group), round(share * len(group)), replace=False)
-        chosen.extend(group[i] for i in sorted(picked))
+        group = [targets for targets in conditions if len(targets) == size]
+        chosen.extend(draw(group, round(share * len(group)), rng))
     return chosen
