@@ -9,10 +9,8 @@ import pytest
 from anndata import AnnData
 
 from scbig._protocols import Predictor
-from scbig.baselines import Additive, Baseline, NoChange, TrainMean
+from scbig.baselines import FLOORS, Additive, Baseline, NoChange, TrainMean
 from scbig.model import SCBIG
-
-BASELINES = (NoChange, TrainMean, Additive)
 
 
 def fit(cls: type[Baseline], adata: AnnData, **setup) -> Baseline:
@@ -22,7 +20,7 @@ def fit(cls: type[Baseline], adata: AnnData, **setup) -> Baseline:
     return baseline
 
 
-@pytest.mark.parametrize("cls", [*BASELINES, SCBIG])
+@pytest.mark.parametrize("cls", [*FLOORS, SCBIG])
 @pytest.mark.parametrize("verb", ["setup_anndata", "train", "predict", "save", "load"])
 def test_predictors_have_the_verbs_of_the_protocol(cls: type, verb: str):
     """Each argument of the protocol is there, of the same kind and default; others have one."""
@@ -35,13 +33,13 @@ def test_predictors_have_the_verbs_of_the_protocol(cls: type, verb: str):
     assert inspect.ismethod(getattr(cls, verb)) == inspect.ismethod(getattr(Predictor, verb))
 
 
-@pytest.mark.parametrize("cls", BASELINES)
+@pytest.mark.parametrize("cls", FLOORS)
 def test_baselines_are_predictors(screen: AnnData, cls: type[Baseline]):
     cls.setup_anndata(screen)
     assert isinstance(cls(screen), Predictor)
 
 
-@pytest.mark.parametrize("cls", BASELINES)
+@pytest.mark.parametrize("cls", FLOORS)
 def test_a_loaded_baseline_predicts_the_same(screen: AnnData, tmp_path, cls: type[Baseline]):
     baseline = fit(cls, screen, context_keys=["line"])
     expected = baseline.predict(perturbations=["A", "A+Z"])
@@ -115,6 +113,14 @@ def test_validation_is_checked(screen: AnnData):
         baseline.train(validation=["Q", "A"])
     with pytest.raises(ValueError, match="none is left to train on"):
         baseline.train(validation=["A", "B", "A+B", "B+C"], use_refit=False)
+
+
+def test_one_label_is_one_validation_condition(screen: AnnData, effect_of):
+    TrainMean.setup_anndata(screen)
+    baseline = TrainMean(screen)
+    baseline.train(validation="A+B", use_refit=False)
+    expected = np.mean([effect_of(screen, label) for label in ("A", "B", "B+C")], axis=0)
+    np.testing.assert_allclose(baseline._predict_effect(("Z",), 0), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_a_loaded_baseline_without_data_cannot_train_or_annotate(screen: AnnData, tmp_path):

@@ -2,18 +2,28 @@
 
 from scbig.baselines._additive import Additive
 from scbig.baselines._base import Baseline
+from scbig.baselines._embedding import EmbeddingBaseline
 from scbig.baselines._evidence import choose_kernel
+from scbig.baselines._floors import FLOORS, predict_floors
 from scbig.baselines._kernel import KernelSettings, TargetKernel
 from scbig.baselines._means import NoChange, TrainMean
+from scbig.baselines._nearest import NearestCondition
 from scbig.baselines._regression import EffectRegression
+from scbig.baselines._ridge import KernelRidge, RidgeIndicator
 
 __all__ = [
+    "FLOORS",
     "Additive",
     "Baseline",
     "EffectRegression",
+    "EmbeddingBaseline",
+    "KernelRidge",
     "KernelSettings",
+    "NearestCondition",
     "NoChange",
+    "RidgeIndicator",
     "TargetKernel",
     "TrainMean",
     "choose_kernel",
+    "predict_floors",
 ]

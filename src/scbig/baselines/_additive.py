@@ -1,10 +1,14 @@
 """The additive baseline: targets act independently of each other."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from scbig.baselines._base import Baseline
-from scbig.baselines._contexts import get_context_mean
-from scbig.data import Targets
+from scbig.baselines._contexts import compute_single_mean, get_context_mean
+from scbig.baselines._kernel import TargetKernel
+from scbig.baselines._rule import Rule
+from scbig.data import Effects, Targets
 
 
 class Additive(Baseline):
@@ -19,15 +23,33 @@ class Additive(Baseline):
 
     default_key = "additive"
 
-    def _predict_effect(self, targets: Targets, context: int) -> np.ndarray:
-        return np.sum([self._get_part(target, context) for target in targets], axis=0)
+    @staticmethod
+    def _make_rule(effects: Effects, kernel: TargetKernel) -> Rule:
+        return _Sum(effects)
+
+
+class _Sum:
+    """Sums of single effects."""
+
+    def __init__(self, effects: Effects) -> None:
+        self._effects = effects
+        self._unknown: dict[int, np.ndarray] = {}
+        self._rows: dict[Targets, list[int]] = {}
+        for row, group in enumerate(effects.targets):
+            self._rows.setdefault(group, []).append(row)
+
+    def __call__(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray:
+        predicted = np.zeros((len(targets), self._effects.delta.shape[1]))
+        for i, (group, where) in enumerate(zip(targets, context.tolist(), strict=True)):
+            for target in group:
+                predicted[i] += self._get_part(target, where)
+        return predicted
 
     def _get_part(self, target: str, context: int) -> np.ndarray:
         """Effect of one target, shape ``(n_genes,)``."""
-        effects = self._effects
-        sizes = np.array([len(group) for group in effects.targets])
-        is_own = np.array([group == (target,) for group in effects.targets])
-        # Its own rows if there are any, else all singles, else everything there is.
-        rows = next(mask for mask in (is_own, sizes == 1, sizes > 0) if mask.any())
-        delta = effects.delta[rows] / sizes[rows, None]
-        return get_context_mean(delta, effects.context[rows], context)
+        effects, rows = self._effects, self._rows.get((target,))
+        if rows is not None:
+            return get_context_mean(effects.delta[rows], effects.context[rows], context)
+        if context not in self._unknown:
+            self._unknown[context] = compute_single_mean(effects, context)
+        return self._unknown[context]

@@ -1,33 +1,24 @@
 """What all baselines share: the verbs of the models, around a rule for mean effects."""
 
-from dataclasses import replace
 from os import PathLike
 from typing import Self
 
 import numpy as np
 from anndata import AnnData
 
-from scbig.baselines._inference import InferenceMixin
 from scbig.baselines._setup import SetupMixin, read_setup
 from scbig.baselines._state import State, from_plain, to_plain
-from scbig.data import (
-    Effects,
-    Expression,
-    Perturbations,
-    compute_effects,
-    get_gene_names,
-    get_matrix,
-    make_controls,
-    make_screen,
-)
+from scbig.baselines._training import TrainMixin
+from scbig.data import Expression, get_gene_names, get_matrix, make_controls, make_screen
 from scbig.train import get_default_seed, read_model, write_model
 
 
-class Baseline(InferenceMixin, SetupMixin):
+class Baseline(TrainMixin, SetupMixin):
     """Predicts the mean effect of each condition and carries control cells along it.
 
-    A baseline sets ``default_key`` and implements ``_predict_effect(targets, context)`` from
-    ``self._effects``, the mean effects of the training conditions.
+    A baseline sets ``default_key`` and makes a rule from the mean effects of the training
+    conditions (``_make_rule``); one that is tuned also chooses how conditions are compared
+    (``_choose_kernel``). Both are pure, so that the rules can be used without cells.
 
     Parameters
     ----------
@@ -44,7 +35,7 @@ class Baseline(InferenceMixin, SetupMixin):
         seed = get_default_seed() if seed is None else int(seed)
         screen = make_screen(adata.obs, schema)
         self._adata: AnnData | None = adata
-        self._state = State(
+        state = State(
             schema=schema,
             genes=genes,
             contexts=screen.contexts,
@@ -58,44 +49,7 @@ class Baseline(InferenceMixin, SetupMixin):
                 np.random.default_rng(seed),
             ),
         )
-
-    def train(self, *, validation: Perturbations | None = None, use_refit: bool = True) -> None:
-        """Compute the mean effect of every condition.
-
-        Parameters
-        ----------
-        validation
-            Conditions to choose settings on; by default, and where there is nothing to choose,
-            none.
-        use_refit
-            Learn from the validation conditions too, once all is chosen.
-
-        Raises
-        ------
-        ValueError
-            When there are no data, a validation condition has no cells, or none is left.
-        """
-        adata = self._get_adata(None)
-        screen = make_screen(adata.obs, self._schema, self._contexts)
-        effects = compute_effects(Expression(get_matrix(adata, self._schema.layer)), screen)
-        trained = self._leave_out(effects, validation or ())
-        self._state = replace(self._state, effects=effects if use_refit else trained)
-
-    def _leave_out(self, effects: Effects, validation: Perturbations) -> Effects:
-        schema = self._schema
-        labels = [v if isinstance(v, str) else schema.join(list(v)) for v in validation]
-        held_out = {schema.parse(label): label for label in labels}
-        if unknown := [held_out[t] for t in held_out if t not in effects.targets]:
-            raise ValueError(
-                f"{len(unknown)} validation condition(s) have no cells: {unknown[:5]}."
-            )
-        is_kept = np.array([group not in held_out for group in effects.targets], dtype=bool)
-        if not is_kept.any():
-            raise ValueError(
-                f"{len(held_out)} of {len(set(effects.targets))} conditions are held out for "
-                "validation; none is left to train on."
-            )
-        return effects.subset(is_kept)
+        self._set_state(state)
 
     def save(self, dir_path: str | PathLike[str], *, overwrite: bool = False) -> None:
         """Save to a folder: arrays as safetensors, all else as JSON.
@@ -139,5 +93,5 @@ class Baseline(InferenceMixin, SetupMixin):
         values, arrays = read_model(dir_path, cls.__name__)
         baseline = cls.__new__(cls)
         baseline._adata = adata
-        baseline._state = from_plain(values, arrays)
+        baseline._set_state(from_plain(values, arrays))
         return baseline

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from scbig.data import Effects
+
 
 def get_context_mean(values: np.ndarray, contexts: np.ndarray, context: int) -> np.ndarray:
     """Average the rows of one context, or all rows where it has none.
@@ -21,3 +23,44 @@ def get_context_mean(values: np.ndarray, contexts: np.ndarray, context: int) -> 
     """
     is_here = contexts == context
     return values[is_here].mean(axis=0) if is_here.any() else values.mean(axis=0)
+
+
+def get_context_rows(effects: Effects, context: int) -> np.ndarray:
+    """Find what is to be learned from in one context.
+
+    Parameters
+    ----------
+    effects
+        Effects of the training conditions.
+    context
+        The wanted context.
+
+    Returns
+    -------
+    Mask of its own groups, and of the groups of other contexts whose condition it lacks, shape
+    ``(n_groups,)``.
+    """
+    is_here = effects.context == context
+    here = {effects.targets[i] for i in np.flatnonzero(is_here)}
+    return is_here | np.array([group not in here for group in effects.targets], dtype=bool)
+
+
+def compute_single_mean(effects: Effects, context: int) -> np.ndarray:
+    """Average the effects of single targets: what a target does of which nothing is known.
+
+    Parameters
+    ----------
+    effects
+        Effects of the training conditions.
+    context
+        The wanted context; if it has no singles, those of all contexts count.
+
+    Returns
+    -------
+    Mean single effect, shape ``(n_genes,)``. Without any single, each combination's effect is
+    shared out evenly among its targets.
+    """
+    sizes = np.array([len(group) for group in effects.targets])
+    rows = sizes == 1 if (sizes == 1).any() else sizes > 0
+    delta = effects.delta[rows] / sizes[rows, None]
+    return get_context_mean(delta, effects.context[rows], context)

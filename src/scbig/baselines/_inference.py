@@ -1,12 +1,12 @@
 """What baselines tell `PredictMixin`: how to predict cells, and what they know."""
 
-from abc import abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from anndata import AnnData
 
+from scbig.baselines._rule import Rule
 from scbig.baselines._state import State
 from scbig.data import Effects, PredictMixin, ScreenSchema, Targets
 from scbig.nn import add_change
@@ -17,13 +17,12 @@ class InferenceMixin(PredictMixin):
 
     _adata: AnnData | None
     _state: State
+    _rule: Rule
 
-    @abstractmethod
     def _predict_effect(self, targets: Targets, context: int) -> np.ndarray:
-        """Predict the mean effect of a condition, shape ``(n_genes,)``.
-
-        ``context`` may be one without training conditions.
-        """
+        """Predict the mean effect of a condition, shape ``(n_genes,)``."""
+        self._check_trained()
+        return self._rule([self._resolve(targets)], np.array([context]))[0]
 
     def _predict_cells(
         self,
@@ -99,10 +98,15 @@ class InferenceMixin(PredictMixin):
         return means[context] if is_known else means.mean(axis=0)
 
     def _resolve(self, targets: Targets) -> Targets:
-        return targets
+        aliases = self._state.aliases
+        if aliases is None:
+            return targets
+        seen = {target for group in self._effects.targets for target in group}
+        return tuple(sorted({aliases.resolve(target, seen) or target for target in targets}))
 
     def _resolve_gene(self, gene: str, known: set[str]) -> str | None:
-        return None
+        aliases = self._state.aliases
+        return None if aliases is None else aliases.resolve(gene, known)
 
     def _check_known(self, targets: Targets) -> None:
         """Accept any target: each baseline has a rule for those that it never saw."""

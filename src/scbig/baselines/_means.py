@@ -1,10 +1,15 @@
 """Baselines that predict one effect for every perturbation."""
 
+from collections.abc import Sequence
+from functools import partial
+
 import numpy as np
 
 from scbig.baselines._base import Baseline
 from scbig.baselines._contexts import get_context_mean
-from scbig.data import Targets
+from scbig.baselines._kernel import TargetKernel
+from scbig.baselines._rule import Rule
+from scbig.data import Effects, Targets
 
 
 class NoChange(Baseline):
@@ -22,8 +27,9 @@ class NoChange(Baseline):
 
     default_key = "no_change"
 
-    def _predict_effect(self, targets: Targets, context: int) -> np.ndarray:
-        return np.zeros(len(self._genes))
+    @staticmethod
+    def _make_rule(effects: Effects, kernel: TargetKernel) -> Rule:
+        return partial(predict_no_change, effects)
 
 
 class TrainMean(Baseline):
@@ -35,5 +41,22 @@ class TrainMean(Baseline):
 
     default_key = "train_mean"
 
-    def _predict_effect(self, targets: Targets, context: int) -> np.ndarray:
-        return get_context_mean(self._effects.delta, self._effects.context, context)
+    @staticmethod
+    def _make_rule(effects: Effects, kernel: TargetKernel) -> Rule:
+        return partial(predict_train_mean, effects)
+
+
+def predict_no_change(
+    effects: Effects, targets: Sequence[Targets], context: np.ndarray
+) -> np.ndarray:
+    """Predict zeros, shape ``(n, n_genes)``."""
+    return np.zeros((len(targets), effects.delta.shape[1]))
+
+
+def predict_train_mean(
+    effects: Effects, targets: Sequence[Targets], context: np.ndarray
+) -> np.ndarray:
+    """Predict the mean effect of each context, shape ``(n, n_genes)``."""
+    names, code = np.unique(context, return_inverse=True)
+    means = [get_context_mean(effects.delta, effects.context, name) for name in names]
+    return np.reshape(means, (-1, effects.delta.shape[1]))[code]

@@ -1,10 +1,13 @@
 """What a baseline has learned, as plain values and arrays, and back."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 
 from anndata import AnnData
 
 from scbig._types import Arrays, Values
+from scbig.baselines._kernel import KernelSettings, TargetKernel
+from scbig.baselines._rule import Embeddings
 from scbig.data import (
     Effects,
     ScreenSchema,
@@ -13,6 +16,9 @@ from scbig.data import (
     effects_from_plain,
     effects_to_plain,
 )
+from scbig.priors import GeneAliases, GeneEmbedding, UnitVectors
+
+_VECTORS = "embedding"
 
 
 @dataclass(frozen=True)
@@ -31,8 +37,14 @@ class State:
         Seed of its predictions.
     controls
         Control cells to predict from when no data are given.
+    embedding
+        Embedding of targets, where targets are compared.
+    aliases
+        Other names of genes.
     effects
         Effects of the training conditions; ``None`` before training.
+    settings
+        How conditions are compared, where they are.
     """
 
     schema: ScreenSchema
@@ -41,7 +53,20 @@ class State:
     is_log1p: bool
     seed: int
     controls: AnnData
+    embedding: GeneEmbedding | None = None
+    aliases: GeneAliases | None = None
     effects: Effects | None = None
+    settings: KernelSettings = field(default_factory=KernelSettings)
+
+    @cached_property
+    def embeddings(self) -> Embeddings:
+        """Unit vectors of targets; none where targets are not compared."""
+        return () if self.embedding is None else (UnitVectors(self.embedding, self.aliases),)
+
+    @property
+    def kernel(self) -> TargetKernel:
+        """Comparison of conditions."""
+        return TargetKernel(self.embeddings, self.settings)
 
 
 def to_plain(state: State) -> tuple[Values, Arrays]:
@@ -54,7 +79,13 @@ def to_plain(state: State) -> tuple[Values, Arrays]:
         "is_log1p": state.is_log1p,
         "seed": state.seed,
         "controls": controls,
+        "aliases": None if state.aliases is None else state.aliases.to_dict(),
+        "settings": asdict(state.settings),
     }
+    if state.embedding is not None:
+        table = state.embedding
+        values["embedding"] = {"names": list(table.names), "source": table.source}
+        arrays[_VECTORS] = table.vectors
     if state.effects is not None:
         values["effects"], effect_arrays = effects_to_plain(state.effects)
         arrays |= effect_arrays
@@ -63,6 +94,7 @@ def to_plain(state: State) -> tuple[Values, Arrays]:
 
 def from_plain(values: Values, arrays: Arrays) -> State:
     """Rebuild what :func:`to_plain` returned."""
+    table, aliases = values.get("embedding"), values.get("aliases")
     effects = values.get("effects")
     return State(
         schema=ScreenSchema.from_dict(values["schema"]),
@@ -71,5 +103,12 @@ def from_plain(values: Values, arrays: Arrays) -> State:
         is_log1p=values["is_log1p"],
         seed=values["seed"],
         controls=controls_from_plain(values["controls"], arrays),
+        embedding=None if table is None else GeneEmbedding(vectors=arrays[_VECTORS], **table),
+        aliases=None if aliases is None else GeneAliases(aliases),
         effects=None if effects is None else effects_from_plain(effects, arrays),
+        settings=_read_settings(values["settings"]),
     )
+
+
+def _read_settings(values: Values) -> KernelSettings:
+    return KernelSettings(**values | {"embedding": tuple(values["embedding"])})

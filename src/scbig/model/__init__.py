@@ -1,5 +1,6 @@
 """Models of perturbation responses."""
 
+from scbig.model.base import FloorComparison
 from scbig.model.scbig import SCBIG, SCBIGConfig
 
-__all__ = ["SCBIG", "SCBIGConfig"]
+__all__ = ["SCBIG", "FloorComparison", "SCBIGConfig"]

@@ -12,6 +12,7 @@ from scbig.priors._gene_sets import AlignedSets, GeneSets
 from scbig.priors._gmt import load_gene_sets
 from scbig.priors._graph import AlignedGraph, GeneGraph
 from scbig.priors._string import load_string
+from scbig.priors._unit_vectors import UnitVectors
 
 __all__ = [
     "AlignedEmbedding",
@@ -22,6 +23,7 @@ __all__ = [
     "GeneEmbedding",
     "GeneGraph",
     "GeneSets",
+    "UnitVectors",
     "load_aliases",
     "load_gene_embedding",
     "load_gene_sets",

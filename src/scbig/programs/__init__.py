@@ -2,6 +2,7 @@
 
 from scbig.programs._clustering import compute_gene_programs
 from scbig.programs._coexpression import compute_coexpression
+from scbig.programs._coexpression_embedding import make_coexpression_embedding
 from scbig.programs._coherence import Coherence, compute_coherence
 from scbig.programs._config import ProgramConfig
 from scbig.programs._known import make_known_programs
@@ -18,6 +19,7 @@ __all__ = [
     "compute_gene_programs",
     "compute_program_means",
     "get_gene_programs",
+    "make_coexpression_embedding",
     "make_gene_programs",
     "make_known_programs",
 ]

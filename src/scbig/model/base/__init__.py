@@ -1,10 +1,17 @@
-"""What all models share: setup, target embeddings."""
+"""What all models share: setup, target embeddings, the comparison with the floors."""
 
+from scbig.model.base._floors import (
+    FloorComparison,
+    compare_with_floors,
+    describe_comparison,
+)
 from scbig.model.base._setup import SetupMixin
-from scbig.model.base._targets import TargetEmbeddings, UnitVectors
+from scbig.model.base._targets import TargetEmbeddings
 
 __all__ = [
+    "FloorComparison",
     "SetupMixin",
     "TargetEmbeddings",
-    "UnitVectors",
+    "compare_with_floors",
+    "describe_comparison",
 ]

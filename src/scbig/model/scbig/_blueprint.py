@@ -7,14 +7,13 @@ import numpy as np
 import torch
 from anndata import AnnData
 
-from scbig.data import Expression, Screen, ScreenSchema, Targets, thin
+from scbig.data import ScreenSchema, Targets
 from scbig.model.base import TargetEmbeddings
 from scbig.model.scbig._components import ConditionInput
 from scbig.model.scbig._conditions import make_condition_input
 from scbig.model.scbig._config import SCBIGConfig
 from scbig.model.scbig._module import ModuleSizes, SCBIGModule
-from scbig.priors import GeneEmbedding
-from scbig.programs import GenePrograms, compute_coexpression
+from scbig.programs import GenePrograms
 
 
 @dataclass(frozen=True)
@@ -104,12 +103,3 @@ def get_averaging(labels: np.ndarray) -> np.ndarray:
     """Return the matrix that averages the genes of each program, shape ``(K, G)``."""
     one_hot = np.eye(labels.max() + 1, dtype=np.float32)[:, labels]
     return one_hot / one_hot.sum(axis=1, keepdims=True)
-
-
-def make_coexpression_table(
-    expression: Expression, screen: Screen, genes: Sequence[str], rng: np.random.Generator
-) -> GeneEmbedding:
-    """Embed the measured genes by their co-expression in control cells."""
-    rows = thin(np.flatnonzero(screen.is_control), rng)
-    loadings = compute_coexpression(expression.rows(rows))
-    return GeneEmbedding(tuple(genes), loadings, "co-expression of control cells")

@@ -19,15 +19,17 @@ from scbig.data import (
     thin,
 )
 from scbig.model.base import TargetEmbeddings
-from scbig.model.scbig._blueprint import (
-    Blueprint,
-    get_averaging,
-    make_coexpression_table,
-)
+from scbig.model.scbig._blueprint import Blueprint, get_averaging
 from scbig.model.scbig._config import SCBIGConfig
 from scbig.model.scbig._state import State
 from scbig.priors import GeneAliases, GeneEmbedding, GeneGraph, GeneSets
-from scbig.programs import GenePrograms, ProgramConfig, get_gene_programs, make_gene_programs
+from scbig.programs import (
+    GenePrograms,
+    ProgramConfig,
+    get_gene_programs,
+    make_coexpression_embedding,
+    make_gene_programs,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +72,7 @@ class Builder:
         self._genes = tuple(map(str, get_gene_names(adata, schema.gene_key)))
         self._expression = Expression(get_matrix(adata, schema.layer))
         self._screen: Screen = make_screen(adata.obs, schema)
-        self._coexpression = make_coexpression_table(
+        self._coexpression = make_coexpression_embedding(
             self._expression, self._screen, self._genes, np.random.default_rng(seed)
         )
 

@@ -9,14 +9,36 @@ from scvi.model.base import BaseModelClass
 
 from scbig.baselines import TargetKernel, choose_kernel
 from scbig.data import Effects, Expression, Screen, Targets, compute_effects
+from scbig.model.base import FloorComparison, compare_with_floors
 from scbig.model.scbig._anchor import Anchor, join_effects
 from scbig.model.scbig._autoencoder import compute_latents, fit_autoencoder
 from scbig.model.scbig._blueprint import Blueprint
 from scbig.model.scbig._flow import FlowStage
 from scbig.model.scbig._fold import Fold
+from scbig.model.scbig._score import ValidationSet, make_validation_set, predict_effects
 from scbig.train import Hardware, History
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What fitting leaves beside a trained module.
+
+    Attributes
+    ----------
+    anchor
+        Regression of the training groups, and of the held-out ones after a refit.
+    history
+        Training history.
+    comparison
+        Scores of the model and of the floors on the held-out conditions, before the refit;
+        ``None`` when none were held out.
+    """
+
+    anchor: Anchor
+    history: History
+    comparison: FloorComparison | None
 
 
 @dataclass(frozen=True)
@@ -76,8 +98,8 @@ class Fit:
         self.earlier = earlier
         self.settings = settings
 
-    def run(self) -> tuple[Anchor, History]:
-        """Run both stages; return the anchor of the trained model and the history."""
+    def run(self) -> FitResult:
+        """Run both stages, compare with the floors, and fit once more what can be."""
         settings, fold = self.settings, self.fold
         history: History = {}
         effects = compute_effects(fold.expression, fold.screen)
@@ -98,19 +120,35 @@ class Fit:
         kernel = choose_kernel(trained, self.blueprint.embeddings.mappings)
         logger.info("Anchor: %s", kernel.settings)
         anchor = _make_anchor(trained, latent_trained.delta, kernel, earlier)
+        validation = make_validation_set(self.blueprint, fold, anchor, held_out, settings.seed)
         if settings.max_steps > 0:
             logger.info(
                 "Training the flow on %d groups of cells, stopping on %d.",
                 len(trained),
                 len(held_out),
             )
-            stage = FlowStage(self.blueprint, fold, anchor, held_out, latents, settings.seed)
-            history |= stage.run(
-                self.model, max_steps=settings.max_steps, hardware=settings.hardware
-            )
+            history |= self._train_flow(anchor, validation, latents)
+        comparison = self._compare(anchor, validation) if len(held_out) else None
         if settings.use_refit and len(held_out):
             anchor = _make_anchor(effects, latent_effects.delta, kernel, earlier)
-        return anchor, history
+        return FitResult(anchor, history, comparison)
+
+    def _train_flow(
+        self, anchor: Anchor, validation: ValidationSet, latents: np.ndarray
+    ) -> History:
+        settings = self.settings
+        stage = FlowStage(self.blueprint, self.fold, anchor, validation, latents, settings.seed)
+        return stage.run(self.model, max_steps=settings.max_steps, hardware=settings.hardware)
+
+    def _compare(self, anchor: Anchor, validation: ValidationSet) -> FloorComparison:
+        return compare_with_floors(
+            type(self.model).__name__,
+            predict_effects(self.model.module, validation),
+            anchor.effects,
+            validation.effects,
+            # The table given, or else co-expression: what the floors take by themselves.
+            self.blueprint.embeddings.mappings[:1],
+        )
 
     def _get_earlier(self, effects: Effects) -> Anchor | None:
         """Return what is known of groups that are not measured again, be they held out or not."""

@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
 from scvi.model.base import BaseModelClass
 
-from scbig.data import Effects, PairBatches
+from scbig.data import PairBatches
 from scbig.model.scbig._anchor import Anchor
 from scbig.model.scbig._blueprint import Blueprint, get_averaging
 from scbig.model.scbig._flow_groups import FlowGroups, make_flow_groups
@@ -21,7 +21,6 @@ N_EPOCHS = 20
 PATIENCE = 6
 N_ALIGNED_GROUPS = 3
 N_ALIGNED_CELLS = 64
-N_VALIDATION_CELLS = 64
 
 
 class FlowStage:
@@ -35,8 +34,8 @@ class FlowStage:
         What to train and to stop on.
     anchor
         Regression of the training groups.
-    held_out
-        Effects of the held-out groups.
+    validation
+        The held-out groups, of which there may be none.
     latents
         Standardised latents of all cells, shape ``(n_cells, n_latent)``.
     seed
@@ -48,14 +47,14 @@ class FlowStage:
         blueprint: Blueprint,
         fold: Fold,
         anchor: Anchor,
-        held_out: Effects,
+        validation: ValidationSet,
         latents: np.ndarray,
         seed: int,
     ) -> None:
         self.blueprint = blueprint
         self.fold = fold
         self.anchor = anchor
-        self.held_out = held_out
+        self.validation = validation
         self.latents = latents
         self.seed = seed
 
@@ -82,27 +81,30 @@ class FlowStage:
         groups = make_flow_groups(
             self.fold.screen,
             self.anchor,
-            self.held_out.targets,
+            self.validation.effects.targets,
             self.blueprint.make_condition,
             np.random.default_rng(self.seed),
         )
-        validation = self._make_validation_set()
         return run_stage(
             model,
-            FlowPlan(model.module, self._make_task(groups, validation)),
+            FlowPlan(model.module, self._make_task(groups)),
             self._pair(groups, config.groups_per_step, config.cells_per_group, n_batches),
             schedule=Schedule(
                 n_epochs,
                 # Never, where nothing is held out.
-                validate_every=1 if len(self.held_out) else n_epochs + 1,
+                validate_every=1 if self._has_validation else n_epochs + 1,
                 clip_norm=config.clip_norm,
                 accumulation=config.flow_accumulation,
             ),
-            callbacks=self._make_callbacks(model, validation),
+            callbacks=self._make_callbacks(model),
             hardware=hardware,
         )
 
-    def _make_task(self, groups: FlowGroups, validation: ValidationSet) -> FlowTask:
+    @property
+    def _has_validation(self) -> bool:
+        return len(self.validation.effects) > 0
+
+    def _make_task(self, groups: FlowGroups) -> FlowTask:
         pathways = self.blueprint.pathways
         control_mean = self.anchor.effects.control_mean[groups.context]
         return FlowTask(
@@ -114,25 +116,8 @@ class FlowStage:
             programs=torch.from_numpy(get_averaging(self.blueprint.programs.labels)),
             pathways=None if pathways is None else torch.from_numpy(pathways),
             draw=self._pair(groups, N_ALIGNED_GROUPS, N_ALIGNED_CELLS, 1).draw,
-            validate=partial(score, held_out=validation),
+            validate=partial(score, held_out=self.validation),
             rng=torch.Generator().manual_seed(self.seed),
-        )
-
-    def _make_validation_set(self) -> ValidationSet:
-        held_out, screen = self.held_out, self.fold.screen
-        effect, latent = self.anchor.predict(held_out.targets, held_out.context)
-        rng = np.random.default_rng(self.seed)
-        cells = []
-        for context in range(len(screen.contexts)):
-            controls = screen.get_controls(context)
-            # A context of an earlier screen has no cells here, and none to validate on.
-            rows = rng.choice(controls, N_VALIDATION_CELLS) if len(controls) else [0]
-            cells.append(self.fold.expression.rows(np.resize(rows, N_VALIDATION_CELLS)))
-        return ValidationSet(
-            effects=held_out,
-            condition=self.blueprint.make_condition(held_out.targets, held_out.context, latent),
-            anchor_effect=torch.from_numpy(effect.astype(np.float32)),
-            control_cells=torch.from_numpy(np.stack(cells)),
         )
 
     def _pair(
@@ -147,12 +132,12 @@ class FlowStage:
             seed=self.seed,
         )
 
-    def _make_callbacks(self, model: BaseModelClass, validation: ValidationSet) -> list[Callback]:
+    def _make_callbacks(self, model: BaseModelClass) -> list[Callback]:
         config = self.blueprint.config
         callbacks: list[Callback] = []
-        if len(self.held_out):
+        if self._has_validation:
             # Without training an anchored flow is its anchor; a free one is nothing.
-            initial = score(model.module, validation) if config.use_anchor else -np.inf
+            initial = score(model.module, self.validation) if config.use_anchor else -np.inf
             callbacks.append(KeepBest("flow_validation_score", patience=PATIENCE, initial=initial))
         if config.ema_decay > 0:
             # After KeepBest, which is to see the averaged weights at each validation.

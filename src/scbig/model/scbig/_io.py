@@ -1,5 +1,6 @@
 """`save` and `load` of SCBIG."""
 
+from dataclasses import asdict
 from os import PathLike
 from typing import Self
 
@@ -7,7 +8,7 @@ import pandas as pd
 from anndata import AnnData
 from scvi.model.base import BaseModelClass
 
-from scbig.model.base import SetupMixin
+from scbig.model.base import FloorComparison, SetupMixin
 from scbig.model.scbig._inference import InferenceMixin
 from scbig.model.scbig._state import State, from_plain, to_plain
 from scbig.train import History, read_model, seeded, write_model
@@ -16,6 +17,7 @@ from scbig.train import History, read_model, seeded, write_model
 class SaveMixin(InferenceMixin, SetupMixin):
     """Saved folders, see :func:`scbig.train.write_model`."""
 
+    comparison_: FloorComparison | None
     history_: History | None
     registry_: dict
     is_trained_: bool
@@ -45,6 +47,7 @@ class SaveMixin(InferenceMixin, SetupMixin):
             "missing_embedding": self._missing_embedding,
             "n_steps": self._n_steps,
             "registry": self.registry_,
+            "comparison": None if self.comparison_ is None else asdict(self.comparison_),
             "history": {k: v.iloc[:, 0].to_dict() for k, v in (self.history_ or {}).items()},
         }
         write_model(dir_path, type(self).__name__, values, arrays, overwrite=overwrite)
@@ -82,6 +85,8 @@ class SaveMixin(InferenceMixin, SetupMixin):
             .astype(object)
             for name, epochs in values["history"].items()
         }
+        comparison = values.get("comparison")
+        model.comparison_ = None if comparison is None else FloorComparison(**comparison)
         model.init_params_ = {}
         # A module draws its first weights, which must not move the user's random state.
         with seeded(model._seed):

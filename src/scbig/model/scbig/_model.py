@@ -102,6 +102,7 @@ class SCBIG(TrainMixin, SaveMixin, RepresentationMixin, SetupMixin, BaseModelCla
             state = Builder(adata, self._registered_schema, priors, self._seed).build(config)
         self._set_state(state)
         self._n_steps = 0
+        self.comparison_ = None
         self._record_init_params(locals())
 
     @property

@@ -7,10 +7,14 @@ import torch
 
 from scbig.data import Effects
 from scbig.metrics import pearson_delta
+from scbig.model.scbig._anchor import Anchor
+from scbig.model.scbig._blueprint import Blueprint
 from scbig.model.scbig._components import ConditionInput
+from scbig.model.scbig._fold import Fold
 from scbig.model.scbig._module import SCBIGModule
 
 BATCH_SIZE = 16
+N_VALIDATION_CELLS = 64
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,45 @@ class ValidationSet:
     condition: ConditionInput
     anchor_effect: torch.Tensor
     control_cells: torch.Tensor
+
+
+def make_validation_set(
+    blueprint: Blueprint, fold: Fold, anchor: Anchor, held_out: Effects, seed: int
+) -> ValidationSet:
+    """Prepare held-out groups for a module.
+
+    Parameters
+    ----------
+    blueprint
+        What the model was built from.
+    fold
+        The cells to predict from.
+    anchor
+        Regression of the training groups.
+    held_out
+        Effects of the held-out groups; may be empty.
+    seed
+        Seed of the draw of control cells.
+
+    Returns
+    -------
+    The held-out groups and their control cells.
+    """
+    screen = fold.screen
+    effect, latent = anchor.predict(held_out.targets, held_out.context)
+    rng = np.random.default_rng(seed)
+    cells = []
+    for context in range(len(screen.contexts)):
+        controls = screen.get_controls(context)
+        # A context of an earlier screen has no cells here, and none to validate on.
+        rows = rng.choice(controls, N_VALIDATION_CELLS) if len(controls) else [0]
+        cells.append(fold.expression.rows(np.resize(rows, N_VALIDATION_CELLS)))
+    return ValidationSet(
+        effects=held_out,
+        condition=blueprint.make_condition(held_out.targets, held_out.context, latent),
+        anchor_effect=torch.from_numpy(effect.astype(np.float32)),
+        control_cells=torch.from_numpy(np.stack(cells)),
+    )
 
 
 def score(module: SCBIGModule, held_out: ValidationSet) -> float:

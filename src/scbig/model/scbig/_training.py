@@ -1,5 +1,6 @@
 """`train` of SCBIG."""
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 from scvi.train import Trainer
 
 from scbig.data import Screen, Targets, make_controls, make_screen
+from scbig.model.base import FloorComparison, describe_comparison
 from scbig.model.scbig._fit import Fit, FitSettings, make_fold
 from scbig.model.scbig._fold import Fold
 from scbig.model.scbig._representation import RepresentationMixin
@@ -14,12 +16,15 @@ from scbig.model.scbig._state import extend_blueprint
 from scbig.splits import choose_validation
 from scbig.train import Hardware, History, join_histories, seeded
 
+logger = logging.getLogger(__name__)
+
 
 class TrainMixin(RepresentationMixin):
     """Training, and continued training on further screens."""
 
     history_: History | None
     is_trained_: bool
+    comparison_: FloorComparison | None
     trainer: Trainer
     _model_summary_string: str
 
@@ -40,6 +45,13 @@ class TrainMixin(RepresentationMixin):
         perturbed cells, which stops by itself when held-out *conditions* are predicted no
         better. A model that was trained before keeps its autoencoder; its effects are joined
         with those of the present screen, and new targets and contexts are added.
+
+        At the end the model, as it is before the refit, is compared with the baselines of
+        :data:`scbig.baselines.FLOORS`, trained on the same conditions, by Pearson delta on the
+        held-out conditions. The result is logged in one line and kept in ``comparison_``, which
+        is ``None`` when no conditions were held out. Both sides have made choices on these
+        conditions (the model when to stop, the regressions their settings), so that the figures
+        flatter both; for others, predict conditions that took no part.
 
         Parameters
         ----------
@@ -79,11 +91,13 @@ class TrainMixin(RepresentationMixin):
         )
         earlier_history = self.history_ or {}
         with seeded(self._seed):
-            self._anchor, history = Fit(self, self._blueprint, fold, self._anchor, settings).run()
+            result = Fit(self, self._blueprint, fold, self._anchor, settings).run()
+        self._anchor, self.comparison_ = result.anchor, result.comparison
         self._n_steps += self.trainer.global_step if settings.max_steps > 0 else 0
-        self.history_ = join_histories(earlier_history, history)
+        self.history_ = join_histories(earlier_history, result.history)
         self.is_trained_ = True
         self.module.eval()
+        logger.info(describe_comparison(type(self).__name__, self.comparison_))
 
     def _extend(self, fold: Fold, obs: pd.DataFrame) -> None:
         """Make room for targets and contexts that are new, and keep some of their controls."""
