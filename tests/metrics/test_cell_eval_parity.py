@@ -61,3 +61,12 @@ def test_each_condition_scores_as_in_cell_eval(column, folder, pair):
 def test_the_predicted_file_carries_the_real_controls(pair):
     real, predicted = (means.loc["non-targeting"] for means in pair)
     np.testing.assert_allclose(predicted, real, atol=1e-12)
+
+
+@pytest.mark.data_kit
+def test_overlap_of_de_genes_is_that_of_cell_eval(folder):
+    pytest.importorskip("cell_eval", reason="the extra 'eval' is not installed")
+    real, predicted = (ad.read_h5ad(folder / f"{s}_lognorm.h5ad") for s in ("real", "pred"))
+    scores = metrics.des(real, predicted, perturbation_key="target", control="non-targeting")
+    expected = pd.read_csv(folder / "cell_eval_0.8.2" / "results.csv", index_col="perturbation")
+    np.testing.assert_allclose(scores[expected.index], expected["overlap_at_N"], atol=1e-6)

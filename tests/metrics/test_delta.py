@@ -129,3 +129,32 @@ def test_too_few_genes_for_the_top_are_refused(metric):
     real, predicted, control = _make_means(n_genes=12)
     with pytest.raises(ValueError, match="n_top=20 must be between 1 and the number of genes, 12"):
         metric(real, predicted, control)
+
+
+@pytest.mark.parametrize("per_condition", [False, True])
+def test_the_reference_replaces_the_controls(per_condition):
+    real, predicted, reference = _make_means(7)
+    if per_condition:
+        reference = reference + np.random.default_rng(1).normal(0, 0.2, real.shape)
+    rows = np.broadcast_to(reference, real.shape)
+    expected = [pearsonr(p - c, r - c)[0] for r, p, c in zip(real, predicted, rows, strict=True)]
+    scores = metrics.pearson_delta_perturbed(real, predicted, reference)
+    np.testing.assert_allclose(scores, expected)
+
+
+def test_a_shift_that_all_perturbed_cells_share_earns_nothing():
+    rng = np.random.default_rng(3)
+    control, shift = rng.uniform(0, 3, 400), rng.normal(0, 1, 400)
+    real = control + shift + rng.normal(0, 0.3, (5, 400))
+    predicted = control + shift + rng.normal(0, 0.3, (5, 400))
+    reference = control + shift
+    assert metrics.pearson_delta(real, predicted, control).min() > 0.8
+    assert np.abs(metrics.pearson_delta_perturbed(real, predicted, reference)).max() < 0.2
+
+
+def test_a_reference_that_does_not_fit_is_called_so():
+    real, predicted, reference = _make_means()
+    with pytest.raises(ValueError, match=r"reference has shape \(39,\); expected \(40,\)"):
+        metrics.pearson_delta_perturbed(real, predicted, reference[1:])
+    with pytest.raises(ValueError, match="reference holds 40 values that are not finite"):
+        metrics.pearson_delta_perturbed(real, predicted, reference * np.nan)

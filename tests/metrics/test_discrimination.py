@@ -128,3 +128,58 @@ def test_masks_that_do_not_fit_are_refused():
     mask[7] = True
     with pytest.raises(ValueError, match="leaves no gene of condition 7"):
         metrics.pds_l1(real, predicted, control, target_mask=mask)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_published_scores_are_the_ranks_of_a_loop(seed):
+    real, predicted, _, mask = _make_case(seed)
+    expected = _score_by_hand(distance.cityblock, real, predicted, 0.0, mask)
+    scores = metrics.pds_published(real, predicted, target_mask=mask)
+    rank = 12 * (1 - np.array(expected))
+    np.testing.assert_allclose(scores, 1 - rank / 11)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_centroid_accuracy_counts_farther_centroids(seed):
+    real, predicted, _, _ = _make_case(seed)
+    expected = []
+    for p in range(12):
+        own = distance.euclidean(predicted[p], real[p])
+        others = [distance.euclidean(predicted[p], real[q]) for q in range(12) if q != p]
+        expected.append(np.mean([other > own for other in others]))
+    np.testing.assert_allclose(metrics.centroid_accuracy(real, predicted), expected)
+
+
+def test_a_centroid_as_far_as_the_own_one_is_not_farther():
+    real = np.array([[0.0, 0.0], [2.0, 0.0], [9.0, 0.0]])
+    predicted = np.array([[1.0, 0.0], [1.0, 0.0], [9.0, 0.0]])
+    assert metrics.centroid_accuracy(real, predicted).tolist() == [0.5, 0.5, 1.0]
+    assert metrics.pds_published(real, predicted).tolist() == [0.75, 0.75, 1.0]
+
+
+def test_every_gene_may_be_the_target_of_some_condition():
+    real, predicted, control, _ = _make_case(5, n_conditions=15)
+    mask = np.eye(15, dtype=bool)
+    for metric, measure in BY_NAME.items():
+        expected = _score_by_hand(measure, real, predicted, control, mask)
+        scores = metric(real, predicted, control, target_mask=mask)
+        np.testing.assert_allclose(scores, expected)
+
+
+def test_a_single_condition_is_not_ranked_by_share():
+    real, predicted, control, _ = _make_case(0)
+    for metric in (metrics.pds_published, metrics.centroid_accuracy):
+        with pytest.raises(ValueError, match=f"{metric.__name__} ranks a condition among others"):
+            metric(real[:1], predicted[:1])
+    assert metrics.pds_l1(real[:1], predicted[:1], control).tolist() == [1.0]
+
+
+@pytest.mark.parametrize("metric", [metrics.pds_published, metrics.centroid_accuracy])
+def test_ranked_means_that_do_not_fit_are_refused(metric):
+    real, predicted, _, _ = _make_case(0)
+    with pytest.raises(ValueError, match=r"predicted has shape \(11, 15\) but real has \(12, 15"):
+        metric(real, predicted[1:])
+    with pytest.raises(ValueError, match="real holds 1 values that are not finite"):
+        metric(np.where(real == real.max(), np.nan, real), predicted)

@@ -11,11 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from scbig.metrics._means import Means, check_means
+from scbig.metrics._rounding import ROUNDING
 
 logger = logging.getLogger(__name__)
-
-# Deltas smaller than this share of the expression they are differences of are rounding errors.
-_ROUNDING = 1e-12
 
 
 def pearson_delta(real: ArrayLike, predicted: ArrayLike, control: ArrayLike) -> np.ndarray:
@@ -46,6 +44,39 @@ def pearson_delta(real: ArrayLike, predicted: ArrayLike, control: ArrayLike) -> 
         If shapes do not fit or a value is not finite.
     """
     return _compute_row_correlation(check_means(real, predicted, control))
+
+
+def pearson_delta_perturbed(
+    real: ArrayLike, predicted: ArrayLike, reference: ArrayLike
+) -> np.ndarray:
+    """Pearson correlation of predicted and real effect relative to the mean perturbed profile.
+
+    With the mean of the training conditions in place of the controls, the shift that all
+    perturbed cells share no longer earns a correlation; what is left is specific to the
+    condition (Systema: Viñas Torné et al. 2025, doi:10.1038/s41587-025-02777-8). The mean of the
+    training conditions itself predicts no specific effect and scores 0.0, as undefined values
+    do in :func:`pearson_delta`.
+
+    Parameters
+    ----------
+    real, predicted
+        As in :func:`pearson_delta`.
+    reference
+        Mean of the mean profiles of the training conditions, controls left out, ``(G,)`` or one
+        row a condition, ``(C, G)``.
+
+    Returns
+    -------
+    numpy.ndarray
+        Correlations in [-1, 1], ``(C,)``; higher is better.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit or a value is not finite.
+    """
+    means = check_means(real, predicted, reference, control_name="reference")
+    return _compute_row_correlation(means)
 
 
 def pearson_delta_top20(
@@ -137,7 +168,7 @@ def _take_top(means: Means, n_top: int) -> Means:
 def _compute_row_correlation(means: Means) -> np.ndarray:
     real, real_norm = _centre(means.real_delta)
     predicted, predicted_norm = _centre(means.predicted_delta)
-    floor = _ROUNDING * np.linalg.norm(means.real, axis=1)
+    floor = ROUNDING * np.linalg.norm(means.real, axis=1)
     is_defined = (real_norm > floor) & (predicted_norm > floor)
     if not is_defined.all():
         logger.info(

@@ -1,14 +1,11 @@
 """Perturbation discrimination: is a prediction closest to its own condition?"""
 
-from collections.abc import Collection, Sequence
-from typing import Literal
-
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.spatial.distance import cdist
-from sklearn.metrics.pairwise import cosine_distances
 
-from scbig.metrics._means import check_means
+from scbig.metrics._means import check_means, check_pair
+from scbig.metrics._ranks import Distance, rank_own
+from scbig.metrics._target_mask import check_target_mask
 
 
 def pds_l1(
@@ -26,7 +23,8 @@ def pds_l1(
     p from all others; targets of the other conditions stay, so that where knock-downs are the
     strongest effects even one profile predicted for all conditions scores above 0.5: compare
     with the mean of the training conditions before believing a score. Equally distant
-    conditions share the mean of their ranks, so that a score does not depend on their order.
+    conditions share the mean of their ranks, so that a score does not depend on their order;
+    distances that differ by less than 1e-12 of their size are equal.
     Agrees with ``discrimination_score_l1`` of cell-eval 0.8.2 for single-gene labels; that
     library leaves nothing out for a label such as ``A+B``.
 
@@ -45,14 +43,15 @@ def pds_l1(
     Returns
     -------
     numpy.ndarray
-        Scores in [1/N, 1], ``(C,)``; higher is better.
+        Scores in [1/N, 1], ``(C,)``; higher is better. A single condition has nothing to be
+        mistaken for and scores 1.
 
     Raises
     ------
     ValueError
         If shapes do not fit, a value is not finite, or a condition perturbs every gene.
     """
-    return _compute_scores(real, predicted, control, target_mask, "cityblock")
+    return _compute_scores(real, predicted, control, target_mask, "l1")
 
 
 def pds_l2(
@@ -81,7 +80,7 @@ def pds_l2(
     ValueError
         As :func:`pds_l1`.
     """
-    return _compute_scores(real, predicted, control, target_mask, "euclidean")
+    return _compute_scores(real, predicted, control, target_mask, "l2")
 
 
 def pds_cosine(
@@ -114,36 +113,69 @@ def pds_cosine(
     return _compute_scores(real, predicted, control, target_mask, "cosine")
 
 
-def get_target_mask(targets: Sequence[Collection[str]], gene_names: Sequence[str]) -> np.ndarray:
-    """Mark the genes that each condition perturbs.
+def pds_published(
+    real: ArrayLike, predicted: ArrayLike, *, target_mask: ArrayLike | None = None
+) -> np.ndarray:
+    """Rank of the own real profile as scBIG's published code scores it.
+
+    L1 distances between mean profiles instead of effects, and 1 - (rank - 1) / (N - 1) with the
+    own condition's rank counted from 1: the share of the other conditions that lie farther. Where
+    all conditions share their controls it orders them as :func:`pds_l1` does. Own targets are
+    left out and ties share their rank, as there.
 
     Parameters
     ----------
-    targets
-        The perturbed genes of each of the C conditions; names that are not among the genes
-        (unmeasured targets) mark nothing.
-    gene_names
-        Names of the G genes.
+    real
+        Mean expression of the real cells, ``(C, G)``, log1p-normalised.
+    predicted
+        Mean expression of the predicted cells, ``(C, G)``.
+    target_mask
+        As in :func:`pds_l1`.
 
     Returns
     -------
     numpy.ndarray
-        Boolean, ``(C, G)``.
+        Scores in [0, 1], ``(C,)``; higher is better and 0.5 is chance.
 
     Raises
     ------
     ValueError
-        If a condition is given as a string instead of a collection of names.
+        As :func:`pds_l1`, and if there is only one condition.
     """
-    for genes in targets:
-        if isinstance(genes, str):
-            raise ValueError(f"targets holds the string {genes!r}; write [{genes!r}] instead.")
-    return np.array([np.isin(gene_names, list(genes)) for genes in targets], dtype=bool).reshape(
-        len(targets), len(gene_names)
-    )
+    one, other = _check_ranked(real, predicted, "pds_published")
+    mask = check_target_mask(target_mask, one.shape)
+    n_closer, n_tied = rank_own(one, other, mask, "l1")
+    return 1.0 - (n_closer + n_tied / 2) / (len(one) - 1)
 
 
-_Metric = Literal["cityblock", "euclidean", "cosine"]
+def centroid_accuracy(real: ArrayLike, predicted: ArrayLike) -> np.ndarray:
+    """Share of the other conditions' centroids that lie farther than the own one.
+
+    Euclidean distances between mean profiles over all genes, the targets included (Systema:
+    Viñas Torné et al. 2025, doi:10.1038/s41587-025-02777-8). A centroid as far as the own one,
+    up to rounding, is not farther.
+
+    Parameters
+    ----------
+    real
+        Mean expression of the real cells, ``(C, G)``, log1p-normalised.
+    predicted
+        Mean expression of the predicted cells, ``(C, G)``.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shares in [0, 1], ``(C,)``; higher is better and 0.5 is chance.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, a value is not finite, or there is only one condition.
+    """
+    one, other = _check_ranked(real, predicted, "centroid_accuracy")
+    mask = check_target_mask(None, one.shape)
+    n_closer, n_tied = rank_own(one, other, mask, "l2")
+    return 1.0 - (n_closer + n_tied) / (len(one) - 1)
 
 
 def _compute_scores(
@@ -151,41 +183,18 @@ def _compute_scores(
     predicted: ArrayLike,
     control: ArrayLike,
     target_mask: ArrayLike | None,
-    metric: _Metric,
+    distance: Distance,
 ) -> np.ndarray:
     means = check_means(real, predicted, control)
-    real_delta, predicted_delta = means.real_delta, means.predicted_delta
-    is_kept = ~_check_mask(target_mask, real_delta.shape)
-    scores = np.empty(len(real_delta))
-    for p, keep in enumerate(is_kept):
-        distance = _compute_distances(predicted_delta[p, keep], real_delta[:, keep], metric)
-        scores[p] = 1.0 - _get_rank(distance, p) / len(distance)
-    return scores
+    mask = check_target_mask(target_mask, means.real.shape)
+    n_closer, n_tied = rank_own(means.real_delta, means.predicted_delta, mask, distance)
+    return 1.0 - (n_closer + n_tied / 2) / len(mask)
 
 
-def _check_mask(target_mask: ArrayLike | None, shape: tuple[int, ...]) -> np.ndarray:
-    if target_mask is None:
-        return np.zeros(shape, dtype=bool)
-    mask = np.asarray(target_mask)
-    if mask.shape != shape or mask.dtype != bool:
-        raise ValueError(
-            f"target_mask is {mask.dtype} of shape {mask.shape}; expected bool of shape {shape}. "
-            "Make it with get_target_mask(targets, gene_names)."
-        )
-    if mask.all(axis=1).any():
-        row = int(np.argmax(mask.all(axis=1)))
-        raise ValueError(f"target_mask leaves no gene of condition {row} to compare.")
-    return mask
-
-
-def _compute_distances(one: np.ndarray, many: np.ndarray, metric: _Metric) -> np.ndarray:
-    if metric == "cosine":
-        # SciPy's gives NaN for a zero vector, scikit-learn's 1.
-        return cosine_distances(one[None, :], many)[0]
-    return cdist(one[None, :], many, metric)[0]
-
-
-def _get_rank(distance: np.ndarray, own: int) -> float:
-    n_closer = np.count_nonzero(distance < distance[own])
-    n_tied = np.count_nonzero(distance == distance[own]) - 1
-    return n_closer + n_tied / 2
+def _check_ranked(
+    real: ArrayLike, predicted: ArrayLike, name: str
+) -> tuple[np.ndarray, np.ndarray]:
+    one, other = check_pair(real, predicted)
+    if len(one) < 2:
+        raise ValueError(f"{name} ranks a condition among others, and there is only one.")
+    return one, other
