@@ -10,6 +10,7 @@ __version__ = version("scbig")
 # `scbig --help` do not wait for torch and scvi-tools.
 _ROOMS = (
     "baselines",
+    "benchmark",
     "data",
     "metrics",
     "model",

@@ -15,7 +15,7 @@ def test_version(scbig_command: Callable):
 
 def test_without_a_command_the_help_is_shown(scbig_command: Callable):
     output = scbig_command().output
-    for command in ("train", "predict", "demo"):
+    for command in ("train", "predict", "evaluate", "demo"):
         assert f" {command} " in output
 
 
@@ -24,6 +24,7 @@ def test_without_a_command_the_help_is_shown(scbig_command: Callable):
     [
         ("train", ["--normalize", "--perturbation-key", "--split-file", "--preset", "--out"]),
         ("predict", ["--perturbations", "--data", "--n-cells", "--out"]),
+        ("evaluate", ["--predicted", "--layer", "--split-file", "--metrics", "--out"]),
         ("demo", ["--n-genes", "--seed", "--out"]),
     ],
 )

@@ -5,7 +5,9 @@ from typing import Annotated
 import typer
 
 from scbig import __version__
+from scbig.cli._benchmark import benchmark
 from scbig.cli._demo import demo
+from scbig.cli._evaluate import evaluate
 from scbig.cli._predict import predict
 from scbig.cli._session import Verbosity
 from scbig.cli._train import train
@@ -19,6 +21,8 @@ app = typer.Typer(
 )
 app.command()(train)
 app.command()(predict)
+app.command()(evaluate)
+app.command()(benchmark)
 app.command()(demo)
 
 
@@ -44,5 +48,7 @@ def main(
 
     - scbig train screen.h5ad --out model
     - scbig predict model --perturbations KLF1,CEBPA+KLF1 --out predicted.h5ad
+    - scbig evaluate screen.h5ad --predicted predicted.h5ad --out scores.csv
+    - scbig benchmark screen.h5ad --task unseen --out bench
     """
     context.obj = Verbosity(is_quiet=quiet, is_debug=debug)

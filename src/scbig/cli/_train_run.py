@@ -1,18 +1,17 @@
 """The work behind `scbig train`."""
 
 from pathlib import Path
-from typing import Any
 
 from rich.markup import escape
 
 from scbig.cli._out import check_out_folder
+from scbig.cli._priors import read_priors
 from scbig.cli._read import read_screen
 from scbig.cli._requests import Holding, Labels, PriorFiles, ScreenFile, Training
 from scbig.cli._session import Session
 from scbig.cli._split import hold_out
 from scbig.data import check_expression, infer_schema
 from scbig.model import SCBIG
-from scbig.priors import load_aliases, load_gene_embedding, load_gene_sets, load_string
 
 
 def run_train(
@@ -45,7 +44,7 @@ def run_train(
     is_log1p = arguments.pop("is_log1p")
     schema = infer_schema(adata, **arguments)
     check_expression(adata, schema.layer, is_log1p=is_log1p)
-    known = _read_priors(priors)
+    known = read_priors(priors)
     adata, validation = hold_out(adata, schema, holding)
     # What was recognised on the whole screen holds, whatever is left of it.
     recognised = schema.to_dict() | {"separator": schema.separator or ""}
@@ -67,19 +66,3 @@ def run_train(
     model.save(out, overwrite=overwrite)
     session.say(f"Wrote the model to [bold]{escape(str(out))}[/bold]. Predict with it:")
     session.say(f"  scbig predict {escape(str(out))} --perturbations A,A+B --out predicted.h5ad")
-
-
-def _read_priors(files: PriorFiles) -> dict[str, Any]:
-    """Read the given files, as arguments of the model, which reports what they cover."""
-    if (files.string_links is None) != (files.string_info is None):
-        raise ValueError("STRING has two files: give both --string-links and --string-info.")
-    known: dict[str, Any] = {}
-    if files.gene_embedding is not None:
-        known["gene_embedding"] = load_gene_embedding(files.gene_embedding)
-    if files.string_links is not None and files.string_info is not None:
-        known["gene_graph"] = load_string(files.string_links, files.string_info)
-    if files.pathways is not None:
-        known["gene_sets"] = load_gene_sets(files.pathways)
-    if files.aliases is not None:
-        known["aliases"] = load_aliases(files.aliases)
-    return known

@@ -1,0 +1,158 @@
+"""Scores of a predicted layer, between floors and ceiling."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+from anndata import AnnData
+
+from scbig._constants import OBS
+from scbig.data import ScreenSchema, infer_schema
+from scbig.metrics import Evaluator
+from scbig.priors import GeneEmbedding
+from scbig.tl._annotated import read_schema, take_prediction
+from scbig.tl._floor_scores import score_floors
+from scbig.tl._split_screen import SplitScreen, take_apart
+
+CEILING = "ceiling"
+
+
+def evaluate(
+    adata: AnnData,
+    layer: str = "scbig",
+    *,
+    split_key: str = OBS.SPLIT,
+    perturbation_key: str | None = None,
+    control: str | None = None,
+    context_keys: Sequence[str] = (),
+    gene_embedding: GeneEmbedding | None = None,
+    metrics: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """Score the predicted layer of an annotated screen beside floors and ceiling.
+
+    The test cells are compared with what the layer predicts for them. Every floor of
+    :data:`scbig.baselines.FLOORS` learns from the training and validation conditions, as a model
+    may that is refitted after choosing, and is scored alike; the ceiling is the agreement of two
+    halves of the test cells.
+
+    A layer that ``predict(adata)`` wrote started from control cells drawn with a seed. They are
+    drawn again, and the mean change from them is added to the mean of all controls, so that the
+    chance of the draw adds nothing to the layer, as it adds nothing to the floors. The means of
+    another layer are taken as they are.
+
+    Parameters
+    ----------
+    adata
+        Screen with measured and predicted expression, both log1p-normalised.
+    layer
+        The predicted layer, of any origin.
+    split_key
+        Column of ``obs`` with ``"train"``, ``"val"``, ``"test"`` and ``"control"``, from
+        :func:`scbig.pp.split`.
+    perturbation_key, control, context_keys
+        Where the screen keeps its labels; by default as the predictor noted in ``uns[layer]``, or
+        else recognised.
+    gene_embedding
+        For the floors that compare genes; by default they use co-expression in the controls.
+    metrics
+        Names out of :data:`scbig.metrics.METRICS`; by default all.
+
+    Returns
+    -------
+    One row a predictor, condition, context and metric: ``predictor`` (the layer, each floor,
+    ``"ceiling"``), ``perturbation``, ``context``, ``metric``, ``value``, ``status``.
+    :func:`scbig.metrics.summarise` averages them. Nothing is written.
+
+    Raises
+    ------
+    ValueError
+        When the layer, the split or test cells are missing, or labels or values cannot be read.
+
+    Examples
+    --------
+    >>> import scbig
+    >>> adata = scbig.data.simulate_screen(n_cells=1000, n_genes=100, n_targets=8, n_doubles=6)
+    >>> split = scbig.pp.split(adata, "additive")
+    >>> train = adata[adata.obs["scbig_split"] != "test"].copy()
+    >>> scbig.baselines.Additive.setup_anndata(train)
+    >>> baseline = scbig.baselines.Additive(train)
+    >>> baseline.train()
+    >>> adata = baseline.predict(adata, key_added="mine")
+    >>> scores = scbig.tl.evaluate(adata, "mine", metrics=["pearson_delta"])
+    >>> sorted(scores["predictor"].unique())[:3]
+    ['additive', 'ceiling', 'kernel_ridge']
+    """
+    given = {
+        "perturbation_key": perturbation_key,
+        "control": control,
+        "context_keys": context_keys,
+    }
+    schema = read_schema(adata, layer, {name: value for name, value in given.items() if value})
+    parts = take_apart(adata, schema, split_key)
+    predicted = take_prediction(adata, layer, schema, parts)
+    is_paired = OBS.SOURCE in predicted.obs
+    evaluator = Evaluator(parts.real, parts.schema, reference=parts.training, metrics=metrics)
+    scores = evaluator.score(predicted, layer=layer, is_paired=is_paired)
+    return _frame(layer, scores, evaluator, parts, gene_embedding)
+
+
+def evaluate_cells(
+    adata: AnnData,
+    predicted: AnnData,
+    *,
+    layer: str | None = None,
+    schema: ScreenSchema | None = None,
+    split_key: str = OBS.SPLIT,
+    gene_embedding: GeneEmbedding | None = None,
+    metrics: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """Score predicted cells that are an AnnData of their own beside floors and ceiling.
+
+    As :func:`evaluate`, for the cells that ``predict(perturbations=[...])`` returns, or those of
+    any other predictor.
+
+    Parameters
+    ----------
+    adata
+        Screen with the measured cells and the split.
+    predicted
+        Predicted cells of the test conditions, with the same columns of labels. If they have
+        ``obs["scbig_source"]``, as those of scbig do, ``X`` is the control cell that each row
+        of ``layer`` started from, and the mean change is added to the mean of all controls.
+    layer
+        Layer of ``predicted`` with the prediction; ``None`` for ``X``.
+    schema
+        Where both keep their labels, and ``adata`` its measured expression; by default
+        recognised, see :func:`scbig.data.infer_schema`.
+    split_key, gene_embedding, metrics
+        As for :func:`evaluate`.
+
+    Returns
+    -------
+    As :func:`evaluate`; the predictor is called as its layer, or ``"predicted"``.
+
+    Raises
+    ------
+    ValueError
+        When the split or test cells are missing, or one side cannot be read.
+    """
+    parts = take_apart(adata, infer_schema(adata) if schema is None else schema, split_key)
+    evaluator = Evaluator(parts.real, parts.schema, reference=parts.training, metrics=metrics)
+    is_paired = layer is not None and OBS.SOURCE in predicted.obs
+    scores = evaluator.score(predicted, layer=layer, is_paired=is_paired)
+    return _frame(layer or "predicted", scores, evaluator, parts, gene_embedding)
+
+
+def _frame(
+    name: str,
+    scores: pd.DataFrame,
+    evaluator: Evaluator,
+    parts: SplitScreen,
+    gene_embedding: GeneEmbedding | None,
+) -> pd.DataFrame:
+    """Put the floors and the ceiling under the scores of a predictor."""
+    tables = {name: scores}
+    for floor, floor_scores in score_floors(evaluator, parts, gene_embedding).items():
+        # The predictor may be one of the floors.
+        tables[f"{floor} (floor)" if floor == name else floor] = floor_scores
+    tables[CEILING] = evaluator.score_ceiling()
+    return pd.concat(tables, names=["predictor"]).reset_index("predictor").reset_index(drop=True)

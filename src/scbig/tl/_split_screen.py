@@ -1,0 +1,129 @@
+"""A screen with a split, taken apart: what is scored, and what may be learned from."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from scbig.data import ScreenSchema, get_matrix, make_screen
+
+TRAINED = ("train", "val")
+TEST = "test"
+
+
+@dataclass(frozen=True)
+class SplitScreen:
+    """The parts of a screen, with nothing in them but expression and labels.
+
+    Attributes
+    ----------
+    schema
+        Where the parts keep their labels; their expression is in ``X``.
+    real
+        Cells of the test conditions, and all controls.
+    training
+        Cells of the training and validation conditions, and all controls.
+    controls
+        Controls of the contexts in which something is tested.
+    test, validation
+        Labels of the conditions.
+    test_rows
+        Rows of the whole screen that hold cells of test conditions.
+    """
+
+    schema: ScreenSchema
+    real: AnnData
+    training: AnnData
+    controls: AnnData
+    test: tuple[str, ...]
+    validation: tuple[str, ...]
+    test_rows: np.ndarray
+
+
+def take_apart(adata: AnnData, schema: ScreenSchema, split_key: str) -> SplitScreen:
+    """Take a screen apart by its split.
+
+    Parameters
+    ----------
+    adata
+        The screen.
+    schema
+        Where it keeps its labels.
+    split_key
+        Column of ``obs`` with the part of each cell. Controls are told by their label.
+
+    Returns
+    -------
+    The parts; the measured expression is copied once, other layers are left out.
+
+    Raises
+    ------
+    ValueError
+        When there is no such column, or nothing to train on or to test.
+    """
+    parts = _read_parts(adata, split_key)
+    screen = make_screen(adata.obs, schema)
+    is_test = (parts == TEST) & ~screen.is_control
+    is_trained = np.isin(parts, TRAINED) & ~screen.is_control
+    _check_parts(adata.obs[split_key], {TEST: is_test, "/".join(TRAINED): is_trained}, split_key)
+    is_needed = screen.is_control & np.isin(screen.context, screen.context[is_test])
+    labels = adata.obs[schema.perturbation_key].astype(str).to_numpy()
+    is_val = is_trained & (parts == "val")
+    return SplitScreen(
+        schema=replace(schema, layer=None),
+        real=take_cells(adata, np.flatnonzero(is_test | screen.is_control), schema),
+        training=take_cells(adata, np.flatnonzero(is_trained | screen.is_control), schema),
+        controls=take_cells(adata, np.flatnonzero(is_needed), schema),
+        test=tuple(sorted(set(labels[is_test]))),
+        validation=tuple(sorted(set(labels[is_val]))),
+        test_rows=np.flatnonzero(is_test),
+    )
+
+
+def take_cells(
+    adata: AnnData, rows: np.ndarray, schema: ScreenSchema, *, layer: str | None = None
+) -> AnnData:
+    """Copy expression and labels of some cells, and nothing else.
+
+    Parameters
+    ----------
+    adata
+        The screen.
+    rows
+        Their row numbers, in increasing order.
+    schema
+        Where it keeps its labels and measured expression.
+    layer
+        Another layer to take as ``X``; by default that of the schema.
+
+    Returns
+    -------
+    The cells, in memory.
+    """
+    keys = [schema.perturbation_key, *schema.context_keys]
+    # Strings carry no categories that the chosen cells do not have.
+    obs = adata.obs[keys].iloc[rows].astype(str)
+    var = adata.var[[] if schema.gene_key is None else [schema.gene_key]]
+    matrix = get_matrix(adata, schema.layer if layer is None else layer)
+    return AnnData(matrix[rows], obs=obs, var=var.copy())
+
+
+def _read_parts(adata: AnnData, split_key: str) -> np.ndarray:
+    if split_key not in adata.obs:
+        raise ValueError(
+            f"obs has no column {split_key!r} that says what was trained on and what is tested. "
+            f"Columns found: {list(adata.obs)}. Make it before training: "
+            "scbig.pp.split(adata, 'unseen')"
+        )
+    return adata.obs[split_key].astype(object).to_numpy()
+
+
+def _check_parts(column: pd.Series, masks: dict[str, np.ndarray], split_key: str) -> None:
+    for name, mask in masks.items():
+        if not mask.any():
+            raise ValueError(
+                f"No perturbed cell has {name!r} in obs[{split_key!r}]. Values found: "
+                f"{sorted(map(str, column.unique()))}. scbig.pp.split(adata, 'unseen') writes "
+                "'train', 'val', 'test' and 'control'."
+            )

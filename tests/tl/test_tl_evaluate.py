@@ -1,0 +1,222 @@
+"""Scores of a layer between floors and ceiling."""
+
+import logging
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+
+import scbig
+from scbig.baselines import FLOORS, Additive, EmbeddingBaseline, NoChange, TrainMean
+from scbig.metrics import METRICS, Evaluator, summarise
+from scbig.priors import GeneEmbedding
+from scbig.tl import evaluate, evaluate_cells
+
+FAST = ["pearson_delta", "pearson_delta_perturbed", "mse", "pds_l1", "energy_distance"]
+WITHOUT_TESTS = [name for name in METRICS if name != "des"]
+FLOOR_KEYS = [floor.default_key for floor in FLOORS]
+
+
+@pytest.fixture(scope="module")
+def split_screen() -> AnnData:
+    adata = scbig.data.simulate_screen(
+        900, 60, n_programs=4, n_targets=8, n_doubles=8, n_batches=2, seed=0
+    )
+    adata.obs["scbig_split"] = "train"
+    labels = adata.obs["perturbation"].astype(str)
+    doubles = sorted({label for label in labels if "+" in label})
+    adata.obs.loc[labels.isin(doubles[:4]), "scbig_split"] = "test"
+    adata.obs.loc[labels.isin(doubles[4:6]), "scbig_split"] = "val"
+    adata.obs.loc[labels == "control", "scbig_split"] = "control"
+    return adata
+
+
+def _train(baseline_class, adata: AnnData, **options):
+    train = adata[adata.obs["scbig_split"] != "test"].copy()
+    baseline_class.setup_anndata(train, **options)
+    baseline = baseline_class(train, seed=0)
+    baseline.train()
+    return baseline
+
+
+@pytest.fixture
+def annotated(split_screen: AnnData) -> AnnData:
+    return _train(Additive, split_screen).predict(split_screen.copy(), key_added="mine")
+
+
+@pytest.fixture(scope="module")
+def scores(split_screen: AnnData) -> pd.DataFrame:
+    adata = _train(Additive, split_screen).predict(split_screen.copy(), key_added="mine")
+    return evaluate(adata, "mine", metrics=WITHOUT_TESTS)
+
+
+def _get_means(scores: pd.DataFrame) -> pd.Series:
+    return summarise(scores).set_index(["predictor", "metric"])["mean"]
+
+
+def test_the_layer_floors_and_ceiling_are_rows(scores):
+    assert list(scores) == [
+        "predictor", "perturbation", "context", "metric", "value", "status",
+    ]  # fmt: skip
+    assert list(scores["predictor"].unique()) == ["mine", *FLOOR_KEYS, "ceiling"]
+    assert len(scores) == (len(FLOORS) + 2) * 4 * len(WITHOUT_TESTS)
+    assert scores["status"].str.startswith("ok").all()
+    assert scores["value"].notna().all()
+
+
+def test_a_layer_scores_as_the_floor_that_made_it(scores):
+    means = _get_means(scores)
+    for metric in WITHOUT_TESTS:
+        # Different control cells, whose chance is off the means; cells are clipped at zero.
+        tolerance = 0.5 if METRICS[metric].level == "cells" else 0.05
+        assert means["mine", metric] == pytest.approx(
+            means["additive", metric], rel=tolerance, abs=0.02
+        ), metric
+
+
+def test_floors_are_the_baselines_trained_on_train_and_validation(split_screen, scores):
+    test = split_screen.obs["scbig_split"] == "test"
+    is_control = split_screen.obs["perturbation"] == "control"
+    evaluator = Evaluator(
+        split_screen[test | is_control].copy(),
+        scbig.data.infer_schema(split_screen),
+        reference=split_screen[~test].copy(),
+        metrics=["pearson_delta", "mse"],
+    )
+    labels = list(split_screen.obs["perturbation"][test].unique())
+    for floor in (Additive, TrainMean):
+        # Its own draw of control cells: only what is clipped at zero differs.
+        out = _train(floor, split_screen).predict(perturbations=labels, n_cells=130)
+        own = evaluator.score(out, layer=floor.default_key, is_paired=True)
+        found = scores[scores["predictor"] == floor.default_key]
+        both = own.merge(found, on=["perturbation", "metric"])
+        assert len(both) == 8
+        np.testing.assert_allclose(both["value_x"], both["value_y"], atol=0.02)
+
+
+def test_no_change_has_no_effect_and_the_ceiling_is_above(scores):
+    means = _get_means(scores)
+    assert means["no_change", "pearson_delta"] == 0
+    for metric in ("pearson_delta", "pearson_delta_perturbed", "pds_l1"):
+        others = [means[name, metric] for name in ("mine", *FLOOR_KEYS)]
+        assert means["ceiling", metric] > max(others) - 1e-9
+
+
+def test_the_chance_of_drawn_controls_is_off_the_means(split_screen, caplog):
+    adata = _train(NoChange, split_screen).predict(split_screen.copy(), seed=5)
+    assert _get_means(evaluate(adata, "no_change", metrics=FAST))["no_change", "mse"] > 0
+    paired = evaluate(adata, "no_change", metrics=["pearson_delta"])
+    own = paired[paired["predictor"] == "no_change"]
+    assert own["value"].eq(0).all()
+    assert "no_change (floor)" in set(paired["predictor"])
+    # Other cells in other places: what was drawn cannot be drawn again.
+    shuffled = adata[np.random.default_rng(0).permutation(adata.n_obs)].copy()
+    with caplog.at_level(logging.WARNING, logger="scbig"):
+        unpaired = evaluate(shuffled, "no_change", metrics=["pearson_delta"])
+    assert "cannot be found again" in caplog.text
+    assert unpaired.loc[unpaired["predictor"] == "no_change", "value"].ne(0).all()
+
+
+def test_contexts_are_drawn_as_in_training(split_screen):
+    baseline = _train(NoChange, split_screen, context_keys=["batch"])
+    adata = baseline.predict(split_screen.copy())
+    scores = evaluate(adata, "no_change", metrics=["pearson_delta"])
+    own = scores[scores["predictor"] == "no_change"]
+    assert set(own["context"]) == {"batch_1", "batch_2"}
+    assert own["value"].eq(0).all()
+
+
+def test_cells_of_their_own_score_like_the_layer(split_screen, scores):
+    labels = list(scores["perturbation"].unique())
+    out = _train(Additive, split_screen).predict(perturbations=labels, n_cells=100)
+    found = evaluate_cells(split_screen, out, layer="additive", metrics=FAST)
+    assert list(found["predictor"].unique())[:2] == ["additive", "no_change"]
+    assert "additive (floor)" in set(found["predictor"])
+    means, expected = _get_means(found), _get_means(scores)
+    assert means["additive", "pearson_delta"] == pytest.approx(
+        expected["mine", "pearson_delta"], abs=0.02
+    )
+    assert means["ceiling", "mse"] == expected["ceiling", "mse"]
+    # Without the column, X is nothing special, and X itself can be scored.
+    foreign = AnnData(out.layers["additive"], obs=out.obs[["perturbation"]], var=out.var)
+    found = evaluate_cells(split_screen, foreign, metrics=["mse"])
+    assert found["predictor"][0] == "predicted"
+    assert found["status"].str.startswith("ok").all()
+
+
+def test_a_layer_of_any_origin_is_scored_as_it_is(split_screen):
+    adata = split_screen.copy()
+    adata.layers["oracle"] = adata.X.copy()
+    scores = evaluate(adata, "oracle", metrics=["mse", "pearson_delta"])
+    own = scores[scores["predictor"] == "oracle"].set_index("metric")["value"]
+    np.testing.assert_allclose(own["mse"], 0, atol=1e-12)
+    np.testing.assert_allclose(own["pearson_delta"], 1)
+
+
+def test_a_floor_that_cannot_be_trained_is_rows_that_say_why(annotated, monkeypatch, caplog):
+    def refuse(self, **options):
+        raise ValueError("no kernel")
+
+    monkeypatch.setattr(EmbeddingBaseline, "train", refuse)
+    scores = evaluate(annotated, "mine", metrics=["mse"])
+    failed = scores[scores["value"].isna()]
+    assert set(failed["predictor"]) == {"kernel_ridge", "nearest_condition"}
+    assert set(failed["status"]) == {"no kernel"}
+    assert "KernelRidge cannot be trained: no kernel" in caplog.text
+
+
+def test_an_embedding_reaches_the_floors_that_compare_genes(annotated, rng):
+    names = tuple(annotated.var_names)
+    vectors = rng.normal(size=(len(names), 3)).astype(np.float32)
+    embedding = GeneEmbedding(names, vectors, "random")
+    metric = ["mse"]
+    known = _get_means(evaluate(annotated, "mine", gene_embedding=embedding, metrics=metric))
+    plain = _get_means(evaluate(annotated, "mine", metrics=metric))
+    assert known["ridge", "mse"] == plain["ridge", "mse"]
+    assert known["kernel_ridge", "mse"] != plain["kernel_ridge", "mse"]
+
+
+def test_what_is_written_in_a_file_is_read_back(annotated, tmp_path):
+    expected = evaluate(annotated, "mine", metrics=["mse"])
+    annotated.write_h5ad(tmp_path / "annotated.h5ad")
+    for backed in (None, "r"):
+        adata = ad.read_h5ad(tmp_path / "annotated.h5ad", backed=backed)
+        pd.testing.assert_frame_equal(evaluate(adata, "mine", metrics=["mse"]), expected)
+
+
+def test_nothing_is_written(annotated):
+    before = annotated.copy()
+    evaluate(annotated, "mine", metrics=["mse"])
+    assert list(annotated.uns) == list(before.uns)
+    assert list(annotated.obs) == list(before.obs)
+    assert set(annotated.layers) == set(before.layers)
+
+
+def test_what_is_missing_is_an_error_that_mends_it(annotated):
+    with pytest.raises(ValueError, match=r"no layer 'scbig' to score. Layers found: \['counts', "):
+        evaluate(annotated)
+    with pytest.raises(ValueError, match=r"no column 'other'.*scbig\.pp\.split"):
+        evaluate(annotated, "mine", split_key="other")
+    with pytest.raises(ValueError, match="perturbation_key='other' is not a column of obs"):
+        evaluate(annotated, "mine", perturbation_key="other")
+    annotated.uns["mine"]["schema"]["layer"] = "mine"
+    with pytest.raises(ValueError, match="holds the measured expression, not a prediction"):
+        evaluate(annotated, "mine")
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [("test", "No perturbed cell has 'test'"), ("train", "No perturbed cell has 'train/val'")],
+)
+def test_nothing_to_test_or_to_train_on_is_an_error(annotated, part, message):
+    parts = annotated.obs["scbig_split"].astype(str).replace({"val": "train"})
+    annotated.obs["scbig_split"] = parts.replace({part: "unused"})
+    with pytest.raises(ValueError, match=message + r".*Values found: .*'control'"):
+        evaluate(annotated, "mine")
+
+
+def test_counts_in_the_layer_are_refused(annotated):
+    with pytest.raises(ValueError, match=r"predicted: .*raw counts"):
+        evaluate(annotated, "counts", metrics=["mse"])
