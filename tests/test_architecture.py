@@ -18,7 +18,7 @@ FLOORS = {
     4: {"model"},
     3: {"baselines", "metrics", "splits", "programs"},
     2: {"data", "train", "priors", "nn", "ot", "flow"},
-    1: {"_constants", "_types", "_protocols", "_optional", "_docs"},
+    1: {"_constants", "_types", "_protocols", "_optional"},
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 PURE_ROOMS = {"nn", "ot", "flow"}

@@ -22,6 +22,7 @@ def make_effects(rng: np.random.Generator, n_contexts: int = 1, n_genes: int = 6
         delta=rng.normal(size=(len(targets), n_genes)),
         n_cells=np.full(len(targets), 50),
         control_mean=np.ones((n_contexts, n_genes)),
+        variance=np.ones((len(targets), n_genes)),
     )
 
 
@@ -156,17 +157,52 @@ def test_leave_target_out_is_a_refit(regression: EffectRegression, target: str):
     np.testing.assert_allclose(predicted, refit_without(regression, is_left_out), rtol=1e-7)
 
 
-def test_explained_share_is_high_for_measured_and_zero_for_unknown_targets(
-    rng: np.random.Generator,
-):
-    effects = replace(make_effects(rng), n_cells=np.array([400, 50, 50, 50, 50, 50, 50, 50]))
-    settings = KernelSettings(noise=0.05)
-    regression = EffectRegression(effects, TargetKernel((), settings))
-    share = regression.get_explained([("A",), ("A", "Z"), ("Z",)], np.zeros(3, int))
-    assert share[0] > 0.9
-    assert share[0] > share[1] > share[2]
-    assert share[2] == 0
-    assert regression.get_explained([], np.empty(0, int)).shape == (0,)
+def test_weights_are_the_coefficients_of_kernel_ridge(regression: EffectRegression):
+    """Each training condition predicted from a one in its own row, and zeros."""
+    effects, context = regression.effects, np.array([0, 1, 0, 1, 0])
+    gram, cross = (
+        regression.kernel(rows, here, effects.targets, effects.context)
+        for rows, here in ((effects.targets, effects.context), (NEW, context))
+    )
+    n_cells = effects.n_cells
+    noisy = gram + np.diag(regression.kernel.settings.noise * n_cells.mean() / n_cells)
+    expected = np.linalg.solve(noisy, cross.T).T
+    weights = regression.get_weights(NEW, context)
+    np.testing.assert_allclose(weights, expected, rtol=1e-8, atol=1e-12)
+    predicted = regression.predict(NEW, context)
+    np.testing.assert_allclose(predicted, weights @ effects.delta, rtol=1e-12)
+
+
+def with_indicators(regression: EffectRegression) -> EffectRegression:
+    """Return the regression of one column for each condition: its predictions are weights."""
+    effects = replace(regression.effects, delta=np.eye(len(regression.effects)))
+    return EffectRegression(effects, regression.kernel)
+
+
+def test_left_out_weights_are_those_of_refits(regression: EffectRegression):
+    n, indicators = len(regression.effects), with_indicators(regression)
+    expected = [refit_without(indicators, np.arange(n) == i)[0] for i in range(n)]
+    weights = regression.get_left_out_weights()
+    np.testing.assert_allclose(weights, expected, rtol=1e-7, atol=1e-12)
+    np.testing.assert_array_equal(np.diag(weights), np.zeros(n))
+    left_out = regression.leave_one_out()
+    np.testing.assert_allclose(weights @ regression.effects.delta, left_out, rtol=1e-12)
+
+
+@pytest.mark.parametrize("target", ["A", "E"])
+def test_target_left_out_weights_are_those_of_a_refit(regression: EffectRegression, target: str):
+    is_out = np.array([target in group for group in regression.effects.targets])
+    rows, weights = regression.get_target_left_out_weights(target)
+    np.testing.assert_array_equal(rows, np.flatnonzero(is_out))
+    expected = refit_without(with_indicators(regression), is_out)
+    np.testing.assert_allclose(weights, expected, rtol=1e-7, atol=1e-12)
+    np.testing.assert_array_equal(weights[:, is_out], np.zeros((len(rows), len(rows))))
+
+
+def test_no_condition_has_a_target_that_was_never_seen(regression: EffectRegression):
+    rows, predicted = regression.leave_target_out("Z")
+    assert rows.shape == (0,)
+    assert predicted.shape == (0, 6)
 
 
 def test_an_interaction_is_a_feature_of_each_combination(rng: np.random.Generator):

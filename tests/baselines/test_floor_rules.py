@@ -31,6 +31,7 @@ def make_effects(
         delta=rng.normal(size=(len(targets), 5)),
         n_cells=rng.integers(20, 90, len(targets)),
         control_mean=np.ones((n_contexts, 5)),
+        variance=np.ones((len(targets), 5)),
     )
 
 

@@ -68,6 +68,7 @@ def test_effects_survive_being_taken_apart() -> None:
         rng.normal(size=(2, 3)),
         np.array([5, 7]),
         rng.normal(size=(2, 3)),
+        rng.random((2, 3)),
     )
     again = effects_from_plain(*effects_to_plain(effects))
     assert again.targets == effects.targets

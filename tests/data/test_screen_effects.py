@@ -11,6 +11,7 @@ from scbig.data import (
     make_screen,
 )
 from scbig.data._checks import check_controls
+from scbig.data._expression import CHUNK_SIZE
 
 SCHEMA = ScreenSchema("perturbation", "control", "+", ("batch",))
 
@@ -106,3 +107,86 @@ def test_group_means(values):
     assert np.isnan(means[1]).all()
     np.testing.assert_array_equal(means[2], values[1])
     assert compute_group_means(Expression(values), []).shape == (0, 8)
+
+
+def get_variances(values: np.ndarray, obs: pd.DataFrame) -> pd.DataFrame:
+    """Variance of the cells of each perturbation and batch, by pandas."""
+    cells = pd.DataFrame(values.astype(np.float64), index=obs.index)
+    return cells.groupby([obs["perturbation"], obs["batch"]], observed=True).var()
+
+
+def test_variances_agree_with_groupby(store, values, obs, storage):
+    effects = compute_effects(Expression(store(values, storage).X), make_screen(obs, SCHEMA))
+    expected = get_variances(values, obs)
+    assert effects.variance.shape == (6, 8)
+    for targets, context, variance in zip(
+        effects.targets, effects.context, effects.variance, strict=True
+    ):
+        np.testing.assert_allclose(
+            variance, expected.loc["+".join(targets), "ab"[context]], rtol=1e-5
+        )
+
+
+def pool_by_hand(values: np.ndarray, obs: pd.DataFrame) -> np.ndarray:
+    """Squares around the means of the groups of perturbed cells, over degrees of freedom."""
+    is_perturbed = (obs["perturbation"] != "control").to_numpy()
+    cells = pd.DataFrame(values[is_perturbed].astype(np.float64), index=obs.index[is_perturbed])
+    groups = obs[is_perturbed].groupby(["perturbation", "batch"], observed=True).ngroup()
+    square = (cells - cells.groupby(groups).transform("mean")) ** 2
+    return square.sum().to_numpy() / (len(cells) - groups.nunique())
+
+
+def test_pooled_variance_is_that_around_the_means_of_groups(values, obs):
+    effects = compute_effects(Expression(values), make_screen(obs, SCHEMA))
+    assert len(set(effects.n_cells)) > 1
+    np.testing.assert_allclose(effects.pooled_variance, pool_by_hand(values, obs), rtol=1e-5)
+    chosen = effects.subset(effects.context == 1)
+    is_chosen = (obs["batch"] == "b").to_numpy()
+    expected = pool_by_hand(values[is_chosen], obs[is_chosen])
+    np.testing.assert_allclose(chosen.pooled_variance, expected, rtol=1e-5)
+
+
+def test_pooled_variance_leaves_out_groups_of_one_cell(values, obs):
+    """G0 has one cell in batch a, which tells nothing about noise."""
+    is_kept = ~((obs["perturbation"] == "G0") & (obs["batch"] == "a")).to_numpy()
+    is_kept[np.flatnonzero(~is_kept)[0]] = True
+    values, obs = values[is_kept], obs[is_kept]
+    effects = compute_effects(Expression(values), make_screen(obs, SCHEMA))
+    (row,) = np.flatnonzero(effects.n_cells == 1)
+    np.testing.assert_array_equal(effects.variance[row], np.zeros(8))
+    np.testing.assert_allclose(effects.pooled_variance, pool_by_hand(values, obs), rtol=1e-5)
+    without = effects.subset(np.arange(len(effects)) != row)
+    np.testing.assert_allclose(effects.pooled_variance, without.pooled_variance, rtol=1e-6)
+
+
+def test_single_cells_have_no_pooled_variance(values, obs):
+    is_kept = (obs["perturbation"] == "control").to_numpy() | ~obs.duplicated("perturbation")
+    screen = make_screen(obs[is_kept], ScreenSchema("perturbation", "control", "+"))
+    effects = compute_effects(Expression(values[is_kept]), screen)
+    np.testing.assert_array_equal(effects.n_cells, [1, 1, 1])
+    np.testing.assert_array_equal(effects.pooled_variance, np.zeros(8))
+
+
+def test_a_context_without_cells_has_no_mean_and_changes_nothing_else(values, obs):
+    effects = compute_effects(Expression(values), make_screen(obs, SCHEMA, contexts=["a", "new"]))
+    assert np.isnan(effects.control_mean[1]).all()
+    plain = compute_effects(Expression(values), make_screen(obs, SCHEMA))
+    np.testing.assert_array_equal(effects.delta, plain.delta)
+    np.testing.assert_array_equal(effects.variance, plain.variance)
+
+
+def test_variance_is_pooled_over_chunks(rng):
+    """More cells than are read at once, in random order, and far from zero."""
+    n = CHUNK_SIZE + 500
+    obs = pd.DataFrame({"perturbation": rng.choice(["control", "A", "B"], n), "batch": "a"})
+    values = (8 + 0.1 * rng.normal(size=(n, 2))).astype(np.float32)
+    effects = compute_effects(Expression(values), make_screen(obs, SCHEMA))
+    expected = get_variances(values, obs).loc[["A", "B"]]
+    np.testing.assert_allclose(effects.variance, expected, rtol=1e-4)
+    np.testing.assert_allclose(effects.pooled_variance, pool_by_hand(values, obs), rtol=1e-4)
+
+
+def test_a_constant_gene_has_no_variance(obs):
+    effects = compute_effects(Expression(np.full((60, 2), 0.1)), make_screen(obs, SCHEMA))
+    assert (effects.variance >= 0).all()
+    np.testing.assert_allclose(effects.variance, 0, atol=1e-12)

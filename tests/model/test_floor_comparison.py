@@ -58,7 +58,14 @@ def test_scores_are_mean_correlations(rng: np.random.Generator) -> None:
     def make(targets: tuple, context: list[int]) -> Effects:
         delta = rng.normal(size=(len(targets), 7))
         control = np.arange(14.0).reshape(2, 7) + 20
-        return Effects(targets, np.array(context), delta, np.full(len(targets), 9), control)
+        return Effects(
+            targets,
+            np.array(context),
+            delta,
+            np.full(len(targets), 9),
+            control,
+            np.ones_like(delta),
+        )
 
     trained = make((("A",), ("B",), ("A",), ("B",)), [0, 0, 1, 1])
     held_out = make((("A", "B"), ("A", "B"), ("Z",)), [0, 1, 1])
@@ -83,10 +90,20 @@ def test_scores_are_mean_correlations(rng: np.random.Generator) -> None:
 def test_expression_below_zero_is_not_predicted() -> None:
     control = np.array([[0.5, 1.0, 2.0, 3.0]])
     trained = Effects(
-        (("A",),), np.zeros(1, int), np.array([[-2.0, -2.0, 1.0, 0]]), np.ones(1), control
+        (("A",),),
+        np.zeros(1, int),
+        np.array([[-2.0, -2.0, 1.0, 0]]),
+        np.ones(1),
+        control,
+        np.ones((1, 4)),
     )
     held_out = Effects(
-        (("B",),), np.zeros(1, int), np.array([[-0.5, -1.0, 1.0, 0]]), np.ones(1), control
+        (("B",),),
+        np.zeros(1, int),
+        np.array([[-0.5, -1.0, 1.0, 0]]),
+        np.ones(1),
+        control,
+        np.ones((1, 4)),
     )
     found = compare_with_floors("M", held_out.delta, trained, held_out, ())
     assert found.floors["train_mean"] == pytest.approx(1.0)

@@ -2,6 +2,8 @@
 
 from scbig.baselines._additive import Additive
 from scbig.baselines._base import Baseline
+from scbig.baselines._confidence import Confidence
+from scbig.baselines._denoised_regression import DenoisedRegression, Denoising
 from scbig.baselines._embedding import EmbeddingBaseline
 from scbig.baselines._evidence import choose_kernel
 from scbig.baselines._floors import FLOORS, predict_floors
@@ -15,6 +17,9 @@ __all__ = [
     "FLOORS",
     "Additive",
     "Baseline",
+    "Confidence",
+    "DenoisedRegression",
+    "Denoising",
     "EffectRegression",
     "EmbeddingBaseline",
     "KernelRidge",

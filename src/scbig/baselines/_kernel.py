@@ -1,7 +1,7 @@
 """Similarity of perturbations, built from the similarity of their targets."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import sparse
@@ -29,6 +29,9 @@ class KernelSettings:
         Variance of what targets with similar embeddings share, one for each embedding.
     context
         Share of the variance that differs between contexts, in [0, 1].
+    sharpness
+        Power that the cosine similarity of embeddings is raised to. The higher, the fewer
+        targets count as similar.
     """
 
     noise: float = 1.0
@@ -37,6 +40,7 @@ class KernelSettings:
     interaction: float = 0.0
     embedding: tuple[float, ...] = ()
     context: float = 0.0
+    sharpness: int = 1
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,21 @@ class TargetKernel:
         is_same = np.asarray(context)[:, None] == np.asarray(other_context)[None, :]
         return combined * (1 - self.settings.context * ~is_same)
 
+    def with_noise(self, noise: float, interaction: float) -> "TargetKernel":
+        """Change the noise and the interactions of the kernel.
+
+        Parameters
+        ----------
+        noise, interaction
+            The new settings, see :class:`KernelSettings`.
+
+        Returns
+        -------
+        A new kernel, alike in all else.
+        """
+        settings = replace(self.settings, noise=noise, interaction=interaction)
+        return replace(self, settings=settings)
+
     def _compare(self, rows: list[str], columns: list[str]) -> np.ndarray:
         """Covariance of single targets."""
         settings = self.settings
@@ -81,7 +100,8 @@ class TargetKernel:
         covariance = settings.mean + settings.identity * is_same
         for table, weight in zip(self.embeddings, settings.embedding, strict=True):
             if weight > 0:
-                covariance += weight * (_look_up(table, rows) @ _look_up(table, columns).T)
+                cosine = _look_up(table, rows) @ _look_up(table, columns).T
+                covariance += weight * cosine**settings.sharpness
         return covariance
 
 

@@ -37,9 +37,47 @@ class EffectRegression:
         factor = linalg.cho_factor(get_noisy_covariance(self.effects, self.kernel), lower=True)
         return linalg.cho_solve(factor, np.eye(len(self.effects)))
 
-    @cached_property
-    def _weights(self) -> np.ndarray:
-        return self._precision @ self.effects.delta
+    def get_weights(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray:
+        """How much each training condition counts in a prediction.
+
+        Parameters
+        ----------
+        targets
+            Target set of each condition, length ``n``.
+        context
+            Context of each condition, shape ``(n,)``.
+
+        Returns
+        -------
+        Weights, shape ``(n, n_groups)``.
+        """
+        return self._covariance(targets, context) @ self._precision
+
+    def get_left_out_weights(self) -> np.ndarray:
+        """Weights that predict each training condition from all others."""
+        weights = -self._precision / np.diag(self._precision)[:, None]
+        np.fill_diagonal(weights, 0)
+        return weights
+
+    def get_target_left_out_weights(self, target: str) -> tuple[np.ndarray, np.ndarray]:
+        """Weights that predict all conditions with a target from those without it.
+
+        Parameters
+        ----------
+        target
+            Name of the target.
+
+        Returns
+        -------
+        Row numbers of the conditions with the target, and their weights, shape
+        ``(n_rows, n_groups)``.
+        """
+        rows = np.flatnonzero([target in group for group in self.effects.targets])
+        weights = -linalg.solve(
+            self._precision[np.ix_(rows, rows)], self._precision[rows], assume_a="pos"
+        )
+        weights[:, rows] = 0
+        return rows, weights
 
     def predict(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray:
         """Predict the effects of conditions.
@@ -55,43 +93,11 @@ class EffectRegression:
         -------
         Effects, shape ``(n, n_genes)``.
         """
-        return self._covariance(targets, context) @ self._weights
-
-    def get_explained(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray:
-        """Share of the variance between targets that training explains, in [0, 1].
-
-        One minus posterior over prior variance, where the prior leaves out what all targets
-        share: near 1 for conditions that were measured well, near 0 for a target of which
-        nothing but its being a target is known.
-
-        Parameters
-        ----------
-        targets
-            Target set of each condition, length ``n``.
-        context
-            Context of each condition, shape ``(n,)``.
-
-        Returns
-        -------
-        Shares, shape ``(n,)``.
-        """
-        if not len(targets):
-            return np.empty(0)
-        cross = self._covariance(targets, context)
-        prior = np.array(
-            [
-                self.kernel([group], context[i : i + 1], [group], context[i : i + 1])[0, 0]
-                for i, group in enumerate(targets)
-            ]
-        )
-        posterior = prior - np.einsum("ij,jk,ik->i", cross, self._precision, cross, optimize=True)
-        n_targets = np.array([len(group) for group in targets])
-        particular = prior - self.kernel.settings.mean * n_targets**2
-        return np.clip(1 - posterior / np.maximum(particular, 1e-12), 0, 1)
+        return self.get_weights(targets, context) @ self.effects.delta
 
     def leave_one_out(self) -> np.ndarray:
         """Predict each training condition from all others, shape ``(n_groups, n_genes)``."""
-        return self.effects.delta - self._weights / np.diag(self._precision)[:, None]
+        return self.get_left_out_weights() @ self.effects.delta
 
     def leave_target_out(self, target: str) -> tuple[np.ndarray, np.ndarray]:
         """Predict all conditions with a target from those without it.
@@ -105,9 +111,8 @@ class EffectRegression:
         -------
         Row numbers of the conditions with the target, and their predicted effects.
         """
-        rows = np.flatnonzero([target in group for group in self.effects.targets])
-        block = self._precision[np.ix_(rows, rows)]
-        return rows, self.effects.delta[rows] - np.linalg.solve(block, self._weights[rows])
+        rows, weights = self.get_target_left_out_weights(target)
+        return rows, weights @ self.effects.delta
 
     def _covariance(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray:
         return self.kernel(targets, context, self.effects.targets, self.effects.context)

@@ -26,6 +26,9 @@ class Effects:
         Number of perturbed cells, shape ``(n_groups,)``.
     control_mean
         Mean of the control cells of each context, shape ``(n_contexts, n_genes)``.
+    variance
+        Variance of the cells of each group around their mean, shape ``(n_groups, n_genes)``;
+        zero for a single cell.
     """
 
     targets: tuple[Targets, ...]
@@ -33,9 +36,19 @@ class Effects:
     delta: np.ndarray
     n_cells: np.ndarray
     control_mean: np.ndarray
+    variance: np.ndarray
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    @property
+    def pooled_variance(self) -> np.ndarray:
+        """Variance of cells within groups, shape ``(n_genes,)``.
+
+        The noise of a mean of ``n`` cells is an ``n``-th of it.
+        """
+        n_free = self.n_cells - 1
+        return n_free @ self.variance / max(n_free.sum(), 1)
 
     def subset(self, rows: np.ndarray) -> "Effects":
         """Choose groups.
@@ -56,6 +69,7 @@ class Effects:
             self.delta[rows],
             self.n_cells[rows],
             self.control_mean,
+            self.variance[rows],
         )
 
 
@@ -75,15 +89,17 @@ def compute_effects(expression: Expression, screen: Screen) -> Effects:
     """
     groups = list(screen.get_groups())
     controls = [screen.get_controls(i) for i in range(len(screen.contexts))]
-    means = compute_group_means(expression, [rows for *_, rows in groups] + controls)
+    rows = [rows for *_, rows in groups] + controls
+    means, variance = _compute_moments(expression, rows)
     context = np.array([context for _, context, _ in groups], dtype=np.int64)
     control_mean = means[len(groups) :]
     return Effects(
         targets=tuple(targets for targets, *_ in groups),
         context=context,
         delta=means[: len(groups)] - control_mean[context],
-        n_cells=np.array([len(rows) for *_, rows in groups], dtype=np.int64),
+        n_cells=np.array([len(cells) for cells in rows[: len(groups)]], dtype=np.int64),
         control_mean=control_mean,
+        variance=variance[: len(groups)],
     )
 
 
@@ -101,14 +117,25 @@ def compute_group_means(expression: Expression, groups: list[np.ndarray]) -> np.
     -------
     Means, shape ``(n_groups, n_genes)``; NaN for a group without cells.
     """
+    return _compute_moments(expression, groups)[0]
+
+
+def _compute_moments(
+    expression: Expression, groups: list[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return means and variances of the groups; NaN for the mean of a group without cells."""
     sizes = np.array([len(rows) for rows in groups], dtype=np.int64)
     cells = np.concatenate(groups) if groups else np.empty(0, dtype=np.int64)
     member = sparse.csc_array(
         (np.ones(len(cells)), (np.repeat(np.arange(len(groups)), sizes), cells)),
         shape=(len(groups), expression.n_cells),
     )
-    total = np.zeros((len(groups), expression.n_genes))
+    total, square = np.zeros((2, len(groups), expression.n_genes))
     for rows, values in expression.chunks():
         total += member[:, rows] @ values
+        square += member[:, rows] @ np.square(values, dtype=np.float64)
     with np.errstate(invalid="ignore"):
-        return (total / sizes[:, None]).astype(np.float32)
+        means = total / sizes[:, None]
+    within = np.maximum(square - total**2 / np.maximum(sizes, 1)[:, None], 0)
+    variance = within / np.maximum(sizes - 1, 1)[:, None]
+    return means.astype(np.float32), variance.astype(np.float32)

@@ -8,7 +8,7 @@ from scbig._types import Arrays, Values
 from scbig.data._effects import Effects
 
 _SPARSE_PARTS = ("data", "indices", "indptr")
-_EFFECT_PARTS = ("context", "delta", "n_cells", "control_mean")
+_EFFECT_PARTS = ("context", "delta", "n_cells", "control_mean", "variance")
 
 
 def controls_to_plain(controls: AnnData) -> tuple[Values, Arrays]:

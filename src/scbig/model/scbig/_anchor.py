@@ -1,11 +1,18 @@
-"""The anchor of SCBIG: one regression of effects on genes and on latents."""
+"""The anchor of SCBIG: regressions of effects on genes and on latents."""
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
-from scbig.baselines import EffectRegression, TargetKernel
+from scbig.baselines import (
+    Confidence,
+    DenoisedRegression,
+    Denoising,
+    EffectRegression,
+    TargetKernel,
+)
 from scbig.data import Effects, Targets
 
 
@@ -20,29 +27,54 @@ class Anchor:
         Their latent effects, shape ``(n_groups, n_latent)``.
     kernel
         Covariance of conditions.
+    genes
+        Names of the genes, shape ``(G,)``.
+    denoising
+        Parts of the regression of genes.
     """
 
-    def __init__(self, effects: Effects, latent_delta: np.ndarray, kernel: TargetKernel) -> None:
+    def __init__(
+        self,
+        effects: Effects,
+        latent_delta: np.ndarray,
+        kernel: TargetKernel,
+        genes: Sequence[str],
+        denoising: Denoising,
+    ) -> None:
         self.effects = effects
         self.latent_delta = latent_delta
         self.kernel = kernel
-        # Genes and latents side by side share the factorisation.
-        both = np.hstack([effects.delta, latent_delta])
-        self._regression = EffectRegression(replace(effects, delta=both), kernel)
+        self.genes = genes
+        self.denoising = denoising
+
+    @cached_property
+    def _of_genes(self) -> DenoisedRegression:
+        return DenoisedRegression(self.effects, self.kernel, self.genes, self.denoising)
+
+    @cached_property
+    def _confidence(self) -> Confidence:
+        return Confidence(self._of_genes)
+
+    @cached_property
+    def _of_latents(self) -> EffectRegression:
+        return EffectRegression(replace(self.effects, delta=self.latent_delta), self.kernel)
 
     def predict(
         self, targets: Sequence[Targets], context: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Predict gene effects ``(n, G)`` and latent effects ``(n, n_latent)``."""
-        return self._split(self._regression.predict(targets, context))
+        return (
+            self._of_genes.predict(targets, context),
+            self._of_latents.predict(targets, context),
+        )
 
     def get_confidence(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray:
-        """Share of the variance between targets that training explains, in [0, 1]."""
-        return self._regression.get_explained(targets, context)
+        """Expected ``pearson_delta`` of the gene effects, in [0, 1]."""
+        return self._confidence.predict(targets, context)
 
     def leave_one_out(self) -> tuple[np.ndarray, np.ndarray]:
         """Predict each training group from all others."""
-        return self._split(self._regression.leave_one_out())
+        return self._of_genes.leave_one_out(), self._of_latents.leave_one_out()
 
     def leave_target_out(self, left_out: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Predict each training group from the groups without one of its targets.
@@ -57,27 +89,26 @@ class Anchor:
         Gene effects ``(n_groups, G)`` and latent effects ``(n_groups, n_latent)``.
         """
         chosen = np.array(left_out)
-        predicted = np.empty_like(self._regression.effects.delta, dtype=np.float64)
-        for target in np.unique(chosen):
-            rows, values = self._regression.leave_target_out(str(target))
-            is_wanted = chosen[rows] == target
-            predicted[rows[is_wanted]] = values[is_wanted]
-        return self._split(predicted)
+        effect = np.empty(self.effects.delta.shape)
+        latent = np.empty(self.latent_delta.shape)
+        for target in np.unique(chosen).tolist():
+            for predicted, regression in ((effect, self._of_genes), (latent, self._of_latents)):
+                rows, values = regression.leave_target_out(target)
+                is_wanted = chosen[rows] == target
+                predicted[rows[is_wanted]] = values[is_wanted]
+        return effect, latent
 
     def without(self, effects: Effects) -> "Anchor":
         """Return the regression on the training groups that are not among other effects."""
         left_out = _get_keys(effects)
         kept = np.array([key not in left_out for key in _get_keys(self.effects)], dtype=bool)
-        return Anchor(self.effects.subset(kept), self.latent_delta[kept], self.kernel)
+        effects, latent_delta = self.effects.subset(kept), self.latent_delta[kept]
+        return Anchor(effects, latent_delta, self.kernel, self.genes, self.denoising)
 
     def find(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray:
         """Return the rows of training groups, given by targets and context."""
         position = _get_keys(self.effects)
         return np.array([position[key] for key in zip(targets, context.tolist(), strict=True)])
-
-    def _split(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        n_genes = self.effects.delta.shape[1]
-        return values[:, :n_genes], values[:, n_genes:]
 
 
 def join_effects(old: Effects, new: Effects) -> Effects:
@@ -103,6 +134,7 @@ def join_effects(old: Effects, new: Effects) -> Effects:
         delta=np.vstack([old.delta, new.delta]),
         n_cells=np.concatenate([old.n_cells, new.n_cells]),
         control_mean=np.where(np.isnan(new.control_mean), known, new.control_mean),
+        variance=np.vstack([old.variance, new.variance]),
     )
 
 

@@ -9,6 +9,7 @@ from scvi.model.base import BaseModelClass
 from scbig.data import CellBatches, Expression, compute_group_means
 from scbig.model.scbig._config import SCBIGConfig
 from scbig.model.scbig._fold import Fold
+from scbig.model.scbig._linear import MAX_CELLS, LinearEncoder
 from scbig.model.scbig._module import SCBIGModule
 from scbig.model.scbig._trainingplan import AutoencoderPlan
 from scbig.train import Hardware, History, KeepBest, Schedule, run_stage
@@ -43,19 +44,39 @@ def fit_autoencoder(
     Training history.
     """
     trained_on = np.flatnonzero(fold.is_trained_on)
-    model.module.set_gene_mean(compute_group_means(fold.expression, [trained_on])[0])
     cells = np.random.default_rng(seed).permutation(trained_on)
+    module = model.module
+    module.set_gene_mean(compute_group_means(fold.expression, [trained_on])[0])
+    if isinstance(module.encoder, LinearEncoder):
+        module.encoder.fit(fold.expression.rows(np.sort(cells[:MAX_CELLS])), seed)
+        history: History = {}
+    else:
+        history = _train(model, fold.expression, cells, max_epochs, seed, hardware)
+    latents = compute_latents(module, fold.expression)[trained_on]
+    module.set_latent_scale(latents.mean(axis=0), latents.std(axis=0))
+    return history
+
+
+def _train(
+    model: BaseModelClass,
+    expression: Expression,
+    cells: np.ndarray,
+    max_epochs: int | None,
+    seed: int,
+    hardware: Hardware,
+) -> History:
+    """Train on shuffled cells, of which the first are held out to stop on."""
     n_held_out = min(max(1, round(HELD_OUT_CELLS * len(cells))), MAX_HELD_OUT_CELLS)
     n_epochs, n_batches = plan_epochs(len(cells) - n_held_out, model.module.config, max_epochs)
     batches = CellBatches(
-        fold.expression,
+        expression,
         np.sort(cells[n_held_out:]),
         np.sort(cells[:n_held_out]),
         batch_size=model.module.config.cells_per_batch,
         seed=seed,
         n_batches=n_batches,
     )
-    history = run_stage(
+    return run_stage(
         model,
         AutoencoderPlan(model.module),
         batches,
@@ -63,9 +84,6 @@ def fit_autoencoder(
         callbacks=[KeepBest("autoencoder_validation_score", patience=PATIENCE)],
         hardware=hardware,
     )
-    latents = compute_latents(model.module, fold.expression)[trained_on]
-    model.module.set_latent_scale(latents.mean(axis=0), latents.std(axis=0))
-    return history
 
 
 def plan_epochs(n_cells: int, config: SCBIGConfig, max_epochs: int | None) -> tuple[int, int]:

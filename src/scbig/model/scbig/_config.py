@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
+from scbig.baselines import Denoising
+
 
 @dataclass(frozen=True)
 class SCBIGConfig:
@@ -12,6 +14,9 @@ class SCBIGConfig:
 
     Parameters
     ----------
+    autoencoder
+        ``"programs"`` is the gene-cluster-aware encoder and decoder; ``"pca"`` puts principal
+        components in their place, and leaves the first stage of training out.
     n_latent
         Width of the latent space.
     n_hidden, n_layers, n_heads, n_inducing, dropout
@@ -24,6 +29,8 @@ class SCBIGConfig:
         Standard deviation of the path noise, in standard deviations of the latents.
     use_anchor
         Start from a regression on the perturbed targets, and learn what it misses.
+    denoising
+        What the regression is made of.
     decoding
         ``"residual"`` adds the decoded change to the control cell; ``"direct"`` decodes cells.
     solver, n_solver_steps
@@ -44,6 +51,7 @@ class SCBIGConfig:
         Largest gradient norm of the second stage.
     """
 
+    autoencoder: Literal["programs", "pca"] = "programs"
     n_latent: int = 50
     n_hidden: int = 64
     n_layers: int = 1
@@ -54,6 +62,7 @@ class SCBIGConfig:
     velocity_hidden: tuple[int, ...] = (256, 256)
     sigma: float = 0.1
     use_anchor: bool = True
+    denoising: Denoising = Denoising()
     decoding: Literal["residual", "direct"] = "residual"
     solver: Literal["heun", "dopri5"] = "heun"
     n_solver_steps: int = 10
@@ -89,7 +98,11 @@ class SCBIGConfig:
         -------
         The settings.
         """
-        return cls(**{**values, "velocity_hidden": tuple(values["velocity_hidden"])})
+        nested = {
+            "velocity_hidden": tuple(values["velocity_hidden"]),
+            "denoising": Denoising(**values["denoising"]),
+        }
+        return cls(**{**values, **nested})
 
 
 # As in arXiv 2602.04901 and its authors' code; a full run costs about 32 core hours.

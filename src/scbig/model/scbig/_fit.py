@@ -119,7 +119,7 @@ class Fit:
         latent_trained, _ = fold.split(latent_effects)
         kernel = choose_kernel(trained, self.blueprint.embeddings.mappings)
         logger.info("Anchor: %s", kernel.settings)
-        anchor = _make_anchor(trained, latent_trained.delta, kernel, earlier)
+        anchor = self._make_anchor(trained, latent_trained.delta, kernel, earlier)
         validation = make_validation_set(self.blueprint, fold, anchor, held_out, settings.seed)
         if settings.max_steps > 0:
             logger.info(
@@ -130,8 +130,21 @@ class Fit:
             history |= self._train_flow(anchor, validation, latents)
         comparison = self._compare(anchor, validation) if len(held_out) else None
         if settings.use_refit and len(held_out):
-            anchor = _make_anchor(effects, latent_effects.delta, kernel, earlier)
+            anchor = self._make_anchor(effects, latent_effects.delta, kernel, earlier)
         return FitResult(anchor, history, comparison)
+
+    def _make_anchor(
+        self,
+        effects: Effects,
+        latent_delta: np.ndarray,
+        kernel: TargetKernel,
+        earlier: Anchor | None,
+    ) -> Anchor:
+        if earlier is not None:
+            effects = join_effects(earlier.effects, effects)
+            latent_delta = np.vstack([earlier.latent_delta, latent_delta])
+        blueprint = self.blueprint
+        return Anchor(effects, latent_delta, kernel, blueprint.genes, blueprint.config.denoising)
 
     def _train_flow(
         self, anchor: Anchor, validation: ValidationSet, latents: np.ndarray
@@ -162,15 +175,6 @@ class Fit:
                 "latents only. Leave max_epochs out, or train a new model on both screens."
             )
         return earlier
-
-
-def _make_anchor(
-    effects: Effects, latent_delta: np.ndarray, kernel: TargetKernel, earlier: Anchor | None
-) -> Anchor:
-    if earlier is None:
-        return Anchor(effects, latent_delta, kernel)
-    joined = join_effects(earlier.effects, effects)
-    return Anchor(joined, np.vstack([earlier.latent_delta, latent_delta]), kernel)
 
 
 def make_fold(expression: Expression, screen: Screen, validation: Sequence[Targets]) -> Fold:

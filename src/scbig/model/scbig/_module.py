@@ -17,6 +17,7 @@ from scbig.model.scbig._components import (
     ProgramSemantics,
 )
 from scbig.model.scbig._config import SCBIGConfig
+from scbig.model.scbig._linear import LinearDecoder, LinearEncoder
 from scbig.nn import VelocityNet, add_change
 
 _TINY = 1e-6
@@ -51,6 +52,9 @@ class SCBIGModule(BaseModuleClass):
     latent_mean: torch.Tensor
     latent_std: torch.Tensor
 
+    encoder: ProgramEncoder | LinearEncoder
+    decoder: ProgramDecoder | LinearDecoder
+
     def __init__(
         self,
         labels: torch.Tensor,
@@ -61,9 +65,7 @@ class SCBIGModule(BaseModuleClass):
     ) -> None:
         super().__init__()
         self.config = config
-        tokens = ProgramSemantics(semantics, config.n_hidden)
-        self.encoder = ProgramEncoder(labels, tokens, config)
-        self.decoder = ProgramDecoder(labels, tokens, config)
+        self.encoder, self.decoder = _make_autoencoder(labels, semantics, config)
         self.condition = ConditionEncoder(*sizes, config)
         self.velocity = VelocityNet(
             config.n_latent,
@@ -200,3 +202,13 @@ class SCBIGModule(BaseModuleClass):
 
     def _decode_cells(self, z: torch.Tensor) -> torch.Tensor:
         return self.decode(z.flatten(0, 1)).unflatten(0, z.shape[:2])
+
+
+def _make_autoencoder(
+    labels: torch.Tensor, semantics: torch.Tensor, config: SCBIGConfig
+) -> tuple[ProgramEncoder | LinearEncoder, ProgramDecoder | LinearDecoder]:
+    if config.autoencoder == "pca":
+        encoder = LinearEncoder(len(labels), config.n_latent)
+        return encoder, LinearDecoder(encoder)
+    tokens = ProgramSemantics(semantics, config.n_hidden)
+    return ProgramEncoder(labels, tokens, config), ProgramDecoder(labels, tokens, config)

@@ -8,6 +8,7 @@ from anndata import AnnData
 from scbig.data import Expression, get_gene_names, get_matrix, match_genes
 from scbig.model.scbig._autoencoder import compute_latents
 from scbig.model.scbig._blueprint import Blueprint, get_averaging
+from scbig.model.scbig._components import ProgramEncoder
 from scbig.model.scbig._inference import InferenceMixin
 
 
@@ -84,8 +85,19 @@ class RepresentationMixin(InferenceMixin):
         Returns
         -------
         Attention, groups by programs; rows add up to one.
+
+        Raises
+        ------
+        ValueError
+            When ``groupby`` or ``layer`` is not there, or the encoder is principal components.
         """
         self._check_trained()
+        encoder = self.module.encoder
+        if not isinstance(encoder, ProgramEncoder):
+            raise ValueError(
+                "Principal components pay no attention: this model was made with "
+                "autoencoder='pca'. Take the gene-cluster-aware encoder: SCBIG(adata)."
+            )
         adata = self._get_adata(adata)
         key = self._schema.perturbation_key if groupby is None else groupby
         if key not in adata.obs:
@@ -93,14 +105,14 @@ class RepresentationMixin(InferenceMixin):
                 f"groupby={key!r} is not a column of obs. Columns found: {list(adata.obs)}."
             )
         names = list(self._blueprint.programs.names)
-        chunks = [self._attend(x) for _, x in self._read(adata, layer).chunks(512)]
+        chunks = [self._attend(encoder, x) for _, x in self._read(adata, layer).chunks(512)]
         table = pd.DataFrame(np.vstack(chunks), columns=names)
         return table.groupby(adata.obs[key].astype(str).to_numpy()).mean()
 
-    def _attend(self, x: np.ndarray) -> np.ndarray:
+    def _attend(self, encoder: ProgramEncoder, x: np.ndarray) -> np.ndarray:
         self.module.eval()
         cells = torch.from_numpy(np.ascontiguousarray(x)).to(self.module.device)
-        maps = self.module.encoder.attend(cells - self.module.gene_mean)
+        maps = encoder.attend(cells - self.module.gene_mean)
         return torch.stack([m.points_to_tokens.mean(1) for m in maps]).mean(0).cpu().numpy()
 
     def _read(self, adata: AnnData, layer: str | None) -> Expression:

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass, replace
 
+import numpy as np
 import pandas as pd
 import torch
 from anndata import AnnData
@@ -55,7 +56,9 @@ def to_plain(state: State) -> tuple[Values, Arrays]:
 def from_plain(values: Values, arrays: Arrays) -> State:
     """Rebuild what :func:`to_plain` returned."""
     blueprint = _blueprint_from_plain(values, arrays)
-    module = blueprint.make_module(arrays[_SEMANTICS], arrays[_GENE_MEAN])
+    # Principal components have no semantics.
+    semantics = arrays.get(_SEMANTICS, np.zeros((blueprint.programs.n_programs, 1)))
+    module = blueprint.make_module(semantics, arrays[_GENE_MEAN])
     weights = {
         name.removeprefix(_MODULE): torch.from_numpy(array)
         for name, array in arrays.items()
@@ -65,7 +68,7 @@ def from_plain(values: Values, arrays: Arrays) -> State:
     module.eval()
     anchor = None
     if "anchor" in values:
-        anchor = _anchor_from_plain(values["anchor"], arrays, blueprint.embeddings)
+        anchor = _anchor_from_plain(values["anchor"], arrays, blueprint)
     return State(blueprint, module, anchor)
 
 
@@ -125,10 +128,12 @@ def _anchor_to_plain(anchor: Anchor) -> tuple[Values, Arrays]:
     return values, arrays
 
 
-def _anchor_from_plain(values: Values, arrays: Arrays, embeddings: TargetEmbeddings) -> Anchor:
+def _anchor_from_plain(values: Values, arrays: Arrays, blueprint: Blueprint) -> Anchor:
     settings = values["kernel"] | {"embedding": tuple(values["kernel"]["embedding"])}
-    kernel = TargetKernel(embeddings.mappings, KernelSettings(**settings))
-    return Anchor(effects_from_plain(values, arrays), arrays["latent_delta"], kernel)
+    kernel = TargetKernel(blueprint.embeddings.mappings, KernelSettings(**settings))
+    effects = effects_from_plain(values, arrays)
+    denoising = blueprint.config.denoising
+    return Anchor(effects, arrays["latent_delta"], kernel, blueprint.genes, denoising)
 
 
 def extend_blueprint(blueprint: Blueprint, screen: Screen, controls: AnnData) -> Blueprint:

@@ -1,0 +1,85 @@
+"""How well a regression can be expected to predict a condition."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from sklearn.linear_model import Ridge
+
+from scbig.baselines._denoised_regression import DenoisedRegression
+from scbig.data import Effects, Targets
+from scbig.metrics import pearson_delta
+
+# More targets to leave out would take long and change nothing.
+MAX_TARGETS = 200
+# Weak: a dozen conditions outweigh it.
+_PENALTY = 1.0
+
+
+class Confidence:
+    """Expected ``pearson_delta`` of predicted conditions, calibrated on the training conditions.
+
+    Each training condition is predicted from all others, and once more for each of its targets
+    from the conditions without that target. What these predictions score is regressed on what
+    is known beforehand: how large the predicted effect is beside the noise, and how many of its
+    targets are unseen.
+
+    Parameters
+    ----------
+    regression
+        The regression to be trusted or not.
+    """
+
+    def __init__(self, regression: DenoisedRegression) -> None:
+        self._regression = regression
+        effects = regression.effects
+        noise = effects.pooled_variance * np.mean(1 / effects.n_cells)
+        self._noise = max(float(np.sqrt(noise.mean())), np.finfo(np.float32).tiny)
+        self._targets = sorted({target for group in effects.targets for target in group})
+        features, scores = self._make_examples()
+        self._scale = features.std(axis=0)
+        self._scale[self._scale == 0] = 1
+        self._model = Ridge(alpha=_PENALTY).fit(features / self._scale, scores)
+
+    def predict(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray:
+        """Expected score of conditions, in [0, 1].
+
+        Parameters
+        ----------
+        targets
+            Target set of each condition, length ``n``.
+        context
+            Context of each condition, shape ``(n,)``.
+
+        Returns
+        -------
+        Scores, shape ``(n,)``.
+        """
+        if not len(targets):
+            return np.empty(0)
+        seen = set(self._targets)
+        n_unseen = np.array([len(set(group) - seen) for group in targets])
+        features = self._describe(self._regression.predict(targets, context), n_unseen)
+        return np.clip(self._model.predict(features / self._scale), 0, 1)
+
+    def _make_examples(self) -> tuple[np.ndarray, np.ndarray]:
+        """Features and scores of predictions that have not seen their condition."""
+        regression, effects = self._regression, self._regression.effects
+        n_uses = {t: sum(t in group for group in effects.targets) for t in self._targets}
+        # A target in no other condition is unseen when its condition is left out.
+        n_unseen = [sum(n_uses[t] == 1 for t in group) for group in effects.targets]
+        left_out = regression.leave_one_out()
+        features = [self._describe(left_out, np.array(n_unseen))]
+        scores = [_score(left_out, effects)]
+        for target in self._targets[:: -(-len(self._targets) // MAX_TARGETS)]:
+            rows, predicted = regression.leave_target_out(target)
+            features.append(self._describe(predicted, np.ones(len(rows))))
+            scores.append(_score(predicted, effects.subset(rows)))
+        return np.concatenate(features), np.concatenate(scores)
+
+    def _describe(self, predicted: np.ndarray, n_unseen: np.ndarray) -> np.ndarray:
+        size = np.sqrt(np.mean(predicted**2, axis=1)) / self._noise
+        return np.column_stack([np.log(np.maximum(size, 1e-3)), n_unseen])
+
+
+def _score(predicted: np.ndarray, effects: Effects) -> np.ndarray:
+    return pearson_delta(effects.delta, predicted, np.zeros(predicted.shape[1]))
