@@ -47,7 +47,9 @@ def test_share_of_a_gene_is_a_slope_with_one_row_for_the_common_slope(
 
 
 def test_a_common_share_is_found_in_all_genes(effects: Effects):
-    np.testing.assert_allclose(compute_saturation(effects, effects.delta / 0.6, KNOWN), 0.6, rtol=1e-12)
+    np.testing.assert_allclose(
+        compute_saturation(effects, effects.delta / 0.6, KNOWN), 0.6, rtol=1e-12
+    )
 
 
 def test_a_gene_without_predicted_effects_has_the_common_share(effects: Effects):

@@ -11,13 +11,22 @@ import typer
 from scbig.cli._benchmark_requests import Scoring, Splitting, split_numbers
 from scbig.cli._options import (
     LABELS,
-    PRIORS,
-    SCREEN,
+    Aliases,
+    Control,
+    GeneEmbeddingFile,
+    GeneKey,
+    IsLog1p,
+    Layer,
     Modality,
     Normalize,
+    Pathways,
+    PerturbationKey,
     ScreenPath,
+    Separator,
+    SplitFile,
+    StringInfo,
+    StringLinks,
     TargetSum,
-    file_option,
 )
 from scbig.cli._requests import Labels, PriorFiles, ScreenFile, split_list
 from scbig.cli._session import run_session
@@ -94,10 +103,7 @@ def benchmark(
         float | None,
         typer.Option(help="Share of the conditions to hold out.", rich_help_panel=HOLDING),
     ] = None,
-    split_file: Annotated[
-        Path | None,
-        file_option('JSON: {"NAME": {"test": [...], "val": [...]}}.', HOLDING),
-    ] = None,
+    split_file: SplitFile = None,
     split: Annotated[
         list[str] | None,
         typer.Option(
@@ -108,32 +114,13 @@ def benchmark(
     ] = None,
     normalize: Normalize = False,
     target_sum: TargetSum = 1e4,
-    layer: Annotated[
-        str | None,
-        typer.Option(help="Layer with the expression; X by default.", rich_help_panel=SCREEN),
-    ] = None,
+    layer: Layer = None,
     modality: Modality = "rna",
-    gene_key: Annotated[
-        str | None,
-        typer.Option(
-            help="Column of var with gene names; the index by default.", rich_help_panel=SCREEN
-        ),
-    ] = None,
-    is_log1p: Annotated[
-        bool,
-        typer.Option("--is-log1p", help="Take integers for log1p values.", rich_help_panel=SCREEN),
-    ] = False,
-    perturbation_key: Annotated[
-        str | None,
-        typer.Option(help="Column of obs with the perturbations.", rich_help_panel=LABELS),
-    ] = None,
-    control: Annotated[
-        str | None, typer.Option(help="Label of the control cells.", rich_help_panel=LABELS)
-    ] = None,
-    separator: Annotated[
-        str | None,
-        typer.Option(help="What joins the targets of a label.", rich_help_panel=LABELS),
-    ] = None,
+    gene_key: GeneKey = None,
+    is_log1p: IsLog1p = False,
+    perturbation_key: PerturbationKey = None,
+    control: Control = None,
+    separator: Separator = None,
     context_keys: Annotated[
         str | None,
         typer.Option(
@@ -142,20 +129,11 @@ def benchmark(
             rich_help_panel=LABELS,
         ),
     ] = None,
-    gene_embedding: Annotated[
-        Path | None,
-        file_option("Embedding: parquet, csv, tsv, npz, h5ad, pt.", PRIORS),
-    ] = None,
-    string_links: Annotated[
-        Path | None, file_option("STRING interactions: protein.links file.", PRIORS)
-    ] = None,
-    string_info: Annotated[
-        Path | None, file_option("STRING names: protein.info file.", PRIORS)
-    ] = None,
-    pathways: Annotated[Path | None, file_option("Gene sets: gmt.", PRIORS)] = None,
-    aliases: Annotated[
-        Path | None, file_option("Other names of genes: HGNC table.", PRIORS)
-    ] = None,
+    gene_embedding: GeneEmbeddingFile = None,
+    string_links: StringLinks = None,
+    string_info: StringInfo = None,
+    pathways: Pathways = None,
+    aliases: Aliases = None,
 ) -> None:
     """Train predictors on splits of a screen and score what they predict.
 

@@ -8,12 +8,15 @@ import typer
 
 from scbig.cli._options import (
     HOLDING,
-    LABELS,
     PRIORS,
+    ContextKeys,
+    Control,
     Modality,
     Normalize,
     Overwrite,
+    PerturbationKey,
     ScreenPath,
+    SplitFile,
     TargetSum,
     file_option,
 )
@@ -48,20 +51,9 @@ def evaluate(
     normalize: Normalize = False,
     target_sum: TargetSum = 1e4,
     modality: Modality = "rna",
-    perturbation_key: Annotated[
-        str | None,
-        typer.Option(help="Column of obs with the perturbations.", rich_help_panel=LABELS),
-    ] = None,
-    control: Annotated[
-        str | None, typer.Option(help="Label of the control cells.", rich_help_panel=LABELS)
-    ] = None,
-    context_keys: Annotated[
-        str | None,
-        typer.Option(
-            help="Columns of obs within which controls are matched, such as cell_line,batch.",
-            rich_help_panel=LABELS,
-        ),
-    ] = None,
+    perturbation_key: PerturbationKey = None,
+    control: Control = None,
+    context_keys: ContextKeys = None,
     gene_embedding: Annotated[
         Path | None,
         file_option("For the floors that compare genes: parquet, csv, npz, h5ad, pt.", PRIORS),
@@ -73,10 +65,7 @@ def evaluate(
             rich_help_panel=HOLDING,
         ),
     ] = "scbig_split",
-    split_file: Annotated[
-        Path | None,
-        file_option('JSON: {"NAME": {"test": [...], "val": [...]}}.', HOLDING),
-    ] = None,
+    split_file: SplitFile = None,
     split: Annotated[
         str | None,
         typer.Option(help="Name of the split in --split-file.", rich_help_panel=HOLDING),

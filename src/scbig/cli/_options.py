@@ -42,3 +42,47 @@ Modality = Annotated[
     typer.Option(help="Modality of a .h5mu file with the expression.", rich_help_panel=SCREEN),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is at --out.")]
+Layer = Annotated[
+    str | None,
+    typer.Option(help="Layer with the expression; X by default.", rich_help_panel=SCREEN),
+]
+GeneKey = Annotated[
+    str | None,
+    typer.Option(
+        help="Column of var with gene names; the index by default.", rich_help_panel=SCREEN
+    ),
+]
+IsLog1p = Annotated[
+    bool,
+    typer.Option("--is-log1p", help="Take integers for log1p values.", rich_help_panel=SCREEN),
+]
+PerturbationKey = Annotated[
+    str | None,
+    typer.Option(help="Column of obs with the perturbations.", rich_help_panel=LABELS),
+]
+Control = Annotated[
+    str | None, typer.Option(help="Label of the control cells.", rich_help_panel=LABELS)
+]
+Separator = Annotated[
+    str | None,
+    typer.Option(help="What joins the targets of a label.", rich_help_panel=LABELS),
+]
+ContextKeys = Annotated[
+    str | None,
+    typer.Option(
+        help="Columns of obs within which controls are matched, such as cell_line,batch.",
+        rich_help_panel=LABELS,
+    ),
+]
+GeneEmbeddingFile = Annotated[
+    Path | None, file_option("Embedding: parquet, csv, tsv, npz, h5ad, pt.", PRIORS)
+]
+StringLinks = Annotated[
+    Path | None, file_option("STRING interactions: protein.links file.", PRIORS)
+]
+StringInfo = Annotated[Path | None, file_option("STRING names: protein.info file.", PRIORS)]
+Pathways = Annotated[Path | None, file_option("Gene sets: gmt.", PRIORS)]
+Aliases = Annotated[Path | None, file_option("Other names of genes: HGNC table.", PRIORS)]
+SplitFile = Annotated[
+    Path | None, file_option('JSON: {"NAME": {"test": [...], "val": [...]}}.', HOLDING)
+]

@@ -1,0 +1,139 @@
+"""What each part of SCBIG contributes: leave it out, and score what is left.
+
+    python docs/scripts/ablation.py DATA_FOLDER --out ablation
+    python docs/scripts/ablation.py DATA_FOLDER --out ablation --only networks --splits NAME ...
+
+The parts of the regression are compared without the networks, which takes seconds a split; the
+parts of the networks with everything else in place, which takes about a minute. ``paper_short``
+is the published recipe, cut after one epoch of the autoencoder and 25 of its 25,000 steps of the
+flow: in full it costs about 32 core hours.
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import scanpy as sc
+from anndata import AnnData
+
+from scbig.baselines import Denoising
+from scbig.benchmark import PredictorSpec, Resources, run
+from scbig.data import infer_schema
+from scbig.model import SCBIG, SCBIGConfig
+from scbig.priors import load_gene_embedding
+from scbig.programs import make_known_programs
+from scbig.splits import read_splits
+
+N_PROGRAMS = 32
+DEFAULT = SCBIGConfig()
+NETWORKS = {
+    "scbig": DEFAULT,
+    "no_alignment": replace(DEFAULT, align_every=0),
+    "pca": replace(DEFAULT, autoencoder="pca"),
+    "no_anchor": replace(DEFAULT, use_anchor=False),
+    "no_anchor_direct": replace(DEFAULT, use_anchor=False, decoding="direct"),
+}
+REGRESSION = {
+    "regression": Denoising(),
+    "no_components": Denoising(use_components=False),
+    "no_own_gene": Denoising(use_own_gene=False),
+    "no_saturation": Denoising(use_saturation=False),
+    "none_of_these": Denoising(use_components=False, use_own_gene=False, use_saturation=False),
+}
+
+
+def main() -> None:
+    """Run the chosen comparisons."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path, help="folder of the data kit")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the results")
+    parser.add_argument("--only", choices=("regression", "networks", "paper"))
+    parser.add_argument("--splits", nargs="*", help="by default all of the file")
+    arguments = parser.parse_args()
+    wanted = [arguments.only] if arguments.only else ["regression", "networks", "paper"]
+    for name in wanted:
+        compare(arguments.data, arguments.out / name, make_specs(name), arguments.splits)
+
+
+def compare(
+    data: Path, out: Path, specs: Sequence[PredictorSpec], splits: Sequence[str] | None
+) -> None:
+    """Benchmark some variants and print their means."""
+    adata = ad.read_h5ad(data / "norman2019_resampled.h5ad")
+    sc.pp.normalize_total(adata, target_sum=1e4)
+    sc.pp.log1p(adata)
+    known = read_splits(data / "splits" / "norman2019_resampled.json", infer_schema(adata))
+    embedding = load_gene_embedding(data / "priors" / "gene_embedding_go_string_128.parquet")
+    chosen = [known[name] for name in splits or known]
+    resources = Resources(gene_embedding=embedding)
+    summary = run(adata, chosen, [*specs, "kernel_ridge"], out=out, resources=resources).summary
+    pooled = summary[(summary["split"] == "pooled") & (summary["kind"] == "all")]
+    print(pooled.pivot_table(index=["task", "predictor"], columns="metric", values="mean"))
+
+
+def make_specs(name: str) -> list[PredictorSpec]:
+    """Return the variants of one comparison."""
+    if name == "regression":
+        configs = {key: replace(DEFAULT, denoising=parts) for key, parts in REGRESSION.items()}
+        return [make_spec(key, config, 0, 0) for key, config in configs.items()]
+    if name == "paper":
+        return [make_spec("paper_short", "paper", 1, 25)]
+    specs = [make_spec(key, config) for key, config in NETWORKS.items()]
+    make = partial(make_model, config=DEFAULT, programs=make_random_programs)
+    return [
+        *specs,
+        PredictorSpec("random_programs", SCBIG, make, partial(train, budget=(None, None))),
+    ]
+
+
+def make_spec(
+    name: str,
+    config: SCBIGConfig | str,
+    max_epochs: int | None = None,
+    max_steps: int | None = None,
+) -> PredictorSpec:
+    """Return a variant with other settings."""
+    make = partial(make_model, config=config, programs=None)
+    return PredictorSpec(name, SCBIG, make, partial(train, budget=(max_epochs, max_steps)))
+
+
+def make_model(
+    adata: AnnData,
+    resources: Resources,
+    seed: int,
+    *,
+    config: SCBIGConfig | str,
+    programs: Callable | None,
+) -> SCBIG:
+    """Construct a variant."""
+    return SCBIG(
+        adata,
+        preset=config,
+        programs=None if programs is None else programs(adata, seed),
+        gene_embedding=resources.gene_embedding,
+        missing_embedding="mean",
+        seed=seed,
+    )
+
+
+def make_random_programs(adata: AnnData, seed: int):
+    """Group genes at random into as many programs of equal size."""
+    numbers = np.random.default_rng(seed).permutation(adata.n_vars) % N_PROGRAMS
+    groups = {gene: f"P{i:02}" for gene, i in zip(adata.var_names, numbers, strict=True)}
+    return make_known_programs(list(adata.var_names), groups, source="random")
+
+
+def train(model: SCBIG, validation: Sequence[str] | None, *, budget: tuple) -> None:
+    """Train for at most so many epochs and steps."""
+    max_epochs, max_steps = budget
+    model.train(
+        max_epochs=max_epochs, max_steps=max_steps, validation=validation, use_progress_bar=False
+    )
+
+
+if __name__ == "__main__":
+    main()
