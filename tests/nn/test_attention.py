@@ -54,6 +54,17 @@ def test_agrees_with_scaled_dot_product_attention_on_unit_weights() -> None:
     torch.testing.assert_close(attention(queries, context), expected)
 
 
+@pytest.mark.parametrize("is_masked", [False, True])
+def test_a_bias_is_added_to_the_scores_of_each_head(attention, mask, is_masked) -> None:
+    queries, context = torch.randn(2, 4, DIM), torch.randn(2, 5, DIM)
+    bias, visible = torch.randn(2, N_HEADS, 5), mask if is_masked else None
+    scores = bias.masked_fill(~mask[:, None], float("-inf")) if is_masked else bias
+    expected, _ = _copy_as_reference(attention)(
+        queries, context, context, attn_mask=scores.repeat_interleave(4, 1).view(-1, 4, 5)
+    )
+    torch.testing.assert_close(attention(queries, context, visible, bias), expected)
+
+
 def test_shared_queries_serve_the_batch(attention) -> None:
     queries, context = torch.randn(1, 4, DIM), torch.randn(3, 5, DIM)
     expected = attention(queries.repeat(3, 1, 1), context)

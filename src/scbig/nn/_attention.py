@@ -35,7 +35,11 @@ class Attention(nn.Module):
         self.output = nn.Linear(dim, dim)
 
     def forward(
-        self, queries: torch.Tensor, context: torch.Tensor, mask: torch.Tensor | None = None
+        self,
+        queries: torch.Tensor,
+        context: torch.Tensor,
+        mask: torch.Tensor | None = None,
+        bias: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Attend.
 
@@ -48,6 +52,8 @@ class Attention(nn.Module):
         mask
             True where the context may be looked at, shape `(B, T)`; all by default. Every
             row needs one True.
+        bias
+            Added to the scores before the softmax, shape `(B, n_heads, T)`; none by default.
 
         Returns
         -------
@@ -55,6 +61,8 @@ class Attention(nn.Module):
         """
         query, key, value = self._project(queries, context)
         visible = None if mask is None else mask[:, None, None, :]
+        if bias is not None:
+            visible = _add_bias(bias.unsqueeze(2), visible)
         heads = F.scaled_dot_product_attention(query, key, value, attn_mask=visible)
         return self._merge(heads)
 
@@ -97,3 +105,7 @@ class Attention(nn.Module):
 
     def _merge(self, heads: torch.Tensor) -> torch.Tensor:
         return self.output(heads.transpose(1, 2).flatten(-2))
+
+
+def _add_bias(bias: torch.Tensor, visible: torch.Tensor | None) -> torch.Tensor:
+    return bias if visible is None else bias.masked_fill(~visible, -math.inf)
