@@ -66,6 +66,8 @@ def get_documented(docstring: str) -> set[str]:
 
 
 def get_expected(function: Callable) -> set[str]:
+    if getattr(function, "_is_protocol", False):
+        return set()  # has no constructor of its own
     parameters = inspect.signature(function).parameters
     return set(parameters) - {"self", "cls"}
 

@@ -20,6 +20,7 @@ from scbig.data._query import Query, annotate_query, make_query
 from scbig.data._schema import ScreenSchema, infer_schema
 from scbig.data._screen import Screen, Targets, get_context_names, make_screen
 from scbig.data._simulate import simulate_screen
+from scbig.data._simulate_locus import simulate_locus_screen
 from scbig.data._write import write_prediction
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "make_screen",
     "match_genes",
     "predict_query",
+    "simulate_locus_screen",
     "simulate_screen",
     "thin",
     "write_prediction",

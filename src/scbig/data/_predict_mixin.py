@@ -68,8 +68,8 @@ class PredictMixin(ABC):
         Returns
         -------
         The object that was written into: ``layers[key_added]`` (non-negative log1p expression),
-        ``obs[key_added + "_confidence"]`` (in [0, 1]; not for baselines, which have none) and
-        ``uns[key_added]`` (how it was made).
+        ``obs[key_added + "_confidence"]`` (see :meth:`get_confidence`; not for baselines, which
+        have none) and ``uns[key_added]`` (how it was made).
 
         Raises
         ------
@@ -119,7 +119,12 @@ class PredictMixin(ABC):
         return self._predict(adata, perturbations, n_cells, n_samples, seed)[1].mean
 
     def get_confidence(self, perturbations: Perturbations) -> pd.Series:
-        """How far each prediction is to be trusted.
+        """Forecast how well each condition is predicted.
+
+        The correlation of predicted and real effect (:func:`scbig.metrics.pearson_delta`) that
+        is to be expected, calibrated on training conditions that were left out. It ranks
+        predictions and says nothing of the size of their errors; in a screen unlike the
+        training screen it is not calibrated.
 
         Parameters
         ----------
@@ -128,7 +133,7 @@ class PredictMixin(ABC):
 
         Returns
         -------
-        Confidence in [0, 1] by label, higher being more to be trusted; the mean over contexts.
+        Expected correlation in [0, 1] by label; the mean over contexts.
 
         Raises
         ------

@@ -1,31 +1,55 @@
-"""Prior knowledge about genes: interaction graphs, gene sets, gene embeddings and aliases.
+"""Prior knowledge about genes and about places in the genome.
 
-Every table is matched to a data set by gene name with `align`, which reports how many of the
-names it found.
+Interaction graphs, gene sets and gene embeddings are matched to a data set by gene name with
+`align`, which reports how many of the names it found. Places in the genome are found by locus id,
+guide or gene, and their DNA is turned into vectors by an encoder.
 """
 
 from scbig.priors._aliases import GeneAliases, load_aliases
 from scbig.priors._coverage import Coverage
 from scbig.priors._embedding import AlignedEmbedding, GeneEmbedding
 from scbig.priors._embedding_files import load_gene_embedding
+from scbig.priors._encode_loci import encode_loci
 from scbig.priors._gene_sets import AlignedSets, GeneSets
+from scbig.priors._genome import Genome
 from scbig.priors._gmt import load_gene_sets
 from scbig.priors._graph import AlignedGraph, GeneGraph
+from scbig.priors._hugging_face import HuggingFaceEncoder
+from scbig.priors._loci import Loci
+from scbig.priors._loci_table import load_loci, make_loci
+from scbig.priors._locus import GuideName, Locus, parse_guide, parse_locus
+from scbig.priors._locus_tokens import DNAEncoder, LocusTokens
 from scbig.priors._string import load_string
+from scbig.priors._table_encoder import TableEncoder
 from scbig.priors._unit_vectors import UnitVectors
+from scbig.priors._windows import Windows
 
 __all__ = [
     "AlignedEmbedding",
     "AlignedGraph",
     "AlignedSets",
     "Coverage",
+    "DNAEncoder",
     "GeneAliases",
     "GeneEmbedding",
     "GeneGraph",
     "GeneSets",
+    "Genome",
+    "GuideName",
+    "HuggingFaceEncoder",
+    "Loci",
+    "Locus",
+    "LocusTokens",
+    "TableEncoder",
     "UnitVectors",
+    "Windows",
+    "encode_loci",
     "load_aliases",
     "load_gene_embedding",
     "load_gene_sets",
+    "load_loci",
     "load_string",
+    "make_loci",
+    "parse_guide",
+    "parse_locus",
 ]
