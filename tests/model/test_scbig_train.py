@@ -95,10 +95,21 @@ def test_not_everything_can_be_held_out(fit: Fit, screen: AnnData) -> None:
 
 
 def test_an_empty_list_holds_nothing_out(fit: Fit, screen: AnnData) -> None:
-    model = fit(screen, train={"validation": []})
+    model = fit(screen, train={"validation": [], "max_steps": 4})
     assert "flow_validation_score" not in model.history
     assert len(model.history["flow_train_loss"]) == 4
     assert len(model._fitted.effects) == 20
+
+
+def test_a_flow_that_nothing_checks_is_not_trained(
+    fit: Fit, screen: AnnData, config: SCBIGConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", logger="scbig"):
+        model = fit(screen, train={"validation": []})
+    assert "flow_train_loss" not in model.history
+    assert f"or insist: train(max_steps={config.flow_steps})" in caplog.text
+    free = fit(screen.copy(), preset=replace(config, use_anchor=False), train={"validation": []})
+    assert len(free.history["flow_train_loss"]) == config.flow_steps
 
 
 # --- history, stopping, steps -----------------------------------------------------------------
@@ -152,7 +163,7 @@ def test_the_flow_trains_with_dropout_and_frozen_parts_without(
     model = fit(
         screen,
         preset=replace(config, dropout=0.1, align_every=0),
-        train={"max_epochs": 0, "validation": []},
+        train={"max_epochs": 0, "max_steps": 4, "validation": []},
     )
     assert any(modes)
     assert not model.module.training

@@ -1,6 +1,6 @@
 """How well a regression can be expected to predict a condition."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 import numpy as np
 from sklearn.linear_model import Ridge
@@ -37,7 +37,8 @@ class Confidence:
         self._targets = sorted({target for group in effects.targets for target in group})
         features, scores = self._make_examples()
         self._scale = features.std(axis=0)
-        self._scale[self._scale == 0] = 1
+        # Where all examples are alike, rounding leaves a trace.
+        self._scale[self._scale < 1e-9] = 1
         self._model = Ridge(alpha=_PENALTY).fit(features / self._scale, scores)
 
     def predict(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray:
@@ -57,8 +58,8 @@ class Confidence:
         if not len(targets):
             return np.empty(0)
         seen = set(self._targets)
-        n_unseen = np.array([len(set(group) - seen) for group in targets])
-        features = self._describe(self._regression.predict(targets, context), n_unseen)
+        predicted = self._regression.predict(targets, context)
+        features = self._describe(predicted, _count_unseen(targets, seen))
         return np.clip(self._model.predict(features / self._scale), 0, 1)
 
     def _make_examples(self) -> tuple[np.ndarray, np.ndarray]:
@@ -72,13 +73,20 @@ class Confidence:
         scores = [_score(left_out, effects)]
         for target in self._targets[:: -(-len(self._targets) // MAX_TARGETS)]:
             rows, predicted = regression.leave_target_out(target)
-            features.append(self._describe(predicted, np.ones(len(rows))))
-            scores.append(_score(predicted, effects.subset(rows)))
+            left = effects.subset(rows)
+            # Targets that are always with this one are unseen as well.
+            seen = {other for group in effects.targets if target not in group for other in group}
+            features.append(self._describe(predicted, _count_unseen(left.targets, seen)))
+            scores.append(_score(predicted, left))
         return np.concatenate(features), np.concatenate(scores)
 
     def _describe(self, predicted: np.ndarray, n_unseen: np.ndarray) -> np.ndarray:
         size = np.sqrt(np.mean(predicted**2, axis=1)) / self._noise
         return np.column_stack([np.log(np.maximum(size, 1e-3)), n_unseen])
+
+
+def _count_unseen(targets: Sequence[Targets], seen: Set[str]) -> np.ndarray:
+    return np.array([len(set(group) - seen) for group in targets])
 
 
 def _score(predicted: np.ndarray, effects: Effects) -> np.ndarray:

@@ -14,8 +14,8 @@ NOISES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 INTERACTIONS = (0.0, 0.5, 1.0, 2.0)
 # An embedding counts as much as the identity, or not at all.
 EMBEDDING_WEIGHTS = (0.0, 1.0)
-# Only close relatives are alike: a plain cosine (1) predicts unseen genes worse. An odd power keeps
-# opposites apart.
+# Only close relatives are alike: a plain cosine (1) predicts unseen genes worse. An odd power
+# keeps opposites apart.
 SHARPNESS = 7
 CONTEXT_SHARES = (0.1, 0.4, 0.8)
 MAX_GROUPS = 1000

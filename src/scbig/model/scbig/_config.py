@@ -1,7 +1,7 @@
 """Settings of SCBIG: the default, which wins in minutes, and the published ones."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -62,7 +62,7 @@ class SCBIGConfig:
     velocity_hidden: tuple[int, ...] = (256, 256)
     sigma: float = 0.1
     use_anchor: bool = True
-    denoising: Denoising = Denoising()
+    denoising: Denoising = field(default_factory=Denoising)
     decoding: Literal["residual", "direct"] = "residual"
     solver: Literal["heun", "dopri5"] = "heun"
     n_solver_steps: int = 10

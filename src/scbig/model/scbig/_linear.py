@@ -7,6 +7,8 @@ from torch import nn
 
 # Enough cells to find some tens of components; a large screen is not read whole.
 MAX_CELLS = 20_000
+# Far above the rounding of single precision.
+RANK_TOLERANCE = 1e-5
 
 
 class LinearEncoder(nn.Module):
@@ -33,8 +35,11 @@ class LinearEncoder(nn.Module):
         """Find the components of cells ``(n_cells, G)``; a small screen may have fewer."""
         n_components = min(len(self.components), *x.shape)
         found = PCA(n_components, svd_solver="randomized", random_state=seed).fit(x)
+        # What does not vary here may vary elsewhere, and would be huge in units of its scale.
+        varies = found.singular_values_ > RANK_TOLERANCE * found.singular_values_[0]
+        components = torch.from_numpy(found.components_[varies])
         self.components.zero_()
-        self.components[:n_components] = torch.from_numpy(found.components_).to(self.components)
+        self.components[: len(components)] = components.to(self.components)
 
 
 class LinearDecoder(nn.Module):

@@ -59,7 +59,8 @@ class TrainMixin(RepresentationMixin):
             Largest number of epochs of the autoencoder over all cells; by default the preset's
             budget.
         max_steps
-            Largest number of steps of the flow; by default the preset's.
+            Largest number of steps of the flow; by default the preset's, or none where no
+            condition is held out and the model has an anchor: an unchecked flow can do harm.
         validation
             Conditions to stop on; by default a tenth of the conditions, or none of fewer
             than ten. An empty list holds none out.
@@ -81,10 +82,9 @@ class TrainMixin(RepresentationMixin):
         screen = make_screen(adata.obs, self._schema, self._contexts)
         fold = make_fold(expression, screen, self._get_validation(screen, validation))
         self._extend(fold, adata.obs)
-        config = self._blueprint.config
         settings = FitSettings(
             max_epochs=0 if is_continued and max_epochs is None else max_epochs,
-            max_steps=config.flow_steps if max_steps is None else max_steps,
+            max_steps=self._get_max_steps(fold) if max_steps is None else max_steps,
             use_refit=use_refit,
             seed=self._seed,
             hardware=Hardware(accelerator, devices, use_progress_bar),
@@ -98,6 +98,17 @@ class TrainMixin(RepresentationMixin):
         self.is_trained_ = True
         self.module.eval()
         logger.info(describe_comparison(type(self).__name__, self.comparison_))
+
+    def _get_max_steps(self, fold: Fold) -> int:
+        config = self._blueprint.config
+        if fold.validation or not config.use_anchor:
+            return config.flow_steps
+        logger.info(
+            "No conditions are held out to check the flow on: the regression predicts alone. "
+            "Name some, train(validation=[...]), or insist: train(max_steps=%d).",
+            config.flow_steps,
+        )
+        return 0
 
     def _extend(self, fold: Fold, obs: pd.DataFrame) -> None:
         """Make room for targets and contexts that are new, and keep some of their controls."""
