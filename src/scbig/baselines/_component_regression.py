@@ -20,7 +20,9 @@ class ComponentRegression:
 
     Components that many perturbations share stand out of the noise and are hardly shrunk; those
     that are noise are shrunk to nothing, which regression gene by gene cannot do. Each
-    component takes the kernel under which it is most likely (empirical Bayes).
+    component takes the kernel under which it is most likely (empirical Bayes). Where every target
+    is in one condition alone and has no close relative, signal and noise cannot be told apart, and
+    most components are shrunk.
 
     Parameters
     ----------
@@ -49,7 +51,6 @@ class ComponentRegression:
             for i, kernel in enumerate(kernels)
             if (best == i).any()
         ]
-        self._shape = effects.delta.shape
 
     def predict(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray:
         """Predict the effects of conditions, shape ``(n, n_genes)``."""

@@ -79,11 +79,10 @@ class DenoisedRegression:
         self._own = fit_own_gene(effects, genes if denoising.use_own_gene else ())
         own = self._own.predict(effects.targets, effects.context, effects.control_mean)
         rest = replace(effects, delta=effects.delta - own)
-        self._shared: ComponentRegression | None = None
-        self._detailed = EffectRegression(rest, kernel)
-        if denoising.use_components:
-            self._shared = _fit_components(rest, kernel)
-            self._detailed = EffectRegression(rest, kernel.with_noise(*DETAILED))
+        use_components = denoising.use_components
+        self._shared = _fit_components(rest, kernel) if use_components else None
+        detailed = kernel.with_noise(*DETAILED) if use_components else kernel
+        self._detailed = EffectRegression(rest, detailed)
         n_uses = Counter(target for group in effects.targets for target in group)
         self._seen = set(n_uses)
         # Left out, a condition takes targets with it that are in no other.
