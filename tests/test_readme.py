@@ -40,7 +40,7 @@ def test_scbig_commands_exist():
 
     known = typer.main.get_command(app).commands
     called = get_commands("scbig")
-    assert {name for name, *_ in called} == {"demo", "train", "predict"}
+    assert {name for name, *_ in called} == {"demo", "train", "predict", "benchmark"}
     for name, *arguments in called:
         options = {option for parameter in known[name].params for option in parameter.opts}
         assert {word for word in arguments if word.startswith("--")} <= options
