@@ -247,3 +247,23 @@ def test_a_large_screen_leaves_out_some_targets_only(
     confidence = predict_here(Confidence(regression), NEW_PAIRS)
     assert left_out == NAMES[::4]
     assert np.abs(confidence - predict_here(trust(effects), NEW_PAIRS)).max() < 0.2
+
+
+def test_nothing_is_expected_of_targets_that_no_embedding_has(
+    effects: Effects, rng: np.random.Generator
+):
+    table = dict(zip([*NAMES, "NEW"], np.eye(N_TARGETS + 1), strict=True))
+    kernel = TargetKernel((table,), KernelSettings(embedding=(1.0,)))
+    confidence = Confidence(DenoisedRegression(effects, kernel))
+    last = NAMES[-1]
+    unknown, with_new, with_unknown = predict_here(
+        confidence, [("NOSUCH",), ("NEW", last), ("NOSUCH", last)]
+    )
+    assert unknown == 0
+    assert 0 < with_unknown < with_new
+    assert with_unknown == pytest.approx(with_new / 2, rel=0.05)
+    # Where no embedding counts, all unseen targets are alike.
+    blind = Confidence(
+        DenoisedRegression(effects, replace(kernel, settings=KernelSettings(embedding=(0.0,))))
+    )
+    assert predict_here(blind, [("NEW",)]) == predict_here(blind, [("NOSUCH",)]) >= 0

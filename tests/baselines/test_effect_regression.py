@@ -74,18 +74,19 @@ def compute_kernel(rows, row_context, columns, column_context, table, settings) 
     kernel = np.zeros((len(rows), len(columns)))
     for i, one in enumerate(rows):
         for j, other in enumerate(columns):
+            differs = row_context[i] != column_context[j]
             for a in one:
                 for b in other:
-                    kernel[i, j] += settings.mean + settings.identity * (a == b)
+                    particular = settings.identity * (a == b)
                     if a in table and b in table:
-                        kernel[i, j] += settings.embedding[0] * table[a] @ table[b]
-            if row_context[i] != column_context[j]:
-                kernel[i, j] *= 1 - settings.context
+                        particular += settings.embedding[0] * table[a] @ table[b]
+                    kernel[i, j] += particular * (1 - settings.context * differs)
+                    kernel[i, j] += settings.mean * (1 - settings.mean_context * differs)
     return kernel
 
 
 def test_with_embeddings_and_contexts_it_is_kernel_ridge(rng: np.random.Generator):
-    settings = KernelSettings(noise=0.5, embedding=(2.0,), context=0.3)
+    settings = KernelSettings(noise=0.5, embedding=(2.0,), context=0.3, mean_context=0.6)
     effects, table = make_effects(rng, n_contexts=2), make_embedding(rng)
     context = np.array([0, 1, 0, 1, 0])
     gram = compute_kernel(
@@ -102,7 +103,7 @@ def test_with_embeddings_and_contexts_it_is_kernel_ridge(rng: np.random.Generato
 
 def test_wholly_separate_contexts_do_not_inform_each_other(rng: np.random.Generator):
     effects = make_effects(rng, n_contexts=2)
-    kernel = TargetKernel((), KernelSettings(context=1.0))
+    kernel = TargetKernel((), KernelSettings(context=1.0, mean_context=1.0))
     both = EffectRegression(effects, kernel)
     one = EffectRegression(effects.subset(effects.context == 1), kernel)
     context = np.ones(len(NEW), dtype=int)

@@ -1,12 +1,14 @@
 """The evidence against SciPy's normal distribution, and what it chooses."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 from scipy.stats import multivariate_normal
 
 from scbig.baselines import KernelSettings, TargetKernel, choose_kernel
-from scbig.baselines._evidence import SHARPNESS, compute_column_evidence, compute_evidence
+from scbig.baselines._evidence import compute_column_evidence, compute_evidence
 from scbig.data import Effects
 
 
@@ -146,8 +148,35 @@ def test_an_embedding_is_used_where_effects_follow_it(
     effects = make_effects([(name,) for name in names], delta)
     chosen = choose_kernel(effects, (dict(zip(names, vectors, strict=True)),))
     assert chosen.settings.embedding == (weight,)
-    assert chosen.settings.sharpness == SHARPNESS
     assert (chosen.settings.interaction, chosen.settings.context) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("sharpness", [1, 7])
+def test_how_close_relatives_must_be_is_chosen(rng: np.random.Generator, sharpness: int):
+    """Effects are drawn from the kernel itself, of one sharpness or the other."""
+    names = [f"T{i}" for i in range(40)]
+    vectors = rng.normal(size=(40, 5))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    covariance = 3 * (vectors @ vectors.T) ** sharpness + 0.2 * np.eye(40)
+    delta = np.linalg.cholesky(covariance) @ rng.normal(size=(40, 500))
+    effects = make_effects([(name,) for name in names], delta)
+    chosen = choose_kernel(effects, (dict(zip(names, vectors, strict=True)),))
+    assert chosen.settings.sharpness == sharpness
+
+
+@pytest.mark.parametrize(("is_shared", "share"), [(True, 0.1), (False, 0.8)])
+def test_contexts_may_share_the_targets_and_not_the_mean(
+    rng: np.random.Generator, is_shared: bool, share: float
+):
+    """Ten targets that do the same in three contexts, beside a mean that may differ."""
+    context = np.repeat([0, 1, 2], 10)
+    mean = 2 * rng.normal(size=(3, 500))[[0, 0, 0] if is_shared else [0, 1, 2]]
+    particular = np.tile(rng.normal(size=(10, 500)), (3, 1))
+    delta = mean[context] + particular + 0.3 * rng.normal(size=(30, 500))
+    effects = make_effects([(f"T{i}",) for i in range(10)] * 3, delta)
+    effects = replace(effects, context=context, control_mean=np.ones((3, 500)))
+    settings = choose_kernel(effects, ()).settings
+    assert (settings.context, settings.mean_context) == (0.1, share)
 
 
 @pytest.mark.parametrize("size", [0.0, 1.4])

@@ -8,6 +8,7 @@ from anndata import AnnData
 
 from scbig.data import simulate_screen
 from scbig.model import SCBIG, SCBIGConfig
+from scbig.model.scbig import _flow
 
 
 @pytest.fixture(autouse=True)
@@ -55,15 +56,24 @@ def screen(_simulated: AnnData) -> AnnData:
 
 @pytest.fixture(scope="session")
 def fit(config: SCBIGConfig) -> Callable[..., SCBIG]:
-    """Set a screen up, build a model and train it."""
+    """Set a screen up, build a model and train it.
+
+    So short a flow is no gain; it is kept all the same, so that there is something to test.
+    """
 
     def fit_model(
-        adata: AnnData, setup: dict | None = None, train: dict | None = None, **init: object
+        adata: AnnData,
+        setup: dict | None = None,
+        train: dict | None = None,
+        is_gain: bool = True,
+        **init: object,
     ) -> SCBIG:
         torch.set_num_threads(1)
         SCBIG.setup_anndata(adata, **(setup or {}))
         model = SCBIG(adata, **({"preset": config, "n_programs": 6} | init))
-        model.train(**({"accelerator": "cpu", "use_progress_bar": False} | (train or {})))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(_flow, "is_gain", lambda before, after, held_out: is_gain)
+            model.train(**({"accelerator": "cpu", "use_progress_bar": False} | (train or {})))
         return model
 
     return fit_model

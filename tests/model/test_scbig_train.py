@@ -11,7 +11,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from scbig.model import SCBIG, SCBIGConfig
-from scbig.model.scbig import PRESETS
+from scbig.model.scbig import PRESETS, _flow
 from scbig.model.scbig._autoencoder import plan_epochs
 from scbig.priors import GeneSets
 
@@ -142,6 +142,34 @@ def test_training_stops_when_held_out_conditions_get_worse(
         {k: v for k, v in _get_weights(model).items() if k.startswith("velocity")},
         {k: v for k, v in _get_weights(anchored).items() if k.startswith("velocity")},
     )
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_the_flow_is_kept_only_where_it_is_a_gain(
+    fit: Fit,
+    screen: AnnData,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    is_kept: bool,
+) -> None:
+    # Each validation is better than the last, so that the gate alone decides.
+    scores = iter(range(100))
+    monkeypatch.setattr(_flow, "score", lambda module, held_out: float(next(scores)))
+    with caplog.at_level("INFO", logger="scbig"):
+        model = fit(screen, is_gain=is_kept)
+    assert model.module.velocity.is_zero is not is_kept
+    assert ("no gain on the held-out conditions" in caplog.text) is not is_kept
+    alone = fit(screen.copy(), train={"max_steps": 0}).predict(seed=0).layers["scbig"]
+    predicted = model.predict(seed=0).layers["scbig"]
+    assert np.array_equal(predicted, alone) is not is_kept
+
+
+def test_without_a_flow_prediction_is_the_anchor(fit: Fit, screen: AnnData) -> None:
+    """The short cut against the long way, by a velocity that is all but zero."""
+    model = fit(screen, train={"max_steps": 0})
+    short = model.get_predicted_expression(seed=0)
+    torch.nn.init.constant_(model.module.velocity.velocity[-1].bias, 1e-12)
+    np.testing.assert_allclose(short, model.get_predicted_expression(seed=0), atol=1e-5)
 
 
 def test_steps_are_rounded_up_by_less_than_an_epoch(fit: Fit, screen: AnnData) -> None:

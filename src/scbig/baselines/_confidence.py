@@ -21,7 +21,7 @@ class Confidence:
     Each training condition is predicted from all others, and once more for each of its targets
     from the conditions without that target. What these predictions score is regressed on what
     is known beforehand: how large the predicted effect is beside the noise, and how many of its
-    targets are unseen.
+    targets are unseen. Of targets that no embedding has nothing is known, and nothing expected.
 
     Parameters
     ----------
@@ -60,7 +60,19 @@ class Confidence:
         seen = set(self._targets)
         predicted = self._regression.predict(targets, context)
         features = self._describe(predicted, _count_unseen(targets, seen))
-        return np.clip(self._model.predict(features / self._scale), 0, 1)
+        expected = np.clip(self._model.predict(features / self._scale), 0, 1)
+        return expected * self._get_known_shares(targets)
+
+    def _get_known_shares(self, targets: Sequence[Targets]) -> np.ndarray:
+        """Share of the targets of each condition that something is known of.
+
+        No example is about the others: each target of the examples can be compared.
+        """
+        seen, kernel = set(self._targets), self._regression.kernel
+        n_unknown = [
+            sum(not (t in seen or kernel.is_comparable(t)) for t in group) for group in targets
+        ]
+        return 1 - np.array(n_unknown) / [max(len(group), 1) for group in targets]
 
     def _make_examples(self) -> tuple[np.ndarray, np.ndarray]:
         """Features and scores of predictions that have not seen their condition."""

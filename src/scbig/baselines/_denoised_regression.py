@@ -65,6 +65,13 @@ class DenoisedRegression:
         Names of the genes, as targets are named; none for features that are no genes.
     denoising
         What to leave out.
+
+    Attributes
+    ----------
+    effects
+        Effects of the training conditions.
+    kernel
+        How conditions are compared.
     """
 
     def __init__(
@@ -76,6 +83,7 @@ class DenoisedRegression:
     ) -> None:
         denoising = denoising or Denoising()
         self.effects = effects
+        self.kernel = kernel
         self._own = fit_own_gene(effects, genes if denoising.use_own_gene else ())
         own = self._own.predict(effects.targets, effects.context, effects.control_mean)
         rest = replace(effects, delta=effects.delta - own)

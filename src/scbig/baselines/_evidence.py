@@ -1,6 +1,7 @@
 """Choice of a kernel by the evidence of the training conditions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -14,11 +15,13 @@ NOISES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 INTERACTIONS = (0.0, 0.5, 1.0, 2.0)
 # An embedding counts as much as the identity, or not at all.
 EMBEDDING_WEIGHTS = (0.0, 1.0)
-# Only close relatives are alike: a plain cosine (1) predicts unseen genes worse. An odd power
-# keeps opposites apart.
-SHARPNESS = 7
+# Either all targets are alike by their cosine, or only close relatives. Odd powers keep opposites
+# apart.
+SHARPNESSES = (1, 7)
+# What all targets share, beside what is particular to each.
+MEANS = (1.0, 4.0)
 CONTEXT_SHARES = (0.1, 0.4, 0.8)
-MAX_GROUPS = 1000
+MAX_GROUPS = 500
 
 
 def choose_kernel(
@@ -44,27 +47,44 @@ def choose_kernel(
     effects = effects.subset(rows)
     scatter = np.asarray(effects.delta, dtype=np.float64)
     scatter = scatter @ scatter.T / scatter.shape[1]
+
+    def choose(settings: Sequence[KernelSettings]) -> KernelSettings:
+        kernels = [TargetKernel(embeddings, one) for one in settings]
+        return max(kernels, key=lambda one: compute_evidence(effects, one, scatter)).settings
+
+    best = choose(_list_settings(effects, len(embeddings)))
+    # By itself, as another factor of the grid would triple its size.
+    shares = CONTEXT_SHARES if best.context else ()
+    return TargetKernel(
+        embeddings, choose([best, *(replace(best, mean_context=share) for share in shares)])
+    )
+
+
+def _list_settings(effects: Effects, n_embeddings: int) -> list[KernelSettings]:
+    """List what there is to choose from; what these conditions cannot show is left out."""
     is_combined = max(len(group) for group in effects.targets) > 1
     grid = product(
         NOISES,
+        MEANS,
         INTERACTIONS if is_combined else (0.0,),
-        product(EMBEDDING_WEIGHTS, repeat=len(embeddings)),
+        product(EMBEDDING_WEIGHTS, repeat=n_embeddings),
         CONTEXT_SHARES if len(effects.control_mean) > 1 else (0.0,),
+        SHARPNESSES,
     )
-    kernels = [
-        TargetKernel(
-            embeddings,
-            KernelSettings(
-                noise=noise,
-                interaction=interaction,
-                embedding=weights,
-                context=context,
-                sharpness=SHARPNESS,
-            ),
+    return [
+        KernelSettings(
+            noise=noise,
+            mean=mean,
+            interaction=interaction,
+            embedding=weights,
+            context=context,
+            mean_context=context,
+            sharpness=sharpness,
         )
-        for noise, interaction, weights, context in grid
+        for noise, mean, interaction, weights, context, sharpness in grid
+        # Without embeddings nothing is raised to a power.
+        if any(weights) or sharpness == SHARPNESSES[0]
     ]
-    return max(kernels, key=lambda kernel: compute_evidence(effects, kernel, scatter))
 
 
 def compute_evidence(effects: Effects, kernel: TargetKernel, scatter: np.ndarray) -> float:

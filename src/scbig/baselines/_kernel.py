@@ -28,7 +28,10 @@ class KernelSettings:
     embedding
         Variance of what targets with similar embeddings share, one for each embedding.
     context
-        Share of the variance that differs between contexts, in [0, 1].
+        Share of the variance of targets and combinations that differs between contexts, in
+        [0, 1].
+    mean_context
+        The same of what all targets share.
     sharpness
         Power that the cosine similarity of embeddings is raised to. The higher, the fewer
         targets count as similar.
@@ -41,6 +44,7 @@ class KernelSettings:
     embedding: tuple[float, ...] = ()
     context: float = 0.0
     sharpness: int = 1
+    mean_context: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -75,8 +79,11 @@ class TargetKernel:
         single = self._compare(rows, columns)
         combined = _indicator(targets, rows) @ single @ _indicator(other_targets, columns).T
         combined = combined + self.settings.interaction * _same_combination(targets, other_targets)
-        is_same = np.asarray(context)[:, None] == np.asarray(other_context)[None, :]
-        return combined * (1 - self.settings.context * ~is_same)
+        shared = self.settings.mean * np.outer(_count(targets), _count(other_targets))
+        differs = np.asarray(context)[:, None] != np.asarray(other_context)[None, :]
+        return combined * (1 - self.settings.context * differs) + shared * (
+            1 - self.settings.mean_context * differs
+        )
 
     def with_noise(self, noise: float, interaction: float) -> "TargetKernel":
         """Change the noise and the interactions of the kernel.
@@ -93,16 +100,36 @@ class TargetKernel:
         settings = replace(self.settings, noise=noise, interaction=interaction)
         return replace(self, settings=settings)
 
+    def is_comparable(self, target: str) -> bool:
+        """Whether an unseen target can be told from any other.
+
+        Parameters
+        ----------
+        target
+            Name of the target.
+
+        Returns
+        -------
+        Whether an embedding that counts has it; true of all targets where none counts.
+        """
+        pairs = zip(self.embeddings, self.settings.embedding, strict=True)
+        tables = [table for table, weight in pairs if weight > 0]
+        return not tables or any(target in table for table in tables)
+
     def _compare(self, rows: list[str], columns: list[str]) -> np.ndarray:
-        """Covariance of single targets."""
+        """Covariance of single targets, beside what all share."""
         settings = self.settings
         is_same = np.array(rows, dtype=object)[:, None] == np.array(columns, dtype=object)[None]
-        covariance = settings.mean + settings.identity * is_same
+        covariance = settings.identity * is_same
         for table, weight in zip(self.embeddings, settings.embedding, strict=True):
             if weight > 0:
                 cosine = _look_up(table, rows) @ _look_up(table, columns).T
                 covariance += weight * cosine**settings.sharpness
         return covariance
+
+
+def _count(targets: Sequence[Targets]) -> list[int]:
+    return [len(group) for group in targets]
 
 
 def _distinct(targets: Sequence[Targets]) -> list[str]:
@@ -112,7 +139,7 @@ def _distinct(targets: Sequence[Targets]) -> list[str]:
 def _indicator(targets: Sequence[Targets], names: list[str]) -> sparse.csr_array:
     index = {name: i for i, name in enumerate(names)}
     columns = [index[target] for group in targets for target in group]
-    rows = np.repeat(np.arange(len(targets)), [len(group) for group in targets])
+    rows = np.repeat(np.arange(len(targets)), _count(targets))
     return sparse.csr_array(
         (np.ones(len(columns)), (rows, columns)), shape=(len(targets), len(names))
     )

@@ -1,5 +1,6 @@
 """Second training stage of SCBIG: the anchored flow."""
 
+import logging
 import math
 from functools import partial
 
@@ -9,13 +10,16 @@ from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
 from scvi.model.base import BaseModelClass
 
 from scbig.data import PairBatches
+from scbig.model.base import is_gain
 from scbig.model.scbig._anchor import Anchor
 from scbig.model.scbig._blueprint import Blueprint, get_averaging
 from scbig.model.scbig._flow_groups import FlowGroups, make_flow_groups
 from scbig.model.scbig._fold import Fold
-from scbig.model.scbig._score import ValidationSet, score
+from scbig.model.scbig._score import ValidationSet, predict_effects, score
 from scbig.model.scbig._trainingplan import FlowPlan, FlowTask
 from scbig.train import Hardware, History, KeepBest, Schedule, run_stage
+
+logger = logging.getLogger(__name__)
 
 N_EPOCHS = 20
 PATIENCE = 6
@@ -59,7 +63,10 @@ class FlowStage:
         self.seed = seed
 
     def run(self, model: BaseModelClass, *, max_steps: int, hardware: Hardware) -> History:
-        """Train the condition encoder and the velocity network.
+        """Train the condition encoder and the velocity network, and keep them if they help.
+
+        An anchored flow that predicts the held-out groups no better than it did before, by more
+        than chance, is put back (:func:`~scbig.model.base.is_gain`).
 
         Parameters
         ----------
@@ -74,6 +81,18 @@ class FlowStage:
         -------
         Training history.
         """
+        if not (self._has_validation and self.blueprint.config.use_anchor):
+            return self._train(model, max_steps, hardware)
+        weights = {name: value.clone() for name, value in model.module.state_dict().items()}
+        before = predict_effects(model.module, self.validation)
+        history = self._train(model, max_steps, hardware)
+        after = predict_effects(model.module, self.validation)
+        if not is_gain(before, after, self.validation.effects):
+            logger.info("The flow was no gain on the held-out conditions, and is left out.")
+            model.module.load_state_dict(weights)
+        return history
+
+    def _train(self, model: BaseModelClass, max_steps: int, hardware: Hardware) -> History:
         config = self.blueprint.config
         n_steps = math.ceil(max_steps / N_EPOCHS)
         n_epochs = math.ceil(max_steps / n_steps)

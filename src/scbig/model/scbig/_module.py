@@ -189,6 +189,8 @@ class SCBIGModule(BaseModuleClass):
         -------
         Non-negative expression, shape ``(B, N, G)``.
         """
+        if self._is_anchor_alone and not torch.is_grad_enabled():
+            return add_change(x, effect.unsqueeze(1), control_mean.unsqueeze(1))
         end = self.transport(z, condition)
         if self.config.decoding == "direct":
             return self._decode_cells(end).clamp(min=0)
@@ -199,6 +201,12 @@ class SCBIGModule(BaseModuleClass):
             start, change = z + condition.anchor.unsqueeze(1), effect.unsqueeze(1)
         change = self._decode_cells(end) - self._decode_cells(start) + change
         return add_change(x, change, control_mean.unsqueeze(1))
+
+    @property
+    def _is_anchor_alone(self) -> bool:
+        """Whether transport would end where the anchor says, as before the flow is trained."""
+        config = self.config
+        return config.use_anchor and config.decoding == "residual" and self.velocity.is_zero
 
     def _decode_cells(self, z: torch.Tensor) -> torch.Tensor:
         return self.decode(z.flatten(0, 1)).unflatten(0, z.shape[:2])

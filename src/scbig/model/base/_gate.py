@@ -1,0 +1,44 @@
+"""Whether what a network adds to a regression is worth keeping."""
+
+import numpy as np
+from scipy.stats import ttest_1samp
+
+from scbig.data import Effects
+from scbig.metrics import pearson_delta
+
+# A gain that chance alone would show this often is no gain.
+SIGNIFICANCE = 0.05
+
+
+def is_gain(before: np.ndarray, after: np.ndarray, held_out: Effects) -> bool:
+    """Whether predictions got better by more than chance, and nowhere worse.
+
+    The Pearson delta has to rise by a one-sided paired t-test over the held-out groups, of which
+    one or two can hardly show it, and the mean squared error must not rise: a network that is
+    stopped at its best validation score looks a little better even where it has learned nothing.
+
+    Parameters
+    ----------
+    before, after
+        Effects that are predicted of the held-out groups, shape ``(n_groups, n_genes)``.
+    held_out
+        Their real effects.
+
+    Returns
+    -------
+    Whether ``after`` is better.
+    """
+    if len(held_out) < 2 or np.array_equal(before, after):
+        return False
+    gains = _get_scores(after, held_out) - _get_scores(before, held_out)
+    is_surer = ttest_1samp(gains, 0, alternative="greater").pvalue < SIGNIFICANCE
+    return bool(is_surer and _get_error(after, held_out) <= _get_error(before, held_out))
+
+
+def _get_scores(predicted: np.ndarray, held_out: Effects) -> np.ndarray:
+    control = held_out.control_mean[held_out.context]
+    return pearson_delta(control + held_out.delta, control + predicted, control)
+
+
+def _get_error(predicted: np.ndarray, held_out: Effects) -> float:
+    return float(np.mean((predicted - held_out.delta) ** 2))
