@@ -8,7 +8,6 @@ from anndata import AnnData
 
 from scbig.data import simulate_screen
 from scbig.model import SCBIG, SCBIGConfig
-from scbig.model.scbig import _flow
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +37,8 @@ def config() -> SCBIGConfig:
         groups_per_step=4,
         cells_per_group=8,
         ema_decay=0.5,
+        # So short a flow is no gain; it is kept, so that there is something to test.
+        use_gate=False,
     )
 
 
@@ -56,24 +57,15 @@ def screen(_simulated: AnnData) -> AnnData:
 
 @pytest.fixture(scope="session")
 def fit(config: SCBIGConfig) -> Callable[..., SCBIG]:
-    """Set a screen up, build a model and train it.
-
-    So short a flow is no gain; it is kept all the same, so that there is something to test.
-    """
+    """Set a screen up, build a model and train it."""
 
     def fit_model(
-        adata: AnnData,
-        setup: dict | None = None,
-        train: dict | None = None,
-        is_gain: bool = True,
-        **init: object,
+        adata: AnnData, setup: dict | None = None, train: dict | None = None, **init: object
     ) -> SCBIG:
         torch.set_num_threads(1)
         SCBIG.setup_anndata(adata, **(setup or {}))
         model = SCBIG(adata, **({"preset": config, "n_programs": 6} | init))
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(_flow, "is_gain", lambda before, after, held_out: is_gain)
-            model.train(**({"accelerator": "cpu", "use_progress_bar": False} | (train or {})))
+        model.train(**({"accelerator": "cpu", "use_progress_bar": False} | (train or {})))
         return model
 
     return fit_model

@@ -148,15 +148,17 @@ def test_training_stops_when_held_out_conditions_get_worse(
 def test_the_flow_is_kept_only_where_it_is_a_gain(
     fit: Fit,
     screen: AnnData,
+    config: SCBIGConfig,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     is_kept: bool,
 ) -> None:
     # Each validation is better than the last, so that the gate alone decides.
     scores = iter(range(100))
+    monkeypatch.setattr(_flow, "is_gain", lambda before, after, held_out: is_kept)
     monkeypatch.setattr(_flow, "score", lambda module, held_out: float(next(scores)))
     with caplog.at_level("INFO", logger="scbig"):
-        model = fit(screen, is_gain=is_kept)
+        model = fit(screen, preset=replace(config, use_gate=True))
     assert model.module.velocity.is_zero is not is_kept
     assert ("no gain on the held-out conditions" in caplog.text) is not is_kept
     alone = fit(screen.copy(), train={"max_steps": 0}).predict(seed=0).layers["scbig"]

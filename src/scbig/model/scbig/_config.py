@@ -29,6 +29,8 @@ class SCBIGConfig:
         Standard deviation of the path noise, in standard deviations of the latents.
     use_anchor
         Start from a regression on the perturbed targets, and learn what it misses.
+    use_gate
+        Leave an anchored flow out if it is no gain on held-out conditions.
     denoising
         What the regression is made of.
     decoding
@@ -62,6 +64,7 @@ class SCBIGConfig:
     velocity_hidden: tuple[int, ...] = (256, 256)
     sigma: float = 0.1
     use_anchor: bool = True
+    use_gate: bool = True
     denoising: Denoising = field(default_factory=Denoising)
     decoding: Literal["residual", "direct"] = "residual"
     solver: Literal["heun", "dopri5"] = "heun"

@@ -81,7 +81,8 @@ class FlowStage:
         -------
         Training history.
         """
-        if not (self._has_validation and self.blueprint.config.use_anchor):
+        config = self.blueprint.config
+        if not (self._has_validation and config.use_anchor and config.use_gate):
             return self._train(model, max_steps, hardware)
         weights = {name: value.clone() for name, value in model.module.state_dict().items()}
         before = predict_effects(model.module, self.validation)
