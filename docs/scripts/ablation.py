@@ -21,7 +21,7 @@ import scanpy as sc
 from anndata import AnnData
 
 from scbig.baselines import Denoising
-from scbig.benchmark import PredictorSpec, Resources, run
+from scbig.benchmark import BenchmarkSettings, PredictorSpec, Resources, run
 from scbig.data import infer_schema
 from scbig.model import SCBIG, SCBIGConfig
 from scbig.priors import load_gene_embedding
@@ -29,6 +29,7 @@ from scbig.programs import make_known_programs
 from scbig.splits import read_splits
 
 N_PROGRAMS = 32
+METRICS = ("pearson_delta", "pearson_delta_top20", "mse", "pds_l1", "energy_distance")
 DEFAULT = SCBIGConfig()
 # Kept whatever it does, or there would be little to compare.
 FLOW = replace(DEFAULT, use_gate=False)
@@ -72,7 +73,10 @@ def compare(
     embedding = load_gene_embedding(data / "priors" / "gene_embedding_go_string_128.parquet")
     chosen = [known[name] for name in splits or known]
     resources = Resources(gene_embedding=embedding)
-    summary = run(adata, chosen, [*specs, "kernel_ridge"], out=out, resources=resources).summary
+    settings = BenchmarkSettings(metrics=METRICS)
+    predictors = [*specs, "kernel_ridge"]
+    result = run(adata, chosen, predictors, out=out, resources=resources, settings=settings)
+    summary = result.summary
     pooled = summary[(summary["split"] == "pooled") & (summary["kind"] == "all")]
     print(pooled.pivot_table(index=["task", "predictor"], columns="metric", values="mean"))
 

@@ -218,7 +218,8 @@ def test_an_unseen_context_has_the_shared_effect(effects: Effects):
     targets = [("T0",), ("T22",), ("T0", "T20")]
     here = predict_here(regression, targets)
     np.testing.assert_allclose(regression.predict(targets, np.ones(3, dtype=int)), here)
-    control = np.vstack([effects.control_mean, np.zeros((1, len(GENES)))])
+    control = np.vstack([effects.control_mean, effects.control_mean])
+    control[1, 0] = 0
     regression = DenoisedRegression(replace(effects, control_mean=control), KERNEL, GENES)
     there = regression.predict(targets, np.ones(3, dtype=int))
     np.testing.assert_allclose(there[:, 1:], here[:, 1:])

@@ -25,6 +25,28 @@ def get_context_mean(values: np.ndarray, contexts: np.ndarray, context: int) -> 
     return values[is_here].mean(axis=0) if is_here.any() else values.mean(axis=0)
 
 
+def get_control(control_mean: np.ndarray, context: np.ndarray) -> np.ndarray:
+    """Look up control expression, which contexts without control cells borrow from the others.
+
+    Parameters
+    ----------
+    control_mean
+        Mean control expression, shape ``(n_contexts, n_genes)``; NaN without control cells.
+    context
+        Context of each condition, shape ``(n,)``; contexts that are not numbered are unknown.
+
+    Returns
+    -------
+    Control expression of each condition, shape ``(n, n_genes)``: that of its context, or the mean
+    over contexts.
+    """
+    is_measured = ~np.isnan(control_mean).any(axis=1)
+    is_known = (context >= 0) & (context < len(control_mean))
+    row = np.where(is_known, context, 0)
+    is_known &= is_measured[row]
+    return np.where(is_known[:, None], control_mean[row], control_mean[is_measured].mean(axis=0))
+
+
 def get_context_rows(effects: Effects, context: int) -> np.ndarray:
     """Find what is to be learned from in one context.
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from scbig.baselines._component_regression import ComponentRegression
 from scbig.baselines._kernel import TargetKernel
+from scbig.baselines._new_context import scale_falls
 from scbig.baselines._own_gene import fit_own_gene
 from scbig.baselines._regression import EffectRegression
 from scbig.baselines._saturation import compute_saturation
@@ -53,7 +54,8 @@ class DenoisedRegression:
     believed, as the non-negative garrote would (Breiman 1995, doi:10.2307/1269730). The effect
     of a perturbation on its own gene is fitted apart (:class:`OwnGeneEffect`), and combinations
     of seen targets are scaled by how far such combinations fall short of it
-    (:func:`compute_saturation`).
+    (:func:`compute_saturation`). In a context without training conditions, falls are scaled by
+    how much less there is to fall (:func:`scale_falls`).
 
     Parameters
     ----------
@@ -156,7 +158,8 @@ class DenoisedRegression:
     def _finish(
         self, mixed: np.ndarray, targets: Sequence[Targets], context: np.ndarray, seen: Set[str]
     ) -> np.ndarray:
-        """Add the effect on the own genes, and scale combinations of seen targets."""
+        """Add the effect on own genes, scale falls in new contexts and seen combinations."""
+        mixed = scale_falls(mixed, np.asarray(context), self.effects)
         own = self._own.predict(targets, context, self.effects.control_mean)
         is_known = np.array([len(group) > 1 and set(group) <= seen for group in targets])
         return np.where(is_known[:, None], self._saturation, 1.0) * (mixed + own)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scbig.baselines._contexts import get_control
 from scbig.data import Effects, Targets
 
 # Prior precisions of intercept and slope: a handful of measured genes outweighs them.
@@ -52,7 +53,7 @@ class OwnGeneEffect:
         """
         effect = np.zeros((len(targets), control_mean.shape[1]))
         rows, columns = _find_own(targets, self.genes)
-        before = _get_control(control_mean, context)[rows, columns]
+        before = get_control(control_mean, context)[rows, columns]
         effect[rows, columns] = np.maximum(self.intercept + self.slope * before, -before)
         return effect
 
@@ -79,13 +80,6 @@ def fit_own_gene(effects: Effects, genes: Sequence[str]) -> OwnGeneEffect:
     gram = design.T @ design + np.diag(_PRECISION)
     intercept, slope = np.linalg.solve(gram, design.T @ effects.delta[rows, columns])
     return OwnGeneEffect(float(intercept), float(slope), tuple(genes))
-
-
-def _get_control(control_mean: np.ndarray, context: np.ndarray) -> np.ndarray:
-    """Control expression of each condition; the mean over contexts where its own is unknown."""
-    is_known = (context >= 0) & (context < len(control_mean))
-    rows = control_mean[np.where(is_known, context, 0)]
-    return np.where(is_known[:, None], rows, control_mean.mean(axis=0))
 
 
 def _find_own(targets: Sequence[Targets], genes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
