@@ -65,11 +65,11 @@ class DualStreamConfig:
     gamma: float = 2.0
     autofocus_weight: float = 1.0
     direction_weight: float = 0.1
-    reconstruction_weight: float = 0.1
+    reconstruction_weight: float = 0.5
     kl_weight: float = 1e-3
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     weight_decay: float = 1e-2
-    n_steps: int = 400
+    n_steps: int = 1000
     clip_norm: float = 1.0
     ema_decay: float = 0.99
     groups_per_step: int = 16
