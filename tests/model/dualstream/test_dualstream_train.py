@@ -1,6 +1,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from anndata import AnnData
 
 from scbig.baselines import NearestCondition
-from scbig.data import compute_effects, simulate_screen
+from scbig.data import compute_effects, make_screen, simulate_screen
 from scbig.model import DualStreamConfig, DualStreamMamba
 from scbig.model.base import make_fold
 from scbig.model.dualstream._groups import make_groups
@@ -47,10 +48,10 @@ def test_another_seed_gives_other_weights_and_the_users_state_stays(
 
 
 def test_networks_that_do_not_help_are_left_out(
-    fit_small: Fit, screen: AnnData, caplog: pytest.LogCaptureFixture
+    fit_small: Fit, screen: AnnData, small: DualStreamConfig, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):
-        model = fit_small(screen)
+        model = fit_small(screen, config=replace(small, learning_rate=0.0))
     assert not model.uses_networks
     assert "left out: the gain is within its standard error" in caplog.text
     targets = model._fitted.effects.targets[:3]
@@ -68,6 +69,9 @@ def test_a_gain_must_exceed_its_standard_error() -> None:
     assert not is_gain(base, np.array([0.4, -0.3, 0.2, -0.2]))
     assert not is_gain(base, base)
     assert not is_gain(base[:1], np.ones(1))
+    # Of two groups, 1.84 standard errors are asked for; here they are 1.5.
+    assert is_gain(base, np.array([0.1, 0.5, 0.1, 0.5]))
+    assert not is_gain(base[:2], np.array([0.1, 0.5]))
 
 
 def test_without_an_anchor_the_networks_predict(
@@ -106,9 +110,7 @@ def test_training_goes_on_from_the_present_weights(fit_small: Fit, screen: AnnDa
     assert len(model.history_["networks_validation_score"]) == 6
 
 
-def test_a_context_that_is_new_is_refused(
-    fit_small: Fit, screen: AnnData, tmp_path: object
-) -> None:
+def test_a_context_that_is_new_is_refused(fit_small: Fit, screen: AnnData, tmp_path: Path) -> None:
     setup = {"context_keys": "batch"}
     fit_small(screen[screen.obs["batch"] == "batch_1"].copy(), setup).save(tmp_path / "m")
     loaded = DualStreamMamba.load(tmp_path / "m", screen)
@@ -133,7 +135,7 @@ def test_conditions_that_cannot_be_held_out(
 def test_groups_are_anchored_as_if_unseen(dual: DualStreamMamba, targets: list[str]) -> None:
     blueprint, anchor = dual._blueprint, dual._fitted
     expression, rng = dual._read(dual.adata), np.random.default_rng(0)
-    fold = make_fold(expression, dual_screen(dual), [])
+    fold = make_fold(expression, make_screen(dual.adata.obs, dual._schema, dual._contexts), [])
     both = make_groups(blueprint, fold, anchor, [], rng)
     n = len(anchor.effects)
     assert len(both.perturbed) == 2 * n
@@ -149,12 +151,6 @@ def test_groups_are_anchored_as_if_unseen(dual: DualStreamMamba, targets: list[s
     means = [expression.rows(rows).mean(0) for rows in seen.perturbed]
     control = seen.control_mean.numpy()
     np.testing.assert_allclose(means - control, effects.delta, atol=1e-5)
-
-
-def dual_screen(model: DualStreamMamba) -> object:
-    from scbig.data import make_screen
-
-    return make_screen(model.adata.obs, model._schema, model._contexts)
 
 
 def test_no_change_scores_zero(dual: DualStreamMamba) -> None:

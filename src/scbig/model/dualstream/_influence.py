@@ -11,7 +11,7 @@ from scbig.model.dualstream._condition import ConditionInput
 from scbig.model.dualstream._inference import InferenceMixin
 from scbig.model.dualstream._streams import compute_block_influence
 
-_METHODS = ("kernel", "occlusion")
+_METHODS = ("occlusion", "kernel")
 _TOKENS_AT_ONCE = 16_384
 
 
@@ -23,26 +23,26 @@ class InfluenceMixin(InferenceMixin):
         self,
         perturbation: str | Sequence[str],
         *,
-        method: Literal["kernel", "occlusion"] = "kernel",
+        method: Literal["occlusion", "kernel"] = "occlusion",
         genes: Sequence[str] | None = None,
     ) -> pd.DataFrame:
         """Tell which genes the networks read where, on the mean control cell.
 
-        ``"kernel"`` is the scan of the biological stream, written as a matrix: the absolute
-        weight with which each position reads each other, averaged over heads and blocks and
-        added up over the two directions. It is a property of the network, and falls with the
-        distance in the gene order. ``"occlusion"`` takes the token of each gene out of the
-        biological stream, together with the message that a perturbed gene of it sends to the
-        others, and measures by how much the predicted effect of every other gene changes, in
-        log1p units. Genes that share a token have their source column in common. Neither
-        establishes that a gene regulates another.
+        ``"occlusion"`` takes the token of each gene out of the biological stream, together with
+        the message that a perturbed gene of it sends to the others, and measures by how much the
+        predicted effect of every gene changes, in log1p units. ``"kernel"`` is the scan of the
+        biological stream, written as a matrix: the absolute weight with which each position
+        reads each other, averaged over heads and blocks and added up over the two directions.
+        It is a property of the network and falls with the distance in the gene order; on
+        simulated screens it says nothing of regulation, which occlusion does. Genes that share
+        a token have their source column in common. Neither proves that a gene regulates another.
 
         Parameters
         ----------
         perturbation
             A label such as ``"A+B"``, or a sequence of targets.
         method
-            ``"kernel"`` or ``"occlusion"``.
+            ``"occlusion"`` or ``"kernel"``.
         genes
             Genes of the table; all by default, which takes memory for the square of their
             number.

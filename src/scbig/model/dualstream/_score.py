@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy import stats
 
 from scbig.data import Effects
 from scbig.metrics import pearson_delta
@@ -129,9 +130,11 @@ def is_gain(first: np.ndarray, second: np.ndarray) -> bool:
 
     Returns
     -------
-    ``False`` also where there are fewer than two groups: one says nothing of the error.
+    ``True`` where the gain would exceed the standard error of a normal distribution; of few
+    groups Student's distribution asks for more, and one says nothing of its error.
     """
     if len(first) < 2:
         return False
     gain = second - first
-    return bool(gain.mean() > gain.std(ddof=1) / len(gain) ** 0.5)
+    n_errors = stats.t.ppf(stats.norm.cdf(1), len(gain) - 1)
+    return bool(gain.mean() > n_errors * gain.std(ddof=1) / len(gain) ** 0.5)
