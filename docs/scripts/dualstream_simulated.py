@@ -91,7 +91,7 @@ class Screen:
         control = mean_of(self.adata, "control")
         real = np.stack([mean_of(self.adata, label) for label in self.test])
         predicted = np.maximum(control + effect, 0)
-        return pd.Series(pearson_delta(real, predicted, control[None]), self.test)
+        return pd.Series(pearson_delta(real, predicted, control), self.test)
 
 
 def mean_of(adata: AnnData, label: str) -> np.ndarray:
@@ -101,36 +101,39 @@ def mean_of(adata: AnnData, label: str) -> np.ndarray:
 
 def print_combinations(screen: Screen) -> None:
     """Score the floors, the model, and what is left without each of its parts."""
-    rows: dict[str, pd.Series] = {}
+    groups = get_groups(screen)
+    heads = [f"{name} ({int(mask.sum())})" for name, mask in groups.items()]
+    print("\n| | " + " | ".join(heads) + " |\n| --- |" + " --- |" * len(heads))
     for floor in FLOORS[1:]:
         floor.setup_anndata(screen.train)
         baseline = floor(screen.train, seed=0)
         baseline.train(validation=screen.validation)
-        rows[floor.default_key] = screen.score(screen.predict(baseline))
+        print_row(floor.default_key, screen.score(screen.predict(baseline)), groups)
     for name, config in PARTS.items():
         start = time.perf_counter()
         model = screen.fit(config)
         seconds = time.perf_counter() - start
         kept = "kept" if model.uses_networks else "left out"
-        rows[f"{name} (networks {kept}, {seconds:.0f} s)"] = screen.score(screen.predict(model))
+        scores = screen.score(screen.predict(model))
+        print_row(f"{name} (networks {kept}, {seconds:.0f} s)", scores, groups)
         if name == "dualstream":
             model._uses_networks = False
-            rows["its regression alone"] = screen.score(screen.predict(model))
-    print_scores(rows, screen)
+            print_row("its regression alone", screen.score(screen.predict(model)), groups)
 
 
-def print_scores(rows: dict[str, pd.Series], screen: Screen) -> None:
-    """Mean scores by number of targets and kind of interaction."""
-    size = pd.Series({label: label.count("+") + 1 for label in screen.test})
-    kind = screen.kinds[screen.test]
-    groups = {"pairs": size == 2, "triples": size == 3, "interacting": kind != "additive"}
-    groups |= {name: kind == name for name in sorted(set(kind))}
-    heads = [f"{name} ({int(mask.sum())})" for name, mask in groups.items()]
-    print(f"\n| | all ({len(screen.test)}) | " + " | ".join(heads) + " |")
-    print("| --- |" + " --- |" * (len(heads) + 1))
-    for name, scores in rows.items():
-        means = [scores.mean(), *(scores[mask.to_numpy()].mean() for mask in groups.values())]
-        print(f"| {name} | " + " | ".join(f"{mean:.3f}" for mean in means) + " |", flush=True)
+def get_groups(screen: Screen) -> dict[str, np.ndarray]:
+    """Masks of the test conditions, by number of targets and kind of interaction."""
+    size = np.array([label.count("+") + 1 for label in screen.test])
+    kind = screen.kinds[screen.test].to_numpy()
+    groups = {"all": size > 0, "pairs": size == 2, "triples": size == 3}
+    groups["interacting"] = kind != "additive"
+    return groups | {name: kind == name for name in sorted(set(kind))}
+
+
+def print_row(name: str, scores: pd.Series, groups: dict[str, np.ndarray]) -> None:
+    """Mean score of each group."""
+    means = (f"{scores[mask].mean():.3f}" for mask in groups.values())
+    print(f"| {name} | " + " | ".join(means) + " |", flush=True)
 
 
 def print_influence(screen: Screen) -> None:
