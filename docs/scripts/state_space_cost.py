@@ -18,6 +18,9 @@ from multiprocessing import get_context
 import torch
 from torch import nn
 
+from scbig.model import DualStreamConfig
+from scbig.model.dualstream._condition import ConditionInput
+from scbig.model.dualstream._module import DualStreamModule, GeneRecord, ModuleSizes
 from scbig.nn import MambaBlock, SSDMixer
 
 DIM = 64
@@ -35,6 +38,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     print_lengths(options.batch, options.rounds)
     print_memory(options.batch, options.threads)
+    print_models(options.batch, options.threads)
     print_libraries(options.rounds)
 
 
@@ -71,6 +75,47 @@ def measure_peak(
     blocks = [MambaBlock(DIM, kind=kind, use_checkpoint=use_checkpoint) for _ in range(n_blocks)]
     make_pass(nn.Sequential(*blocks), n_batch, N_MEMORY)()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+
+
+def print_models(n_batch: int, n_threads: int) -> None:
+    """Time and peak memory of the whole of DualStreamMamba, each gene a token of its own."""
+    print(f"\n| genes, {n_batch} cells | seconds | over half as many | peak, GB |")
+    print("| --- | --- | --- | --- |")
+    earlier = None
+    for n_genes in LENGTHS:
+        with get_context("spawn").Pool(1) as pool:
+            seconds, peak = pool.apply(measure_model, (n_genes, n_batch, n_threads))
+        ratio = "" if earlier is None else f"{seconds / earlier:.2f}"
+        print(f"| {n_genes:,} | {seconds:.2f} | {ratio} | {peak:.2f} |", flush=True)
+        earlier = seconds
+
+
+def measure_model(n_genes: int, n_batch: int, n_threads: int) -> tuple[float, float]:
+    """Fastest of three forward and backward passes, checkpointed, and the peak of this process."""
+    torch.set_num_threads(n_threads)
+    module = DualStreamModule(
+        GeneRecord(torch.randperm(n_genes), torch.randn(n_genes, 128), *torch.rand(3, n_genes)),
+        ModuleSizes(n_targets=100, n_contexts=1, n_tables=1),
+        DualStreamConfig(genes_per_token=1, use_checkpoint=True),
+    )
+    pair = torch.zeros(n_batch, 2, dtype=torch.long)
+    condition = ConditionInput(
+        gene=pair,
+        target=pair,
+        embedding=torch.randn(n_batch, 2, 128),
+        mask=torch.ones(n_batch, 2, dtype=torch.bool),
+        context=pair[:, 0],
+        effect=torch.randn(n_batch, n_genes),
+    )
+    x, noise = torch.rand(n_batch, n_genes), torch.randn(n_batch, module.config.n_latent)
+
+    def run() -> None:
+        module.zero_grad()
+        output = module.forward_cells(x, condition, noise)
+        (output.effect.square().mean() + output.reconstruction).backward()
+
+    seconds = time_in_turns({"model": run}, 3)["model"]
+    return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
 def print_libraries(n_rounds: int, n_batch: int = 8, length: int = 2_000) -> None:

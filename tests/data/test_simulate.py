@@ -183,6 +183,7 @@ def test_no_doubles_is_possible():
         ({"n_targets": 401}, "n_targets=401 must be between 1 and half of the genes, 400"),
         ({"n_targets": 0}, "n_targets=0"),
         ({"n_targets": 4, "n_doubles": 7}, "n_doubles=7 must be between 0 and 6"),
+        ({"n_targets": 4, "n_doubles": 0, "n_triples": 5}, "n_triples=5 must be between 0 and 4"),
         ({"n_batches": 0}, "n_batches=0"),
         ({"control_share": 1.0}, "control_share=1.0"),
         ({"n_cells": 100}, "n_cells=100 leaves 15 control cells and 85 cells for 80 conditions"),
@@ -191,3 +192,56 @@ def test_no_doubles_is_possible():
 def test_numbers_that_do_not_fit_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         simulate_screen(**changes)
+
+
+@pytest.fixture(scope="module")
+def with_triples():
+    return simulate_screen(4000, 300, n_programs=6, n_targets=12, n_doubles=20, n_triples=24)
+
+
+def test_triples_leave_all_else_as_it_is(with_triples):
+    without = simulate_screen(4000, 300, n_programs=6, n_targets=12, n_doubles=20)
+    pd.testing.assert_frame_equal(
+        with_triples.uns["truth"]["effects"].iloc[:32], without.uns["truth"]["effects"]
+    )
+    assert (with_triples.obs["n_targets"] == 3).sum() > 24 * 2
+
+
+def test_pairs_of_a_triple_interact_as_in_doubles(with_triples):
+    truth = with_triples.uns["truth"]
+    program = with_triples.var["true_program"]
+    kinds = truth["kinds"]["kind"].iloc[20:]
+    assert set(kinds) == {"additive", "buffering", "synergistic", "mixed"}
+    doubles = truth["kinds"]["kind"].iloc[:20]
+    partner = {
+        program[a]: program[b]
+        for a, b in (label.split("+") for label in doubles.index[doubles == "synergistic"])
+    }
+    for label, kind in kinds.items():
+        programs = [program[gene] for gene in label.split("+")]
+        assert (len(set(programs)) < 3) == (kind in ("buffering", "mixed"))
+        if any(partner.get(p) in programs for p in programs):
+            assert kind in ("synergistic", "mixed")
+
+
+def test_interactions_of_triples_are_triples_minus_singles(with_triples):
+    truth = with_triples.uns["truth"]
+    size = {}
+    for label, interaction in truth["interactions"].iloc[20:].iterrows():
+        added = truth["effects"].loc[label.split("+")].sum()
+        np.testing.assert_allclose(interaction, truth["effects"].loc[label] - added, atol=1e-12)
+        size.setdefault(truth["kinds"]["kind"][label], []).append(
+            np.linalg.norm(truth["effects"].loc[label]) / np.linalg.norm(added)
+        )
+    mean = {kind: np.mean(values) for kind, values in size.items()}
+    assert mean["buffering"] < mean["additive"] < mean["synergistic"]
+
+
+def test_regulation_is_what_targets_do_to_programs(screen):
+    truth = screen.uns["truth"]
+    regulation, program = truth["regulation"], screen.var["true_program"]
+    assert (regulation.to_numpy() != 0).sum(axis=1).tolist() == [4] * 12
+    singles = truth["effects"].loc[[label for label in truth["effects"].index if "+" not in label]]
+    by_program = singles.T.groupby(program.to_numpy()).mean().T
+    expected = regulation.loc[program[singles.index]].to_numpy()
+    assert _correlate(by_program.to_numpy().ravel(), expected.ravel()) > 0.8

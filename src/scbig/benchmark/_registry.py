@@ -12,7 +12,7 @@ from scbig.baselines import FLOORS
 from scbig.benchmark._predictors import PredictorSpec
 from scbig.benchmark._resources import Resources
 from scbig.benchmark._settings import CEILING
-from scbig.model import SCBIG
+from scbig.model import SCBIG, DualStreamMamba
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +22,12 @@ GROUP = "scbig.predictors"
 def _make_scbig(adata: AnnData, resources: Resources, seed: int) -> SCBIG:
     # One target without an embedding must not cost the scores of all the others.
     return SCBIG(adata, missing_embedding="mean", seed=seed, **resources.get_given())
+
+
+def _make_dualstream(adata: AnnData, resources: Resources, seed: int) -> DualStreamMamba:
+    given = resources.get_given()
+    given.pop("gene_sets", None)  # it has no use for pathways
+    return DualStreamMamba(adata, missing_embedding="mean", seed=seed, **given)
 
 
 def _train_scbig(predictor: Predictor, validation: Sequence[str] | None) -> None:
@@ -39,13 +45,14 @@ def get_predictors() -> dict[str, PredictorSpec]:
 
     Returns
     -------
-    By name: the baselines, which are the floors of every table, ``scbig``, and
-    ``scbig_anchor``, the regression inside SCBIG without its networks.
+    By name: the baselines, which are the floors of every table, ``scbig``, ``scbig_anchor``,
+    the regression inside SCBIG without its networks, and ``dualstream``.
     """
     specs = [PredictorSpec(cls.default_key, cls, is_floor=True) for cls in FLOORS]
     specs += [
         PredictorSpec("scbig_anchor", SCBIG, _make_scbig, _train_anchor),
         PredictorSpec("scbig", SCBIG, _make_scbig, _train_scbig),
+        PredictorSpec("dualstream", DualStreamMamba, _make_dualstream, _train_scbig),
     ]
     return {spec.name: spec for spec in specs}
 

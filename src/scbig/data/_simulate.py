@@ -1,6 +1,7 @@
 """A simulated CRISPR screen whose programs, effects and interactions are known."""
 
 import logging
+from math import comb
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,15 @@ from scipy import sparse
 
 from scbig._constants import UNS
 from scbig.data._simulate_cells import CellPlan, draw_cell_plan, draw_counts
-from scbig.data._simulate_effects import Effects, draw_circuit, draw_effects
+from scbig.data._simulate_effects import (
+    Circuit,
+    Effects,
+    compute_effects,
+    draw_circuit,
+    draw_doubles,
+    draw_singles,
+)
+from scbig.data._simulate_triples import draw_triples
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +31,7 @@ def simulate_screen(
     n_programs: int = 12,
     n_targets: int = 40,
     n_doubles: int = 40,
+    n_triples: int = 0,
     n_batches: int = 2,
     control_share: float = 0.15,
     seed: int = 0,
@@ -47,6 +57,9 @@ def simulate_screen(
         Number of genes that are perturbed, each also alone.
     n_doubles
         Number of pairs of targets that are perturbed together.
+    n_triples
+        Number of triples of targets that are perturbed together. Their pairs interact as in
+        doubles.
     n_batches
         Number of batches; every condition is spread over all of them.
     control_share
@@ -59,11 +72,14 @@ def simulate_screen(
     AnnData
         Cells x genes: ``X`` is ``log1p`` of the counts normalised to 10,000 a cell and
         ``layers["counts"]`` the counts (both CSR, float32); ``obs`` has ``perturbation``
-        (``control``, ``A``, ``A+B``), ``batch`` and ``n_targets``; ``var["true_program"]`` is
-        each gene's program. ``uns["truth"]`` holds data frames: ``effects`` (conditions x
-        genes, natural-log fold change of the expected rate), ``interactions`` (doubles x genes,
-        effect minus the sum of the single effects) and ``kinds`` (the kind of each double:
-        ``additive``, ``buffering`` or ``synergistic``).
+        (``control``, ``A``, ``A+B``, ``A+B+C``), ``batch`` and ``n_targets``;
+        ``var["true_program"]`` is each gene's program. ``uns["truth"]`` holds data frames:
+        ``effects`` (conditions x genes, natural-log fold change of the expected rate),
+        ``interactions`` (combinations x genes, effect minus the sum of the single effects),
+        ``kinds`` (the kind of each combination: ``additive``, ``buffering`` or ``synergistic``,
+        or ``mixed`` for a triple that is both) and ``regulation`` (programs x programs, how a
+        target of the row's program shifts the column's program on average; zero where it does
+        not).
 
     Raises
     ------
@@ -77,18 +93,22 @@ def simulate_screen(
     (1000, 100)
     """
     _check_programs(n_genes, n_programs, n_targets)
-    _check_conditions(n_targets, n_doubles)
-    _check_cells(n_cells, n_targets + n_doubles, n_batches, control_share)
-    # One stream a step: more cells do not change the genes' programs and effects.
-    for_genes, for_effects, for_cells, for_counts = np.random.default_rng(seed).spawn(4)
+    _check_conditions(n_targets, n_doubles, n_triples)
+    _check_cells(n_cells, n_targets + n_doubles + n_triples, n_batches, control_share)
+    # One stream a step: more cells or triples do not change the genes' programs and effects.
+    streams = np.random.default_rng(seed).spawn(5)
+    for_genes, for_effects, for_cells, for_counts, for_triples = streams
     circuit = draw_circuit(n_genes, n_programs, for_genes)
-    effects = draw_effects(circuit, n_targets, n_doubles, for_effects)
+    singles = draw_singles(circuit, n_targets, for_effects)
+    doubles, synergy = draw_doubles(circuit, singles, n_doubles, for_effects)
+    triples = draw_triples(circuit, singles, synergy, n_triples, for_triples)
+    effects = compute_effects(circuit, singles, doubles, triples)
     plan = draw_cell_plan(n_cells, len(effects.targets), n_batches, control_share, for_cells)
     counts = draw_counts(circuit, effects.effects, plan, for_counts)
     names = np.array([f"GENE{i + 1:04d}" for i in range(n_genes)])
     var = pd.DataFrame({"true_program": _get_program_labels(circuit.program)}, index=names)
     adata = _make_anndata(counts, _make_obs(effects, plan, names), var)
-    adata.uns[UNS.TRUTH] = _make_truth(effects, names)
+    adata.uns[UNS.TRUTH] = _make_truth(effects, circuit, names)
     logger.info("Simulated %d cells x %d genes, %d conditions", *adata.shape, len(effects.targets))
     return adata
 
@@ -105,13 +125,17 @@ def _check_programs(n_genes: int, n_programs: int, n_targets: int) -> None:
         )
 
 
-def _check_conditions(n_targets: int, n_doubles: int) -> None:
-    n_pairs = n_targets * (n_targets - 1) // 2
-    if not 0 <= n_doubles <= n_pairs:
-        raise ValueError(
-            f"n_doubles={n_doubles} must be between 0 and {n_pairs}, "
-            f"the number of pairs of {n_targets} targets."
-        )
+def _check_conditions(n_targets: int, n_doubles: int, n_triples: int) -> None:
+    for name, n, size, what in (
+        ("n_doubles", n_doubles, 2, "pairs"),
+        ("n_triples", n_triples, 3, "triples"),
+    ):
+        n_all = comb(n_targets, size)
+        if not 0 <= n <= n_all:
+            raise ValueError(
+                f"{name}={n} must be between 0 and {n_all}, "
+                f"the number of {what} of {n_targets} targets."
+            )
 
 
 def _check_cells(n_cells: int, n_conditions: int, n_batches: int, control_share: float) -> None:
@@ -157,11 +181,13 @@ def _make_anndata(counts: sparse.csr_matrix, obs: pd.DataFrame, var: pd.DataFram
     return adata
 
 
-def _make_truth(effects: Effects, names: np.ndarray) -> dict[str, pd.DataFrame]:
+def _make_truth(effects: Effects, circuit: Circuit, names: np.ndarray) -> dict[str, pd.DataFrame]:
     labels = _make_labels(effects, names)
-    doubles = labels[len(labels) - len(effects.kinds) :]
+    combined = labels[len(labels) - len(effects.kinds) :]
+    programs = _get_program_labels(np.arange(len(circuit.partner))).astype(str)
     return {
         "effects": pd.DataFrame(effects.effects, index=labels, columns=names),
-        "interactions": pd.DataFrame(effects.interactions, index=doubles, columns=names),
-        "kinds": pd.DataFrame({"kind": list(effects.kinds)}, index=doubles, dtype=object),
+        "interactions": pd.DataFrame(effects.interactions, index=combined, columns=names),
+        "kinds": pd.DataFrame({"kind": list(effects.kinds)}, index=combined, dtype=object),
+        "regulation": pd.DataFrame(circuit.regulation, index=programs, columns=programs),
     }

@@ -9,7 +9,7 @@ KINDS = ("additive", "buffering", "synergistic")
 
 _OWN_EFFECT = -1.8  # natural log: a knock-down to about 17%
 _SATURATION = 1.4  # no program shifts by more than this
-_BUFFERING = 0.55  # share of the sum that two targets of one program reach
+BUFFERING = 0.55  # share of the sum that two targets of one program reach
 _SYNERGY = 0.9  # size of the shift that neither partner causes alone
 
 
@@ -40,7 +40,7 @@ class Circuit:
 
 @dataclass(frozen=True)
 class Effects:
-    """Conditions and their true effects: all singles, then all doubles.
+    """Conditions and their true effects: all singles, then all doubles, then all triples.
 
     Parameters
     ----------
@@ -49,15 +49,53 @@ class Effects:
     effects
         Log fold change of the expected rate, ``(C, G)``.
     interactions
-        Effect of each double minus the sum of its singles, ``(n_doubles, G)``.
+        Effect of each combination minus the sum of its singles, ``(n_combinations, G)``.
     kinds
-        One of :data:`KINDS` for each double.
+        Kind of each combination.
     """
 
     targets: tuple[tuple[int, ...], ...]
     effects: np.ndarray
     interactions: np.ndarray
     kinds: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Combinations:
+    """Combined knock-downs of one size and what they do to programs.
+
+    Parameters
+    ----------
+    members
+        Numbers of the targets of each combination, ``(n, size)``.
+    kinds
+        Kind of each.
+    shifts
+        Shift of each program, before it saturates, ``(n, K)``.
+    """
+
+    members: np.ndarray
+    kinds: tuple[str, ...]
+    shifts: np.ndarray
+
+
+@dataclass(frozen=True)
+class Singles:
+    """The perturbed genes and what each does alone.
+
+    Parameters
+    ----------
+    targets
+        The genes, ``(n_targets,)``.
+    shifts
+        Shift of each program, before it saturates, ``(n_targets, K)``.
+    direct
+        What only this target does to each gene, ``(n_targets, G)``.
+    """
+
+    targets: np.ndarray
+    shifts: np.ndarray
+    direct: np.ndarray
 
 
 def draw_circuit(n_genes: int, n_programs: int, rng: np.random.Generator) -> Circuit:
@@ -86,26 +124,45 @@ def _draw_regulation(n_programs: int, rng: np.random.Generator) -> np.ndarray:
     return regulation
 
 
-def draw_effects(
-    circuit: Circuit, n_targets: int, n_doubles: int, rng: np.random.Generator
-) -> Effects:
-    """Draw targets and doubles and compute their effects on every gene."""
+def draw_singles(circuit: Circuit, n_targets: int, rng: np.random.Generator) -> Singles:
+    """Draw targets and what each does alone."""
     targets = _draw_targets(circuit, n_targets, rng)
     shifts = _draw_program_shifts(circuit, targets, rng)
-    direct = _draw_direct_effects(n_targets, len(circuit.program), rng)
-    pairs, kinds = _draw_pairs(circuit, targets, n_doubles, rng)
-    pair_programs = circuit.program[targets[pairs]]
-    pair_shifts = _interact(shifts[pairs].sum(axis=1), kinds, pair_programs, circuit, rng)
+    return Singles(targets, shifts, _draw_direct_effects(n_targets, len(circuit.program), rng))
 
-    singles = _compute_gene_effects(circuit, shifts, direct, targets[:, None])
-    pair_direct = direct[pairs].sum(axis=1)
-    doubles = _compute_gene_effects(circuit, pair_shifts, pair_direct, targets[pairs])
-    conditions = [*targets[:, None].tolist(), *targets[pairs].tolist()]
+
+def draw_doubles(
+    circuit: Circuit, singles: Singles, n_doubles: int, rng: np.random.Generator
+) -> tuple[Combinations, np.ndarray]:
+    """Draw doubles, and the synergy of partner programs that some of them show, ``(K, K)``."""
+    pairs, kinds = _draw_pairs(circuit, singles.targets, n_doubles, rng)
+    synergy = _draw_synergy(circuit, rng)
+    programs = circuit.program[singles.targets[pairs]]
+    shifts = _interact(singles.shifts[pairs].sum(axis=1), kinds, programs, synergy)
+    return Combinations(pairs, tuple(kinds.tolist()), shifts), synergy
+
+
+def compute_effects(circuit: Circuit, singles: Singles, *combined: Combinations) -> Effects:
+    """Compute the effects of singles and combinations on every gene."""
+    alone = _compute_gene_effects(
+        circuit, singles.shifts, singles.direct, singles.targets[:, None]
+    )
+    together = [
+        _compute_gene_effects(
+            circuit,
+            part.shifts,
+            singles.direct[part.members].sum(axis=1),
+            singles.targets[part.members],
+        )
+        for part in combined
+    ]
+    added = [alone[part.members].sum(axis=1) for part in combined]
+    groups = [singles.targets[:, None], *(singles.targets[part.members] for part in combined)]
     return Effects(
-        targets=tuple(tuple(genes) for genes in conditions),
-        effects=np.vstack([singles, doubles]),
-        interactions=doubles - singles[pairs].sum(axis=1),
-        kinds=tuple(kinds.tolist()),
+        targets=tuple(tuple(genes) for group in groups for genes in group.tolist()),
+        effects=np.vstack([alone, *together]),
+        interactions=np.vstack(together) - np.vstack(added),
+        kinds=tuple(kind for part in combined for kind in part.kinds),
     )
 
 
@@ -161,13 +218,12 @@ def _interact(
     summed: np.ndarray,
     kinds: np.ndarray,
     pair_programs: np.ndarray,
-    circuit: Circuit,
-    rng: np.random.Generator,
+    synergy: np.ndarray,
 ) -> np.ndarray:
     """Turn summed program shifts of pairs ``(n_doubles, K)`` into those of the doubles."""
-    shifts = np.where(kinds[:, None] == "buffering", _BUFFERING * summed, summed)
+    shifts = np.where(kinds[:, None] == "buffering", BUFFERING * summed, summed)
     is_synergistic = kinds == "synergistic"
-    shifts[is_synergistic] += _draw_synergy(circuit, rng)[pair_programs[is_synergistic, 0]]
+    shifts[is_synergistic] += synergy[pair_programs[is_synergistic, 0]]
     return shifts
 
 

@@ -7,8 +7,8 @@ import torch
 from scvi.model.base import BaseModelClass
 
 from scbig.data import CellBatches, Expression, compute_group_means
+from scbig.model.base import Fold
 from scbig.model.scbig._config import SCBIGConfig
-from scbig.model.scbig._fold import Fold
 from scbig.model.scbig._linear import MAX_CELLS, LinearEncoder
 from scbig.model.scbig._module import SCBIGModule
 from scbig.model.scbig._trainingplan import AutoencoderPlan

@@ -1,20 +1,18 @@
 """Training of SCBIG on a screen, from the choice of held-out conditions to the last refit."""
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scvi.model.base import BaseModelClass
 
 from scbig.baselines import TargetKernel, choose_kernel
-from scbig.data import Effects, Expression, Screen, Targets, compute_effects
-from scbig.model.base import FloorComparison, compare_with_floors
+from scbig.data import Effects, Expression, compute_effects
+from scbig.model.base import FloorComparison, Fold, compare_with_floors
 from scbig.model.scbig._anchor import Anchor, join_effects
 from scbig.model.scbig._autoencoder import compute_latents, fit_autoencoder
 from scbig.model.scbig._blueprint import Blueprint
 from scbig.model.scbig._flow import FlowStage
-from scbig.model.scbig._fold import Fold
 from scbig.model.scbig._score import ValidationSet, make_validation_set, predict_effects
 from scbig.train import Hardware, History
 
@@ -175,28 +173,3 @@ class Fit:
                 "latents only. Leave max_epochs out, or train a new model on both screens."
             )
         return earlier
-
-
-def make_fold(expression: Expression, screen: Screen, validation: Sequence[Targets]) -> Fold:
-    """Hold conditions out of a screen.
-
-    Raises
-    ------
-    ValueError
-        When a condition has no perturbed cells, or none is left to train on.
-    """
-    known = {targets for targets in screen.conditions if targets}
-    unknown = ["+".join(targets) or "control" for targets in validation if targets not in known]
-    if unknown:
-        raise ValueError(
-            f"{len(unknown)} validation condition(s) have no perturbed cells: {unknown[:5]}. "
-            f"Choose among {['+'.join(targets) for targets in sorted(known)[:5]]} ..."
-        )
-    if not known:
-        raise ValueError("The screen has control cells only: there is nothing to train on.")
-    if not known - set(validation):
-        raise ValueError(
-            f"All {len(known)} perturbations of the screen are held out for validation; "
-            "none is left to train on."
-        )
-    return Fold(expression, screen, frozenset(validation))

@@ -10,11 +10,10 @@ from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
 from scvi.model.base import BaseModelClass
 
 from scbig.data import PairBatches
-from scbig.model.base import is_gain
+from scbig.model.base import Fold, is_gain
 from scbig.model.scbig._anchor import Anchor
 from scbig.model.scbig._blueprint import Blueprint, get_averaging
 from scbig.model.scbig._flow_groups import FlowGroups, make_flow_groups
-from scbig.model.scbig._fold import Fold
 from scbig.model.scbig._score import ValidationSet, predict_effects, score
 from scbig.model.scbig._trainingplan import FlowPlan, FlowTask
 from scbig.train import Hardware, History, KeepBest, Schedule, run_stage

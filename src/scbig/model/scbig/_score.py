@@ -7,10 +7,10 @@ import torch
 
 from scbig.data import Effects
 from scbig.metrics import pearson_delta
+from scbig.model.base import Fold
 from scbig.model.scbig._anchor import Anchor
 from scbig.model.scbig._blueprint import Blueprint
 from scbig.model.scbig._components import ConditionInput
-from scbig.model.scbig._fold import Fold
 from scbig.model.scbig._module import SCBIGModule
 
 BATCH_SIZE = 16

@@ -8,9 +8,8 @@ import pandas as pd
 from scvi.train import Trainer
 
 from scbig.data import Screen, Targets, make_controls, make_screen
-from scbig.model.base import FloorComparison, describe_comparison
-from scbig.model.scbig._fit import Fit, FitSettings, make_fold
-from scbig.model.scbig._fold import Fold
+from scbig.model.base import FloorComparison, Fold, describe_comparison, make_fold
+from scbig.model.scbig._fit import Fit, FitSettings
 from scbig.model.scbig._representation import RepresentationMixin
 from scbig.model.scbig._state import extend_blueprint
 from scbig.splits import choose_validation

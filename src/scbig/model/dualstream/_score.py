@@ -1,0 +1,140 @@
+"""Scores of DualStreamMamba on held-out conditions, and what they decide."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import stats
+
+from scbig.data import Effects
+from scbig.metrics import pearson_delta
+from scbig.model.base import Fold
+from scbig.model.dualstream._anchor import Anchor
+from scbig.model.dualstream._blueprint import Blueprint
+from scbig.model.dualstream._condition import ConditionInput
+from scbig.model.dualstream._module import DualStreamModule
+
+N_CONTROL_CELLS = 8
+BATCH_SIZE = 64
+
+
+@dataclass(frozen=True)
+class ValidationSet:
+    """Held-out conditions and the control cells that they are predicted from.
+
+    Attributes
+    ----------
+    effects
+        Real effects of the held-out groups.
+    condition
+        The same groups as the module takes them.
+    anchor_effect
+        Effects that the anchor expects, shape ``(n_groups, G)``.
+    cells
+        Some control cells of the context of each group, shape ``(n_groups, N, G)``.
+    """
+
+    effects: Effects
+    condition: ConditionInput
+    anchor_effect: np.ndarray
+    cells: torch.Tensor
+
+
+def make_validation_set(
+    blueprint: Blueprint, fold: Fold, anchor: Anchor, held_out: Effects, seed: int
+) -> ValidationSet:
+    """Prepare held-out groups for a module.
+
+    Parameters
+    ----------
+    blueprint
+        What the model was built from.
+    fold
+        The cells to predict from.
+    anchor
+        Regression of the training groups.
+    held_out
+        Effects of the held-out groups; may be empty.
+    seed
+        Seed of the draw of control cells.
+
+    Returns
+    -------
+    The held-out groups and their control cells.
+    """
+    effect = anchor.predict(held_out.targets, held_out.context)
+    rng = np.random.default_rng(seed)
+    rows = [
+        rng.choice(fold.screen.get_controls(context), N_CONTROL_CELLS)
+        for context in held_out.context.tolist()
+    ]
+    cells = fold.expression.rows(np.array(rows, dtype=np.int64).ravel())
+    return ValidationSet(
+        effects=held_out,
+        condition=blueprint.make_condition(held_out.targets, held_out.context, effect),
+        anchor_effect=effect,
+        cells=torch.from_numpy(cells).unflatten(0, (len(held_out), N_CONTROL_CELLS)),
+    )
+
+
+def score(module: DualStreamModule, held_out: ValidationSet) -> float:
+    """Mean ``pearson_delta`` over the held-out groups."""
+    return float(score_effects(predict_effects(module, held_out), held_out.effects).mean())
+
+
+def score_effects(predicted: np.ndarray, real: Effects) -> np.ndarray:
+    """Score each group by ``pearson_delta``; no change at all scores 0.
+
+    Parameters
+    ----------
+    predicted
+        Predicted effects, shape ``(n_groups, G)``.
+    real
+        Real effects.
+
+    Returns
+    -------
+    Scores, shape ``(n_groups,)``.
+    """
+    control = real.control_mean[real.context]
+    # Cells cannot fall below zero, whatever the effect.
+    mean = np.maximum(control + predicted, 0)
+    scores = pearson_delta(control + real.delta, mean, control)
+    return np.where((mean != control).any(axis=1), scores, 0.0)
+
+
+@torch.no_grad()
+def predict_effects(module: DualStreamModule, held_out: ValidationSet) -> np.ndarray:
+    """Predicted effect of each held-out group, mean over its control cells, ``(n_groups, G)``."""
+    was_training, device = module.training, module.device
+    module.eval()
+    group = torch.arange(len(held_out.effects)).repeat_interleave(N_CONTROL_CELLS)
+    cells = held_out.cells.flatten(0, 1)
+    effects = [
+        module.forward_cells(
+            cells[rows].to(device), held_out.condition.select(group[rows]).to(device)
+        ).effect.cpu()
+        for rows in torch.arange(len(group)).split(BATCH_SIZE)
+    ]
+    module.train(was_training)
+    return torch.cat(effects).unflatten(0, held_out.cells.shape[:2]).mean(1).numpy()
+
+
+def is_gain(first: np.ndarray, second: np.ndarray) -> bool:
+    """Whether the second of two paired scores is better by more than its standard error.
+
+    Parameters
+    ----------
+    first, second
+        Scores of the same groups, shape ``(n_groups,)``.
+
+    Returns
+    -------
+    ``True`` where the gain would exceed the standard error of a normal distribution; of few
+    groups Student's distribution asks for more, and one says nothing of its error.
+    """
+    if len(first) < 2:
+        return False
+    gain = second - first
+    n_errors = stats.t.ppf(stats.norm.cdf(1), len(gain) - 1)
+    return bool(gain.mean() > n_errors * gain.std(ddof=1) / len(gain) ** 0.5)

@@ -1,0 +1,184 @@
+"""The two streams of DualStreamMamba, and what joins them."""
+
+from collections.abc import Iterable
+from typing import NamedTuple, cast
+
+import torch
+from torch import nn
+
+from scbig.model.dualstream._config import DualStreamConfig
+from scbig.nn import MLP, MambaBlock
+
+
+class BiologicalStream(nn.Module):
+    """Tokens of genes that hear of the perturbation.
+
+    Parameters
+    ----------
+    place
+        Mean embedding of the genes of each token, shape ``(L, D)``.
+    n_channels
+        Numbers that a token is told of its genes.
+    config
+        Sizes.
+    """
+
+    place: torch.Tensor
+
+    def __init__(self, place: torch.Tensor, n_channels: int, config: DualStreamConfig) -> None:
+        super().__init__()
+        self.register_buffer("place", place, persistent=False)
+        self.project = nn.Linear(place.shape[1], config.n_hidden)
+        self.content = MLP((n_channels, config.n_hidden, config.n_hidden))
+        self.blocks = make_blocks(config)
+
+    def forward(self, channels: torch.Tensor, message: torch.Tensor) -> torch.Tensor:
+        """Map channels ``(B, L, n_channels)`` and messages to tokens ``(B, L, n_hidden)``."""
+        return self.blocks(self.embed(channels, message))
+
+    def embed(self, channels: torch.Tensor, message: torch.Tensor) -> torch.Tensor:
+        """Return the tokens that enter the first block, shape ``(B, L, n_hidden)``."""
+        return self.project(self.place) + self.content(channels) + message
+
+
+class Posterior(NamedTuple):
+    """What a control cell says of its latent, both of shape ``(B, n_latent)``."""
+
+    mean: torch.Tensor
+    log_variance: torch.Tensor
+
+    def sample(self, noise: torch.Tensor) -> torch.Tensor:
+        """Draw latents, given standard normal noise."""
+        return self.mean + noise * (self.log_variance / 2).exp()
+
+
+class StatisticalStream(nn.Module):
+    """Variational autoencoder of a control cell, whose latent becomes tokens.
+
+    Parameters
+    ----------
+    place
+        Mean embedding of the genes of each token, shape ``(L, D)``.
+    statistics
+        Mean, deviation and dropout rate of the genes of each token, shape ``(L, 3 P)``.
+    config
+        Sizes.
+    """
+
+    place: torch.Tensor
+    statistics: torch.Tensor
+
+    def __init__(
+        self, place: torch.Tensor, statistics: torch.Tensor, config: DualStreamConfig
+    ) -> None:
+        super().__init__()
+        width, n_statistics = config.n_hidden, statistics.shape[1]
+        self.register_buffer("place", place, persistent=False)
+        self.register_buffer("statistics", statistics, persistent=False)
+        self.project = nn.Linear(place.shape[1], width)
+        self.describe = nn.Linear(n_statistics, width)
+        self.read = nn.Linear(n_statistics // 3, width)
+        self.encode_token = MLP((width, width, width))
+        self.encode_cell = nn.Linear(width, 2 * config.n_latent)
+        self.latent = nn.Linear(config.n_latent, width)
+        self.blocks = make_blocks(config)
+
+    def encode(self, x: torch.Tensor) -> Posterior:
+        """Encode standardised patches ``(B, L, P)`` of control cells."""
+        tokens = self.encode_token(self.read(x) + self._get_places())
+        mean, log_variance = self.encode_cell(tokens.mean(1)).chunk(2, dim=-1)
+        # Far outside of this the divergence overflows before it has pulled back.
+        return Posterior(mean, log_variance.clamp(-10, 10))
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        """Turn latents ``(B, n_latent)`` into tokens ``(B, L, n_hidden)``."""
+        return self.blocks(self.embed(z))
+
+    def embed(self, z: torch.Tensor) -> torch.Tensor:
+        """Return the tokens that enter the first block, shape ``(B, L, n_hidden)``."""
+        return self._get_places() + self.latent(z).unsqueeze(1)
+
+    def _get_places(self) -> torch.Tensor:
+        return self.project(self.place) + self.describe(self.statistics)
+
+
+class GatedFusion(nn.Module):
+    """Mix two streams, token by token and channel by channel.
+
+    Parameters
+    ----------
+    n_hidden
+        Width of a token.
+    """
+
+    def __init__(self, n_hidden: int) -> None:
+        super().__init__()
+        self.gate = nn.Linear(2 * n_hidden, n_hidden)
+
+    def forward(self, statistical: torch.Tensor, biological: torch.Tensor) -> torch.Tensor:
+        """Mix tokens of shape ``(B, L, n_hidden)``."""
+        gate = torch.cat([statistical, biological], dim=-1)
+        return torch.lerp(biological, statistical, torch.sigmoid(self.gate(gate)))
+
+
+class GeneReadout(nn.Module):
+    """Read one number a gene from the tokens.
+
+    The weights of a gene are made from its embedding and its slot in the token, so that genes
+    that are alike are read alike. They start at zero.
+
+    Parameters
+    ----------
+    vectors
+        Embedding of the genes of each token, shape ``(L, P, D)``.
+    n_hidden
+        Width of a token.
+    """
+
+    vectors: torch.Tensor
+
+    def __init__(self, vectors: torch.Tensor, n_hidden: int) -> None:
+        super().__init__()
+        n_slots, n_features = vectors.shape[1:]
+        self.register_buffer("vectors", vectors, persistent=False)
+        self.norm = nn.RMSNorm(n_hidden, eps=1e-5)
+        self.project = nn.Linear(n_features, n_hidden, bias=False)
+        self.slot = nn.Parameter(torch.zeros(n_slots, n_hidden))
+        self.bias = nn.Parameter(torch.zeros(n_slots))
+        nn.init.zeros_(self.project.weight)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Map tokens ``(B, L, n_hidden)`` to patches ``(B, L, P)``."""
+        weights = self.project(self.vectors) + self.slot
+        return torch.einsum("lpd,bld->blp", weights, self.norm(tokens)) + self.bias
+
+
+def make_blocks(config: DualStreamConfig) -> nn.Sequential:
+    """Make the blocks of a stream."""
+    return nn.Sequential(
+        *(
+            MambaBlock(
+                config.n_hidden,
+                kind=config.kind,
+                n_states=config.n_states,
+                expand=config.expand,
+                n_conv=config.n_conv,
+                use_checkpoint=config.use_checkpoint,
+            )
+            for _ in range(config.n_blocks)
+        )
+    )
+
+
+def compute_block_influence(blocks: nn.Sequential, tokens: torch.Tensor) -> torch.Tensor:
+    """Mean influence over blocks, given the tokens ``(B, L, n_hidden)`` that enter the first.
+
+    Returns
+    -------
+    Weight of each source (last) at each position, shape ``(B, L, L)``.
+    """
+    total = tokens.new_zeros(len(tokens), tokens.shape[1], tokens.shape[1])
+    for block in cast(Iterable[MambaBlock], blocks):
+        total += block.compute_influence(tokens)
+        tokens = block(tokens)
+    return total / len(blocks)

@@ -1,0 +1,139 @@
+"""`train` of DualStreamMamba."""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+from anndata import AnnData
+from scvi.train import Trainer
+
+from scbig.data import (
+    Expression,
+    Screen,
+    Targets,
+    get_gene_names,
+    get_matrix,
+    make_screen,
+    match_genes,
+)
+from scbig.model.base import FloorComparison, Fold, describe_comparison, make_fold
+from scbig.model.dualstream._fit import Fit, FitSettings
+from scbig.model.dualstream._inference import InferenceMixin
+from scbig.splits import choose_validation
+from scbig.train import Hardware, History, join_histories, seeded
+
+logger = logging.getLogger(__name__)
+
+
+class TrainMixin(InferenceMixin):
+    """Training, and continued training."""
+
+    history_: History | None
+    is_trained_: bool
+    comparison_: FloorComparison | None
+    trainer: Trainer
+
+    def train(
+        self,
+        *,
+        max_steps: int | None = None,
+        validation: Sequence[str | Sequence[str]] | None = None,
+        use_refit: bool = True,
+        accelerator: str = "auto",
+        devices: int | list[int] | str = "auto",
+        use_progress_bar: bool = True,
+    ) -> None:
+        """Train the model, or continue to train it.
+
+        The regression is fitted first. The networks then learn what it misses on training
+        conditions that it was not shown, and stop when held-out *conditions* are predicted no
+        better. They are kept only if they better the regression on these conditions by more than
+        the standard error of the gain; otherwise the regression predicts alone, which is logged.
+        Without an anchor (``use_anchor=False``) the networks always predict.
+
+        A second call goes on from the present weights, and fits the regression to the present
+        screen alone.
+
+        At the end the model, as it is before the refit, is compared with the baselines of
+        :data:`scbig.baselines.FLOORS`, trained on the same conditions, by Pearson delta on the
+        held-out conditions. The result is logged in one line and kept in ``comparison_``, which
+        is ``None`` when no conditions were held out. Both sides have made choices on these
+        conditions, so that the figures flatter both.
+
+        Parameters
+        ----------
+        max_steps
+            Largest number of steps of the networks; by default that of the settings, or none
+            where no condition is held out and the model has an anchor.
+        validation
+            Conditions to stop on; by default a tenth of the conditions, or none of fewer
+            than ten. An empty list holds none out.
+        use_refit
+            Fit the anchor once more, on held-out conditions too, when all choices are made.
+        accelerator, devices
+            As scvi-tools takes them.
+        use_progress_bar
+            Show a progress bar.
+
+        Raises
+        ------
+        ValueError
+            When the model has no data, a condition to stop on has no cells, or the screen has
+            contexts that the model was not made for.
+        """
+        adata = self._get_adata(None)
+        screen = make_screen(adata.obs, self._schema, self._contexts)
+        if new := screen.contexts[len(self._contexts) :]:
+            raise ValueError(
+                f"The model was made for the contexts {list(self._contexts)}; this screen has "
+                f"{list(new)} too. Make a new model of it: {type(self).__name__}(adata)."
+            )
+        expression = self._read(adata)
+        fold = make_fold(expression, screen, self._get_validation(screen, validation))
+        settings = FitSettings(
+            max_steps=self._get_max_steps(fold) if max_steps is None else max_steps,
+            use_refit=use_refit,
+            seed=self._seed,
+            hardware=Hardware(accelerator, devices, use_progress_bar),
+        )
+        earlier_history = self.history_ or {}
+        with seeded(self._seed):
+            result = Fit(self, self._blueprint, fold, settings).run()
+        self._anchor, self._uses_networks = result.anchor, result.uses_networks
+        self.comparison_ = result.comparison
+        self._n_steps += self.trainer.global_step if settings.max_steps > 0 else 0
+        self.history_ = join_histories(earlier_history, result.history)
+        self.is_trained_ = True
+        self.module.eval()
+        logger.info(describe_comparison(type(self).__name__, self.comparison_))
+
+    def _get_max_steps(self, fold: Fold) -> int:
+        config = self._blueprint.config
+        if fold.validation or not config.use_anchor:
+            return config.n_steps
+        logger.info(
+            "No conditions are held out to check the networks on: the regression predicts alone. "
+            "Name some, train(validation=[...]), or insist: train(max_steps=%d).",
+            config.n_steps,
+        )
+        return 0
+
+    def _read(self, adata: AnnData) -> Expression:
+        """Return the model's genes of some data, in its order."""
+        names = get_gene_names(adata, self._schema.gene_key)
+        match = match_genes(names, self._genes, resolve=self._resolve_gene)
+        matrix = get_matrix(adata, self._schema.layer)
+        if match.is_identity:
+            return Expression(matrix)
+        return Expression(matrix, match.columns, self.module.mean.cpu().numpy())
+
+    def _get_validation(
+        self, screen: Screen, validation: Sequence[str | Sequence[str]] | None
+    ) -> list[Targets]:
+        if validation is None:
+            conditions = [targets for targets in screen.conditions if targets]
+            return choose_validation(conditions, np.random.default_rng(self._seed))
+        schema = self._schema
+        validation = [validation] if isinstance(validation, str) else validation
+        labels = [v if isinstance(v, str) else schema.join(list(v)) for v in validation]
+        return [schema.parse(label) for label in labels]

@@ -1,0 +1,219 @@
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import combinations
+
+import pytest
+import torch
+
+from scbig.model.dualstream import DualStreamConfig
+from scbig.model.dualstream._condition import ConditionInput
+from scbig.model.dualstream._module import DualStreamModule
+from scbig.model.dualstream._patches import GenePatches
+from scbig.model.dualstream._streams import GatedFusion, compute_block_influence
+
+Make = Callable[..., DualStreamModule]
+
+
+@pytest.fixture
+def cells() -> torch.Tensor:
+    return torch.rand(3, 7, generator=torch.Generator().manual_seed(2))
+
+
+# --- tokens -----------------------------------------------------------------------------------
+
+
+def test_patches_hold_neighbours_in_the_order_and_are_joined_again() -> None:
+    patches = GenePatches(torch.tensor([3, 1, 0, 2, 4]), 2)
+    assert patches.n_tokens == 3
+    assert patches.token.tolist() == [1, 0, 1, 0, 2]
+    x = torch.arange(10.0).view(2, 5)
+    assert patches.cut(x)[0].tolist() == [[3, 1], [0, 2], [4, 0]]
+    torch.testing.assert_close(patches.join(patches.cut(x)), x)
+
+
+@pytest.mark.parametrize(
+    ("settings", "n_genes", "expected"),
+    [({}, 100, 1), ({}, 129, 2), ({}, 2000, 16), ({"genes_per_token": 1}, 16_000, 1)],
+)
+def test_genes_of_a_token(settings: dict, n_genes: int, expected: int) -> None:
+    assert DualStreamConfig(**settings).get_token_size(n_genes) == expected
+
+
+# --- perturbations ----------------------------------------------------------------------------
+
+
+def test_messages_are_those_of_the_formula(make_module: Make, condition: ConditionInput) -> None:
+    module = make_module()
+    net, token = module.perturbation, module.patches.token
+    message = net(condition, token)
+    for b in range(3):
+        targets = [j for j in range(3) if condition.mask[b, j]]
+        own = {
+            j: net.own[condition.target[b, j]] if condition.target[b, j] >= 0 else 0
+            for j in targets
+        }
+        said = {j: net.project(condition.embedding[b, j]) + own[j] for j in targets}
+        for i in range(4):
+            expected = torch.zeros(8)
+            for j in targets:
+                expected += (1 + net.place[i] @ condition.embedding[b, j]) / 2 * said[j]
+                gene = condition.gene[b, j]
+                if gene >= 0 and token[gene] == i:
+                    expected += net.here
+            for j, k in combinations(targets, 2):
+                expected += net.pair(said[j] * said[k])
+            if condition.context[b] >= 0:
+                expected += net.context[condition.context[b]]
+            torch.testing.assert_close(message[b, i], expected)
+
+
+def test_the_order_of_targets_and_padding_do_not_matter(
+    make_module: Make, condition: ConditionInput, cells: torch.Tensor
+) -> None:
+    module = make_module()
+    effect = module.forward_cells(cells, condition).effect
+    turned = [
+        part.flip(1) if name in ("gene", "target", "embedding", "mask") else part
+        for name, part in condition._asdict().items()
+    ]
+    torch.testing.assert_close(module.forward_cells(cells, ConditionInput(*turned)).effect, effect)
+    pair = condition.select(torch.tensor([1]))
+    short = [
+        part[:, :2] if name in ("gene", "target", "embedding", "mask") else part
+        for name, part in pair._asdict().items()
+    ]
+    alone = module.forward_cells(cells[1:2], ConditionInput(*short)).effect
+    torch.testing.assert_close(alone, effect[1:2])
+
+
+def test_pairs_have_a_term_that_singles_lack(make_module: Make, condition: ConditionInput) -> None:
+    module = make_module()
+    token = module.patches.token
+    before = module.perturbation(condition, token)
+    module.perturbation.pair[-1].bias.data += 1.0
+    change = module.perturbation(condition, token) - before
+    n_pairs = torch.tensor([0.0, 1, 3]).view(3, 1, 1).expand_as(change)
+    torch.testing.assert_close(change, n_pairs)
+
+
+def test_a_forgotten_target_has_no_vector_of_its_own(condition: ConditionInput) -> None:
+    groups = [("a",), ("b", "c"), ("a", "c", "d")]
+    forgotten = condition.forget(groups, ["a", "c", "d"])
+    assert forgotten.target.tolist() == [[-1, -1, -1], [0, -1, -1], [1, -1, -1]]
+    assert condition.target[0, 0] == 1
+
+
+# --- the whole --------------------------------------------------------------------------------
+
+
+def test_an_untrained_module_predicts_its_anchor(
+    make_module: Make, condition: ConditionInput, cells: torch.Tensor, small: DualStreamConfig
+) -> None:
+    anchored = make_module(is_fresh=True)
+    torch.testing.assert_close(anchored.forward_cells(cells, condition).effect, condition.effect)
+    free = make_module(replace(small, use_anchor=False), is_fresh=True)
+    assert not free.forward_cells(cells, condition).effect.any()
+    changed = anchored.predict_cells(cells, condition, anchored.mean)
+    assert (changed >= 0).all()
+    assert not torch.equal(changed, cells)
+
+
+def test_every_gene_hears_of_every_other(
+    make_module: Make, condition: ConditionInput, cells: torch.Tensor
+) -> None:
+    module = make_module()
+    inside = cells.clone().requires_grad_()
+    effect = module.forward_cells(inside, condition).effect
+    for gene in range(7):
+        (gradient,) = torch.autograd.grad(effect[0, gene], inside, retain_graph=True)
+        assert (gradient[0] != 0).all()
+        assert not gradient[1:].any()
+
+
+@pytest.mark.parametrize("use_statistics", [True, False])
+def test_all_weights_are_trained(
+    make_module: Make,
+    condition: ConditionInput,
+    cells: torch.Tensor,
+    small: DualStreamConfig,
+    use_statistics: bool,
+) -> None:
+    module = make_module(replace(small, use_statistics=use_statistics))
+    noise = torch.ones(3, 3) if use_statistics else None
+    output = module.forward_cells(cells, condition, noise)
+    assert (output.posterior is not None) == use_statistics
+    loss = output.effect.square().mean() + output.reconstruction + module.log_sigma.sum()
+    loss.backward()
+    lacking = [name for name, weight in module.named_parameters() if weight.grad is None]
+    assert not lacking
+
+
+def test_noise_moves_the_effect_through_the_posterior(
+    make_module: Make, condition: ConditionInput, cells: torch.Tensor
+) -> None:
+    module = make_module()
+    plain = module.forward_cells(cells, condition)
+    still = module.forward_cells(cells, condition, torch.zeros(3, 3))
+    moved = module.forward_cells(cells, condition, torch.ones(3, 3))
+    torch.testing.assert_close(still.effect, plain.effect)
+    assert not torch.allclose(moved.effect, plain.effect)
+    z = plain.posterior.sample(torch.ones(3, 3))
+    torch.testing.assert_close(
+        z, plain.posterior.mean + torch.sqrt(torch.exp(plain.posterior.log_variance))
+    )
+
+
+def test_the_gate_stays_between_the_streams() -> None:
+    torch.manual_seed(0)
+    first, second = torch.randn(2, 3, 4, 8)
+    mixed = GatedFusion(8)(first, second)
+    assert (mixed <= torch.maximum(first, second)).all()
+    assert (mixed >= torch.minimum(first, second)).all()
+
+
+def test_the_reconstruction_is_that_of_the_verbs_of_scvi(
+    make_module: Make, condition: ConditionInput, cells: torch.Tensor
+) -> None:
+    module = make_module()
+    _, generative, loss = module({"X": cells})
+    standard = (generative["x"] - cells) / module.std
+    # The filled-up place of the last token counts as zero in the one, and not in the other.
+    padded = module.forward_cells(cells, condition).reconstruction * 8
+    extra = module.cell(module.statistical(module.inference(cells)["z"]))[:, -1, -1]
+    error = padded - extra.square().mean()
+    torch.testing.assert_close(error / 7, standard.square().mean())
+    assert loss.loss > 0.5 * standard.square().mean()
+
+
+def test_a_module_without_statistics_has_no_latent(
+    make_module: Make, cells: torch.Tensor, small: DualStreamConfig
+) -> None:
+    module = make_module(replace(small, use_statistics=False))
+    with pytest.raises(ValueError, match=r"no statistical stream.*use_statistics=True"):
+        module.inference(cells)
+
+
+def test_taking_a_token_out_is_taking_out_what_it_says(
+    make_module: Make, condition: ConditionInput, cells: torch.Tensor
+) -> None:
+    """By hand: zero channels and message of the token, and drop the target that it holds."""
+    module = make_module()
+    one = condition.select(torch.tensor([1]))  # genes 0 and 5, in tokens 1 and 2
+    effect = module.forward_without(cells[:1], one, torch.tensor([0, 2]))
+    for row, (token, dropped) in enumerate([(0, None), (2, 1)]):
+        mask = one.mask.clone()
+        if dropped is not None:
+            mask[0, dropped] = False
+        channels, message = module.get_biological_input(cells[:1], one._replace(mask=mask))
+        channels[:, token], message[:, token] = 0, 0
+        expected = module._finish(cells[:1], one, channels, message).effect
+        torch.testing.assert_close(effect[row], expected[0])
+
+
+def test_the_influence_of_blocks_is_their_mean(make_module: Make, small: DualStreamConfig) -> None:
+    blocks = make_module(replace(small, n_blocks=2)).biological.blocks
+    tokens = torch.randn(1, 4, 8)
+    first, second = blocks
+    with torch.no_grad():
+        expected = (first.compute_influence(tokens) + second.compute_influence(first(tokens))) / 2
+        torch.testing.assert_close(compute_block_influence(blocks, tokens), expected)
