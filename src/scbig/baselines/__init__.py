@@ -8,6 +8,7 @@ from scbig.baselines._embedding import EmbeddingBaseline
 from scbig.baselines._evidence import choose_kernel
 from scbig.baselines._floors import FLOORS, predict_floors
 from scbig.baselines._kernel import KernelSettings, TargetKernel
+from scbig.baselines._left_out import leave_targets_out
 from scbig.baselines._means import NoChange, TrainMean
 from scbig.baselines._nearest import NearestCondition
 from scbig.baselines._regression import EffectRegression
@@ -30,5 +31,6 @@ __all__ = [
     "TargetKernel",
     "TrainMean",
     "choose_kernel",
+    "leave_targets_out",
     "predict_floors",
 ]

@@ -37,8 +37,14 @@ def is_gain(before: np.ndarray, after: np.ndarray, held_out: Effects) -> bool:
 
 def _get_scores(predicted: np.ndarray, held_out: Effects) -> np.ndarray:
     control = held_out.control_mean[held_out.context]
-    return pearson_delta(control + held_out.delta, control + predicted, control)
+    return pearson_delta(control + held_out.delta, _clip(predicted, held_out), control)
 
 
 def _get_error(predicted: np.ndarray, held_out: Effects) -> float:
-    return float(np.mean((predicted - held_out.delta) ** 2))
+    real = held_out.control_mean[held_out.context] + held_out.delta
+    return float(np.mean((_clip(predicted, held_out) - real) ** 2))
+
+
+def _clip(predicted: np.ndarray, held_out: Effects) -> np.ndarray:
+    """Mean expression that is predicted; cells cannot fall below zero, whatever the effect."""
+    return np.maximum(held_out.control_mean[held_out.context] + predicted, 0)

@@ -5,7 +5,13 @@ from functools import cached_property
 
 import numpy as np
 
-from scbig.baselines import Confidence, DenoisedRegression, Denoising, TargetKernel
+from scbig.baselines import (
+    Confidence,
+    DenoisedRegression,
+    Denoising,
+    TargetKernel,
+    leave_targets_out,
+)
 from scbig.data import Effects, Targets
 
 
@@ -64,10 +70,4 @@ class Anchor:
         -------
         Gene effects, shape ``(n_groups, G)``.
         """
-        chosen = np.array(left_out)
-        effect = np.empty(self.effects.delta.shape)
-        for target in np.unique(chosen).tolist():
-            rows, values = self._regression.leave_target_out(target)
-            is_wanted = chosen[rows] == target
-            effect[rows[is_wanted]] = values[is_wanted]
-        return effect
+        return leave_targets_out(self._regression, left_out)

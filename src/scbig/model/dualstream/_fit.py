@@ -12,13 +12,12 @@ from scvi.model.base import BaseModelClass
 
 from scbig.baselines import choose_kernel
 from scbig.data import Effects, PairBatches, compute_effects
-from scbig.model.base import FloorComparison, Fold, compare_with_floors
+from scbig.model.base import FloorComparison, Fold, compare_with_floors, is_gain
 from scbig.model.dualstream._anchor import Anchor
 from scbig.model.dualstream._blueprint import Blueprint
 from scbig.model.dualstream._groups import make_groups
 from scbig.model.dualstream._score import (
     ValidationSet,
-    is_gain,
     make_validation_set,
     predict_effects,
     score,
@@ -181,12 +180,12 @@ class Fit:
         if not use_anchor:
             return True, by_networks
         scores = score_effects(by_anchor, real), score_effects(by_networks, real)
-        uses_networks = is_gain(*scores)
+        uses_networks = is_gain(by_anchor, by_networks, real)
         logger.info(
             "Validation Pearson delta: %.4f of the regression alone, %.4f with the networks, "
             "which are %s.",
             *(values.mean() for values in scores),
-            "kept" if uses_networks else "left out: the gain is within its standard error",
+            "kept" if uses_networks else "left out: no gain beyond chance",
         )
         return uses_networks, by_networks if uses_networks else by_anchor
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import stats
 
 from scbig.data import Effects
 from scbig.metrics import pearson_delta
@@ -118,23 +117,3 @@ def predict_effects(module: DualStreamModule, held_out: ValidationSet) -> np.nda
     ]
     module.train(was_training)
     return torch.cat(effects).unflatten(0, held_out.cells.shape[:2]).mean(1).numpy()
-
-
-def is_gain(first: np.ndarray, second: np.ndarray) -> bool:
-    """Whether the second of two paired scores is better by more than its standard error.
-
-    Parameters
-    ----------
-    first, second
-        Scores of the same groups, shape ``(n_groups,)``.
-
-    Returns
-    -------
-    ``True`` where the gain would exceed the standard error of a normal distribution; of few
-    groups Student's distribution asks for more, and one says nothing of its error.
-    """
-    if len(first) < 2:
-        return False
-    gain = second - first
-    n_errors = stats.t.ppf(stats.norm.cdf(1), len(gain) - 1)
-    return bool(gain.mean() > n_errors * gain.std(ddof=1) / len(gain) ** 0.5)

@@ -12,6 +12,7 @@ from scbig.baselines import (
     Denoising,
     EffectRegression,
     TargetKernel,
+    leave_targets_out,
 )
 from scbig.data import Effects, Targets
 
@@ -88,15 +89,10 @@ class Anchor:
         -------
         Gene effects ``(n_groups, G)`` and latent effects ``(n_groups, n_latent)``.
         """
-        chosen = np.array(left_out)
-        effect = np.empty(self.effects.delta.shape)
-        latent = np.empty(self.latent_delta.shape)
-        for target in np.unique(chosen).tolist():
-            for predicted, regression in ((effect, self._of_genes), (latent, self._of_latents)):
-                rows, values = regression.leave_target_out(target)
-                is_wanted = chosen[rows] == target
-                predicted[rows[is_wanted]] = values[is_wanted]
-        return effect, latent
+        return (
+            leave_targets_out(self._of_genes, left_out),
+            leave_targets_out(self._of_latents, left_out),
+        )
 
     def without(self, effects: Effects) -> "Anchor":
         """Return the regression on the training groups that are not among other effects."""
