@@ -2,5 +2,6 @@
 
 from scbig.model.base import FloorComparison
 from scbig.model.scbig import SCBIG, SCBIGConfig
+from scbig.model.strand import STRAND, CellLatent, STRANDConfig
 
-__all__ = ["SCBIG", "FloorComparison", "SCBIGConfig"]
+__all__ = ["SCBIG", "STRAND", "CellLatent", "FloorComparison", "SCBIGConfig", "STRANDConfig"]

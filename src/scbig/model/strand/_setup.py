@@ -1,0 +1,40 @@
+"""Which column of a screen holds loci, and what joins them."""
+
+from anndata import AnnData
+
+from scbig.priors import parse_guide
+
+LOCUS_KEY = "locus"
+
+
+def choose_key(adata: AnnData, locus_key: str | None, perturbation_key: str | None) -> str | None:
+    """Return the column with the loci; ``None`` leaves it to the usual conventions.
+
+    Raises
+    ------
+    ValueError
+        When two columns are named.
+    """
+    if locus_key is not None and perturbation_key not in (None, locus_key):
+        raise ValueError(
+            f"locus_key={locus_key!r} and perturbation_key={perturbation_key!r} name two columns "
+            "for the same thing. Give one of them."
+        )
+    named = locus_key or perturbation_key
+    return LOCUS_KEY if named is None and LOCUS_KEY in adata.obs else named
+
+
+def choose_separator(adata: AnnData, key: str | None, separator: str | None) -> str | None:
+    """Return the separator; an empty one where labels are guides, in which ``+`` is a strand."""
+    if separator is not None or key is None or key not in adata.obs:
+        return separator
+    labels = adata.obs[key].dropna().astype(str).unique()
+    return "" if any(_is_guide(label) for label in labels) else None
+
+
+def _is_guide(label: str) -> bool:
+    try:
+        parse_guide(label)
+    except ValueError:
+        return False
+    return True
