@@ -1,7 +1,7 @@
 """Models of perturbation responses."""
 
-from scbig.model.base import FloorComparison
+from scbig.model.base import CellLatent, FloorComparison
 from scbig.model.scbig import SCBIG, SCBIGConfig
-from scbig.model.strand import STRAND, CellLatent, STRANDConfig
+from scbig.model.strand import STRAND, STRANDConfig
 
 __all__ = ["SCBIG", "STRAND", "CellLatent", "FloorComparison", "SCBIGConfig", "STRANDConfig"]

@@ -7,11 +7,13 @@ from scbig.model.base._floors import (
 )
 from scbig.model.base._fold import ScreenFold
 from scbig.model.base._known import KnownScreenMixin
+from scbig.model.base._latent import CellLatent
 from scbig.model.base._principal import PrincipalComponents
 from scbig.model.base._setup import SetupMixin
 from scbig.model.base._targets import TargetEmbeddings
 
 __all__ = [
+    "CellLatent",
     "FloorComparison",
     "KnownScreenMixin",
     "PrincipalComponents",

@@ -3,13 +3,14 @@
 import numpy as np
 import torch
 from sklearn.decomposition import PCA
-from torch import nn
+
+from scbig.model.base._latent import CellLatent
 
 # Far above the rounding of single precision.
 RANK_TOLERANCE = 1e-5
 
 
-class PrincipalComponents(nn.Module):
+class PrincipalComponents(CellLatent):
     """Encodes cells as principal components, all in one unit.
 
     The unit is the root mean square of the latents of the cells that it was fitted on. One for

@@ -1,7 +1,6 @@
 """STRAND: loci in the genome, their DNA, and a bridge from control to perturbed cells."""
 
 from scbig.model.strand._config import STRANDConfig
-from scbig.model.strand._latent import CellLatent
 from scbig.model.strand._model import STRAND
 
-__all__ = ["STRAND", "CellLatent", "STRANDConfig"]
+__all__ = ["STRAND", "STRANDConfig"]

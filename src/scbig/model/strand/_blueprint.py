@@ -9,6 +9,7 @@ from anndata import AnnData
 from torch import nn
 
 from scbig.data import ScreenSchema, Targets
+from scbig.model.base import CellLatent
 from scbig.model.strand._components import DNAReader, GeneReader, LocusInput, TokenReader
 from scbig.model.strand._config import STRANDConfig
 from scbig.model.strand._module import ConditionInput, STRANDModule
@@ -53,7 +54,7 @@ class Blueprint:
     control_mean: np.ndarray
     strict: bool
 
-    def make_module(self, latent: nn.Module) -> STRANDModule:
+    def make_module(self, latent: CellLatent) -> STRANDModule:
         """Make an untrained module."""
         config = self.config
         reader: nn.Module

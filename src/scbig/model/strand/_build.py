@@ -2,7 +2,6 @@
 
 import numpy as np
 from anndata import AnnData
-from torch import nn
 
 from scbig.data import (
     Expression,
@@ -13,10 +12,9 @@ from scbig.data import (
     make_controls,
     make_screen,
 )
-from scbig.model.base import PrincipalComponents
+from scbig.model.base import CellLatent, PrincipalComponents
 from scbig.model.strand._blueprint import Blueprint
 from scbig.model.strand._config import STRANDConfig
-from scbig.model.strand._latent import CellLatent
 from scbig.model.strand._places import Places
 from scbig.model.strand._reading import PlaceReader
 from scbig.model.strand._state import compute_control_mean
@@ -66,7 +64,6 @@ def make_blueprint(
         kind=reader.kind,
         places=places,
         twins=reader.genes,
-        # Training draws the cells that travel with the model.
         controls=make_controls(
             expression, screen, adata.obs[columns], genes, np.random.default_rng(0)
         ),
@@ -75,19 +72,19 @@ def make_blueprint(
     )
 
 
-def make_latent(latent: nn.Module | None, n_genes: int, config: STRANDConfig) -> nn.Module:
+def make_latent(latent: CellLatent | None, n_genes: int, config: STRANDConfig) -> CellLatent:
     """Take a latent space, or make one of principal components.
 
     Raises
     ------
     ValueError
-        When it is not a module that can encode and decode.
+        When it is of another class.
     """
     if latent is None:
         return PrincipalComponents(n_genes, config.n_latent)
-    if not isinstance(latent, nn.Module) or not isinstance(latent, CellLatent):
+    if not isinstance(latent, CellLatent):
         raise ValueError(
-            f"latent is {type(latent).__name__}. Give a torch.nn.Module with n_latent, "
-            "encode(x) and decode(z)."
+            f"latent is of the class {type(latent).__name__}. Give a scbig.model.CellLatent: a "
+            "torch module with n_latent, encode(x) and decode(z)."
         )
     return latent

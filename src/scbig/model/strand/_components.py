@@ -43,8 +43,8 @@ class DNAReader(nn.Module):
         self.norm = nn.LayerNorm(config.dim)
         self.reading = _make_reading(config.dim, config) if config.n_readings else None
         if self.reading is not None:
-            nn.init.zeros_(self.reading.output[1].weight)
-            nn.init.zeros_(self.reading.output[1].bias)
+            for parameter in self.reading.output[1].parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, given: LocusInput) -> torch.Tensor:
         """Embed loci, shape ``(B, dim)``."""

@@ -72,7 +72,7 @@ class STRANDConfig:
     pairing: Pairing = "ot"
     use_anchor: bool = True
     clip_weight: float = 0.1
-    window: int = 2048
+    window: int = 1024
     n_latent: int = 32
     dim: int = 128
     n_heads: int = 4

@@ -24,7 +24,7 @@ class LocusMixin(InferenceMixin):
     _encoder: DNAEncoder | None
     _fingerprint: str | None
 
-    def predict(  # type: ignore[override]
+    def predict(
         self,
         adata: AnnData | None = None,
         *,
@@ -119,7 +119,7 @@ class LocusMixin(InferenceMixin):
 
         Returns
         -------
-        Loci by features, in the first context.
+        Loci by features, as they are before any context changes them.
 
         Raises
         ------
@@ -129,10 +129,9 @@ class LocusMixin(InferenceMixin):
         self._check_trained()
         wanted = list(self._blueprint.places.loci.ids) if ids is None else list(ids)
         self._blueprint.places.loci.match(wanted)
-        unseen = len(self._blueprint.contexts)
-        condition = self._blueprint.make_condition(
-            [(label,) for label in wanted], np.full(len(wanted), unseen)
-        )
+        # No context in particular.
+        context = np.full(len(wanted), -1)
+        condition = self._blueprint.make_condition([(label,) for label in wanted], context)
         vectors = embed_all(self.module, self._blueprint.given, condition)
         return pd.DataFrame(vectors.numpy(), index=pd.Index(wanted, name="locus"))
 

@@ -91,13 +91,14 @@ def fit(
     latents = compute_latents(module, fold.expression)
     trained, held_out = fold.split(compute_effects(fold.expression, fold.screen))
     latent_effects, _ = fold.split(compute_effects(Expression(latents), fold.screen))
-    sets = [_make_set(blueprint, effects) for effects in (trained, held_out)]
+    train_set, held_out_set = (_make_set(blueprint, part) for part in (trained, held_out))
     history: History = {}
     if settings.locus_steps > 0:
-        logger.info("Training on %d groups of cells, stopping on %d.", *map(len, sets))
+        logger.info("Training on %d groups of cells, stopping on %d.", len(trained), len(held_out))
         history |= fit_loci(
             model,
-            *sets,
+            train_set,
+            held_out_set,
             latent_effects.delta,
             max_steps=settings.locus_steps,
             seed=settings.seed,
@@ -106,7 +107,7 @@ def fit(
     if settings.bridge_steps > 0 and blueprint.config.transport == "bridge":
         stage = BridgeStage(blueprint, fold, latents, settings.seed)
         history |= stage.run(model, max_steps=settings.bridge_steps, hardware=settings.hardware)
-    return FitResult(history, *_judge(model, trained, sets[1]))
+    return FitResult(history, *_judge(model, trained, held_out_set))
 
 
 def _judge(

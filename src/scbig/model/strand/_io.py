@@ -7,9 +7,8 @@ from typing import Self
 import pandas as pd
 from anndata import AnnData
 from scvi.model.base import BaseModelClass
-from torch import nn
 
-from scbig.model.base import FloorComparison, SetupMixin
+from scbig.model.base import CellLatent, FloorComparison, SetupMixin
 from scbig.model.strand._extension import LocusMixin
 from scbig.model.strand._state import State, from_plain, to_plain
 from scbig.train import History, read_model, seeded, write_model
@@ -63,7 +62,7 @@ class SaveMixin(LocusMixin, SetupMixin):
         dir_path: str | PathLike[str],
         adata: AnnData | None = None,
         *,
-        latent: nn.Module | None = None,
+        latent: CellLatent | None = None,
     ) -> Self:
         """Load a model that :meth:`save` wrote; nothing is unpickled.
 

@@ -6,11 +6,10 @@ from typing import Literal
 
 from anndata import AnnData
 from scvi.model.base import BaseModelClass
-from torch import nn
 
 from scbig._constants import REGISTRY
 from scbig.data import ScreenSchema
-from scbig.model.base import SetupMixin
+from scbig.model.base import CellLatent, SetupMixin
 from scbig.model.strand._build import make_blueprint, make_latent
 from scbig.model.strand._config import STRANDConfig
 from scbig.model.strand._reading import PlaceReader
@@ -71,7 +70,7 @@ class STRAND(TrainMixin, SetupMixin, BaseModelClass):
         fasta: str | PathLike[str] | Genome | None = None,
         encoder: DNAEncoder | None = None,
         cache_dir: str | PathLike[str] | None = None,
-        latent: nn.Module | None = None,
+        latent: CellLatent | None = None,
         config: STRANDConfig | None = None,
         missing_locus: Literal["error", "unknown"] = "error",
         seed: int | None = None,

@@ -9,6 +9,7 @@ from torch import nn
 
 from scbig._constants import REGISTRY
 from scbig.flow import Bridge, make_bridge_schedule
+from scbig.model.base import CellLatent
 from scbig.model.strand._components import LocusInput
 from scbig.model.strand._config import STRANDConfig
 from scbig.nn import AlignmentLoss, BridgeNet, LocusSet, add_change
@@ -38,7 +39,7 @@ class STRANDModule(BaseModuleClass):
     Parameters
     ----------
     latent
-        Latent space of cells, see :class:`~scbig.model.strand._latent.CellLatent`.
+        Latent space of cells, see :class:`~scbig.model.CellLatent`.
     reader
         Turns what is read of loci, see :class:`LocusInput`, into vectors.
     n_contexts
@@ -48,13 +49,14 @@ class STRANDModule(BaseModuleClass):
     """
 
     def __init__(
-        self, latent: nn.Module, reader: nn.Module, n_contexts: int, config: STRANDConfig
+        self, latent: CellLatent, reader: nn.Module, n_contexts: int, config: STRANDConfig
     ) -> None:
         super().__init__()
         self.config = config
-        self.latent = latent.requires_grad_(False)
+        latent.requires_grad_(False)
+        self.latent: CellLatent = latent
         self.reader = reader
-        n_latent: int = latent.n_latent  # type: ignore[assignment]
+        n_latent = latent.n_latent
         self.locus_set = LocusSet(config.dim, config.n_heads)
         # A context scales and shifts what a perturbation is; from nothing at the start.
         self.context = nn.Embedding(n_contexts, 2 * config.dim)

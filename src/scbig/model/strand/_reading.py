@@ -97,11 +97,11 @@ def _read_dna(loci: Loci, genome: Genome | None, config: STRANDConfig) -> Places
     if genome is None:
         raise ValueError("The built-in encoder reads DNA. Give it: fasta='genome.fa'")
     windows = genome.get_windows(loci, config.window)
-    is_empty = ~(windows.codes < _UNKNOWN).any(axis=1)
-    if is_empty.any():
+    empty = np.flatnonzero((windows.codes >= _UNKNOWN).all(axis=1))
+    if len(empty):
         raise ValueError(
-            f"{is_empty.sum()} loci have no known base in their window: "
-            f"{[id for id, empty in zip(loci.ids, is_empty, strict=True) if empty][:_N_SHOWN]}. "
+            f"{len(empty)} loci have no known base in their window: "
+            f"{[loci.ids[row] for row in empty[:_N_SHOWN]]}. "
             "Leave them out, or give a genome that has them."
         )
     codes = windows.codes.copy()

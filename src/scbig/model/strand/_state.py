@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from scbig._types import Arrays, Values
 from scbig.data import ScreenSchema, controls_from_plain, controls_to_plain
-from scbig.model.base import PrincipalComponents
+from scbig.model.base import CellLatent, PrincipalComponents
 from scbig.model.strand._blueprint import Blueprint
 from scbig.model.strand._confidence import Confidence
 from scbig.model.strand._config import STRANDConfig
@@ -53,12 +52,12 @@ def to_plain(state: State) -> tuple[Values, Arrays]:
         "strict": blueprint.strict,
         "controls": controls,
         "latent": type(latent).__name__,
-        "n_latent": int(latent.n_latent),  # type: ignore[arg-type]
+        "n_latent": latent.n_latent,
     }
     return values, arrays
 
 
-def from_plain(values: Values, arrays: Arrays, latent: nn.Module | None) -> State:
+def from_plain(values: Values, arrays: Arrays, latent: CellLatent | None) -> State:
     """Rebuild what :func:`to_plain` returned.
 
     Parameters
@@ -93,7 +92,7 @@ def from_plain(values: Values, arrays: Arrays, latent: nn.Module | None) -> Stat
     return State(blueprint, module, None if calibration is None else Confidence(calibration))
 
 
-def _make_latent(values: Mapping[str, Any], latent: nn.Module | None) -> nn.Module:
+def _make_latent(values: Mapping[str, Any], latent: CellLatent | None) -> CellLatent:
     name = values["latent"]
     if latent is None and name == PrincipalComponents.__name__:
         return PrincipalComponents(len(values["genes"]), values["n_latent"])
@@ -137,4 +136,4 @@ def compute_control_mean(means: np.ndarray, known: np.ndarray | None = None) -> 
     if known is not None:
         is_absent = np.isnan(joined[: len(known)])
         joined[: len(known)][is_absent] = known[is_absent]
-    return np.nan_to_num(joined).astype(np.float32)
+    return joined.astype(np.float32)

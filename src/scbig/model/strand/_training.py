@@ -5,9 +5,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 from scvi.train import Trainer
 
-from scbig.data import Screen, Targets, compute_group_means, make_controls, make_screen
+from scbig.data import (
+    Screen,
+    Targets,
+    compute_group_means,
+    join_controls,
+    make_controls,
+    make_screen,
+)
 from scbig.model.base import ScreenFold, describe_comparison
 from scbig.model.strand._fit import FitSettings, fit
 from scbig.model.strand._io import SaveMixin
@@ -67,10 +75,11 @@ class TrainMixin(SaveMixin):
         adata = self._get_adata(None)
         expression = self._read(adata, None)
         screen = make_screen(adata.obs, self._schema, self._contexts)
-        self._extend(screen)
+        for targets in screen.conditions:
+            self._check_known(targets)
         held_out = frozenset(self._get_validation(screen, validation))
         fold = ScreenFold(expression, screen, held_out)
-        self._remember_controls(fold)
+        self._extend(fold, adata.obs)
         config = self._blueprint.config
         settings = FitSettings(
             locus_steps=config.locus_steps if max_locus_steps is None else max_locus_steps,
@@ -89,30 +98,22 @@ class TrainMixin(SaveMixin):
         self.module.eval()
         logger.info(describe_comparison(type(self).__name__, self.comparison_))
 
-    def _extend(self, screen: Screen) -> None:
-        """Check that all targets have a locus, and make room for contexts that are new."""
-        for targets in screen.conditions:
-            self._check_known(targets)
-        self._blueprint = replace(self._blueprint, contexts=screen.contexts)
-        self.module.extend_contexts(len(screen.contexts))
-
-    def _remember_controls(self, fold: ScreenFold) -> None:
-        """Keep control cells and their means with the model."""
+    def _extend(self, fold: ScreenFold, obs: pd.DataFrame) -> None:
+        """Make room for contexts that are new, and keep some of their controls."""
         schema, blueprint, screen = self._schema, self._blueprint, fold.screen
-        columns = [schema.perturbation_key, *schema.context_keys]
+        columns, rng = [schema.perturbation_key, *schema.context_keys], np.random.default_rng(0)
         controls = make_controls(
-            fold.expression,
-            screen,
-            self._get_adata(None).obs[columns],
-            self._genes,
-            np.random.default_rng(self._seed),
+            fold.expression, screen, obs[columns], self._genes, rng, known=blueprint.contexts
         )
         groups = [screen.get_controls(i) for i in range(len(screen.contexts))]
         means = compute_group_means(fold.expression, groups)
-        known = blueprint.control_mean if self.is_trained_ else None
         self._blueprint = replace(
-            blueprint, controls=controls, control_mean=compute_control_mean(means, known)
+            blueprint,
+            contexts=screen.contexts,
+            controls=join_controls(blueprint.controls, controls),
+            control_mean=compute_control_mean(means, blueprint.control_mean),
         )
+        self.module.extend_contexts(len(screen.contexts))
 
     def _get_validation(
         self, screen: Screen, validation: Sequence[str | Sequence[str]] | None

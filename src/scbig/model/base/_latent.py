@@ -1,13 +1,13 @@
-"""What STRAND asks of a latent space of cells."""
+"""Latent spaces of cells that a model is given."""
 
-from typing import Protocol, runtime_checkable
+from abc import ABC, abstractmethod
 
 import torch
+from torch import nn
 
 
-@runtime_checkable
-class CellLatent(Protocol):
-    """A trained, frozen latent space: a :class:`torch.nn.Module` with two more methods.
+class CellLatent(nn.Module, ABC):
+    """A trained, frozen latent space: a module that encodes cells and decodes them.
 
     Attributes
     ----------
@@ -17,10 +17,10 @@ class CellLatent(Protocol):
 
     n_latent: int
 
+    @abstractmethod
     def encode(self, x: torch.Tensor) -> torch.Tensor:
         """Encode log1p expression ``(..., G)`` into latents ``(..., n_latent)``."""
-        ...
 
+    @abstractmethod
     def decode(self, z: torch.Tensor) -> torch.Tensor:
         """Decode latents ``(..., n_latent)`` into log1p expression ``(..., G)``."""
-        ...
