@@ -12,19 +12,23 @@ from scbig.baselines import FLOORS
 from scbig.benchmark._predictors import PredictorSpec
 from scbig.benchmark._resources import Resources
 from scbig.benchmark._settings import CEILING
-from scbig.model import SCBIG
+from scbig.model import SCBIG, STRAND
 
 logger = logging.getLogger(__name__)
 
 GROUP = "scbig.predictors"
+GENE_RESOURCES = ("gene_embedding", "gene_graph", "gene_sets", "aliases")
 
 
 def _make_scbig(adata: AnnData, resources: Resources, seed: int) -> SCBIG:
     # One target without an embedding must not cost the scores of all the others.
-    return SCBIG(adata, missing_embedding="mean", seed=seed, **resources.get_given())
+    given = {
+        name: value for name, value in resources.get_given().items() if name in GENE_RESOURCES
+    }
+    return SCBIG(adata, missing_embedding="mean", seed=seed, **given)
 
 
-def _train_scbig(predictor: Predictor, validation: Sequence[str] | None) -> None:
+def _train_quietly(predictor: Predictor, validation: Sequence[str] | None) -> None:
     predictor.train(validation=validation, use_progress_bar=False)  # type: ignore[call-arg]
 
 
@@ -39,25 +43,36 @@ def get_predictors() -> dict[str, PredictorSpec]:
 
     Returns
     -------
-    By name: the baselines, which are the floors of every table, ``scbig``, and
+    By name: the baselines, which are the floors of every table, ``scbig``, ``strand``, and
     ``scbig_anchor``, the regression inside SCBIG without its networks.
     """
     specs = [PredictorSpec(cls.default_key, cls, is_floor=True) for cls in FLOORS]
     specs += [
         PredictorSpec("scbig_anchor", SCBIG, _make_scbig, _train_anchor),
-        PredictorSpec("scbig", SCBIG, _make_scbig, _train_scbig),
+        PredictorSpec("scbig", SCBIG, _make_scbig, _train_quietly),
+        PredictorSpec("strand", STRAND, train=_train_quietly, needs=("loci",)),
     ]
     return {spec.name: spec for spec in specs}
 
 
-def get_predictor_names() -> tuple[str, ...]:
+def get_predictor_names(resources: Resources | None = None) -> tuple[str, ...]:
     """Return the names that :func:`run` knows, those of other packages included.
+
+    Parameters
+    ----------
+    resources
+        Leave those of scbig's own predictors out that need a resource which is not there.
 
     Returns
     -------
     The predictors of scbig, then the entry points of the group ``scbig.predictors``.
     """
-    return tuple(dict.fromkeys([*get_predictors(), *_get_entry_points()]))
+    own = [
+        name
+        for name, spec in get_predictors().items()
+        if resources is None or not spec.find_missing(resources)
+    ]
+    return tuple(dict.fromkeys([*own, *_get_entry_points()]))
 
 
 def resolve_predictors(

@@ -2,5 +2,6 @@
 
 from scbig.model.strand._config import STRANDConfig
 from scbig.model.strand._model import STRAND
+from scbig.model.strand._setup import infer_locus_schema
 
-__all__ = ["STRAND", "STRANDConfig"]
+__all__ = ["STRAND", "STRANDConfig", "infer_locus_schema"]

@@ -1,10 +1,40 @@
 """Which column of a screen holds loci, and what joins them."""
 
+from collections.abc import Sequence
+
 from anndata import AnnData
 
+from scbig.data import ScreenSchema, infer_schema
 from scbig.priors import parse_guide
 
 LOCUS_KEY = "locus"
+
+
+def infer_locus_schema(
+    adata: AnnData,
+    *,
+    layer: str | None = None,
+    perturbation_key: str | None = None,
+    control: str | None = None,
+    context_keys: Sequence[str] = (),
+    separator: str | None = None,
+    gene_key: str | None = None,
+) -> ScreenSchema:
+    """Recognise the conventions of a screen of loci.
+
+    As :func:`scbig.data.infer_schema`, with ``"locus"`` first among the columns, and without a
+    separator where labels are guides, in whose names ``+`` is a strand.
+    """
+    key = choose_key(adata, None, perturbation_key)
+    return infer_schema(
+        adata,
+        layer=layer,
+        perturbation_key=key,
+        control=control,
+        context_keys=context_keys,
+        separator=choose_separator(adata, key, separator),
+        gene_key=gene_key,
+    )
 
 
 def choose_key(adata: AnnData, locus_key: str | None, perturbation_key: str | None) -> str | None:
