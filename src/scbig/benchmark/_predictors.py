@@ -100,7 +100,17 @@ class PredictorSpec:
         )  # type: ignore[call-arg]
 
     def find_missing(self, resources: Resources) -> list[str]:
-        """List the resources that it needs and that are not there."""
+        """List the resources that it needs and that are not there.
+
+        Parameters
+        ----------
+        resources
+            Prior knowledge.
+
+        Returns
+        -------
+        Their names.
+        """
         return [name for name in self.needs if getattr(resources, name) is None]
 
     def train_predictor(self, predictor: Predictor, validation: Sequence[str] | None) -> None:

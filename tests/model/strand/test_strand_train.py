@@ -93,8 +93,7 @@ class _Half(CellLatent):
     """Keeps the first half of the genes."""
 
     def __init__(self, n_genes: int) -> None:
-        super().__init__()
-        self.n_latent = n_genes // 2
+        super().__init__(n_genes // 2)
         self.pad = nn.ZeroPad1d((0, n_genes - self.n_latent))
 
     def encode(self, x: torch.Tensor) -> torch.Tensor:

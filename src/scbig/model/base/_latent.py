@@ -9,18 +9,40 @@ from torch import nn
 class CellLatent(nn.Module, ABC):
     """A trained, frozen latent space: a module that encodes cells and decodes them.
 
-    Attributes
+    Parameters
     ----------
     n_latent
         Width of a latent.
     """
 
-    n_latent: int
+    def __init__(self, n_latent: int) -> None:
+        super().__init__()
+        self.n_latent = n_latent
 
     @abstractmethod
     def encode(self, x: torch.Tensor) -> torch.Tensor:
-        """Encode log1p expression ``(..., G)`` into latents ``(..., n_latent)``."""
+        """Encode cells.
+
+        Parameters
+        ----------
+        x
+            Log1p expression, shape ``(..., G)``.
+
+        Returns
+        -------
+        Latents, shape ``(..., n_latent)``.
+        """
 
     @abstractmethod
     def decode(self, z: torch.Tensor) -> torch.Tensor:
-        """Decode latents ``(..., n_latent)`` into log1p expression ``(..., G)``."""
+        """Decode cells.
+
+        Parameters
+        ----------
+        z
+            Latents, shape ``(..., n_latent)``.
+
+        Returns
+        -------
+        Log1p expression, shape ``(..., G)``.
+        """

@@ -27,8 +27,7 @@ class PrincipalComponents(CellLatent):
     unit: torch.Tensor
 
     def __init__(self, n_genes: int, n_latent: int) -> None:
-        super().__init__()
-        self.n_latent = n_latent
+        super().__init__(n_latent)
         self.register_buffer("components", torch.zeros(n_latent, n_genes))
         self.register_buffer("gene_mean", torch.zeros(n_genes))
         self.register_buffer("unit", torch.ones(()))
