@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from scbig.nn import MambaBlock, split_weight_decay
+from scbig.nn import AlignmentLoss, MambaBlock, split_weight_decay
 
 
 def test_rates_and_skips_of_every_mixer_are_spared():
@@ -30,3 +30,10 @@ def test_an_optimiser_takes_the_groups():
     optimiser.step()
     assert torch.equal(module.mixers[0].log_rate, before)
     torch.testing.assert_close(module.mixers[0].project_out.weight, 0.9 * weight)
+
+
+def test_the_temperature_of_an_alignment_is_spared():
+    module = nn.Sequential(nn.Linear(4, 4), AlignmentLoss(4, 4))
+    decayed, spared = split_weight_decay(module, 0.1)
+    assert [id(p) for p in spared["params"]] == [id(module[1].log_excess)]
+    assert len(decayed["params"]) == 6

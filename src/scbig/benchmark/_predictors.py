@@ -36,6 +36,8 @@ class PredictorSpec:
         it). By default ``predictor.train(validation=..., use_refit=True)``.
     is_floor
         Whether others have to beat it.
+    needs
+        Names of the :class:`Resources` that it cannot do without.
 
     Raises
     ------
@@ -53,6 +55,7 @@ class PredictorSpec:
     make: Make | None = None
     train: Train | None = None
     is_floor: bool = False
+    needs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if problems := find_problems(self.predictor_class):
@@ -77,7 +80,17 @@ class PredictorSpec:
         Returns
         -------
         The predictor, untrained.
+
+        Raises
+        ------
+        ValueError
+            When it needs a resource that is not there.
         """
+        if missing := self.find_missing(resources):
+            raise ValueError(
+                f"The predictor {self.name!r} needs the resource(s) {missing}: "
+                f"Resources({missing[0]}=...), --{missing[0]} on the command line."
+            )
         if self.make is not None:
             return self.make(adata, resources, seed)
         offered = {"seed": seed, **resources.get_given()}
@@ -85,6 +98,20 @@ class PredictorSpec:
         return self.predictor_class(
             adata, **{name: value for name, value in offered.items() if name in wanted}
         )  # type: ignore[call-arg]
+
+    def find_missing(self, resources: Resources) -> list[str]:
+        """List the resources that it needs and that are not there.
+
+        Parameters
+        ----------
+        resources
+            Prior knowledge.
+
+        Returns
+        -------
+        Their names.
+        """
+        return [name for name in self.needs if getattr(resources, name) is None]
 
     def train_predictor(self, predictor: Predictor, validation: Sequence[str] | None) -> None:
         """Train the predictor.

@@ -12,25 +12,31 @@ from scbig.baselines import FLOORS
 from scbig.benchmark._predictors import PredictorSpec
 from scbig.benchmark._resources import Resources
 from scbig.benchmark._settings import CEILING
-from scbig.model import SCBIG, DualStreamMamba
+from scbig.model import SCBIG, STRAND, DualStreamMamba
 
 logger = logging.getLogger(__name__)
 
 GROUP = "scbig.predictors"
+GENE_RESOURCES = ("gene_embedding", "gene_graph", "gene_sets", "aliases")
 
 
 def _make_scbig(adata: AnnData, resources: Resources, seed: int) -> SCBIG:
     # One target without an embedding must not cost the scores of all the others.
-    return SCBIG(adata, missing_embedding="mean", seed=seed, **resources.get_given())
+    given = _select(resources, GENE_RESOURCES)
+    return SCBIG(adata, missing_embedding="mean", seed=seed, **given)
 
 
 def _make_dualstream(adata: AnnData, resources: Resources, seed: int) -> DualStreamMamba:
-    given = resources.get_given()
-    given.pop("gene_sets", None)  # it has no use for pathways
+    # It has no use for pathways.
+    given = _select(resources, [name for name in GENE_RESOURCES if name != "gene_sets"])
     return DualStreamMamba(adata, missing_embedding="mean", seed=seed, **given)
 
 
-def _train_scbig(predictor: Predictor, validation: Sequence[str] | None) -> None:
+def _select(resources: Resources, names: Sequence[str]) -> dict[str, Any]:
+    return {name: value for name, value in resources.get_given().items() if name in names}
+
+
+def _train_quietly(predictor: Predictor, validation: Sequence[str] | None) -> None:
     predictor.train(validation=validation, use_progress_bar=False)  # type: ignore[call-arg]
 
 
@@ -45,26 +51,38 @@ def get_predictors() -> dict[str, PredictorSpec]:
 
     Returns
     -------
-    By name: the baselines, which are the floors of every table, ``scbig``, ``scbig_anchor``,
-    the regression inside SCBIG without its networks, and ``dualstream``.
+    By name: the baselines, which are the floors of every table, the models ``scbig``,
+    ``dualstream`` and ``strand``, and ``scbig_anchor``, the regression inside SCBIG without its
+    networks.
     """
     specs = [PredictorSpec(cls.default_key, cls, is_floor=True) for cls in FLOORS]
     specs += [
         PredictorSpec("scbig_anchor", SCBIG, _make_scbig, _train_anchor),
-        PredictorSpec("scbig", SCBIG, _make_scbig, _train_scbig),
-        PredictorSpec("dualstream", DualStreamMamba, _make_dualstream, _train_scbig),
+        PredictorSpec("scbig", SCBIG, _make_scbig, _train_quietly),
+        PredictorSpec("dualstream", DualStreamMamba, _make_dualstream, _train_quietly),
+        PredictorSpec("strand", STRAND, train=_train_quietly, needs=("loci",)),
     ]
     return {spec.name: spec for spec in specs}
 
 
-def get_predictor_names() -> tuple[str, ...]:
+def get_predictor_names(resources: Resources | None = None) -> tuple[str, ...]:
     """Return the names that :func:`run` knows, those of other packages included.
+
+    Parameters
+    ----------
+    resources
+        Leave those of scbig's own predictors out that need a resource which is not there.
 
     Returns
     -------
     The predictors of scbig, then the entry points of the group ``scbig.predictors``.
     """
-    return tuple(dict.fromkeys([*get_predictors(), *_get_entry_points()]))
+    own = [
+        name
+        for name, spec in get_predictors().items()
+        if resources is None or not spec.find_missing(resources)
+    ]
+    return tuple(dict.fromkeys([*own, *_get_entry_points()]))
 
 
 def resolve_predictors(

@@ -1,10 +1,11 @@
-"""What is known of the genes besides the screen, loaded once and the same for all predictors."""
+"""What is known besides the screen, loaded once and the same for all predictors."""
 
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from scbig.benchmark._fingerprint import make_fingerprint
-from scbig.priors import GeneAliases, GeneEmbedding, GeneGraph, GeneSets
+from scbig.priors import GeneAliases, GeneEmbedding, GeneGraph, GeneSets, Loci, TableEncoder
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,21 @@ class Resources:
         Pathways.
     aliases
         Other names of genes.
+    loci
+        Places that the labels of the screen stand for.
+    fasta
+        Their genome; it is known by its name and size, as a whole genome takes long to read.
+    encoder
+        Vectors of the loci.
     """
 
     gene_embedding: GeneEmbedding | None = None
     gene_graph: GeneGraph | None = None
     gene_sets: GeneSets | None = None
     aliases: GeneAliases | None = None
+    loci: Loci | None = None
+    fasta: Path | None = None
+    encoder: TableEncoder | None = None
 
     def get_given(self) -> dict[str, Any]:
         """Return those that there are, by name."""
@@ -46,7 +56,7 @@ class Resources:
         }
 
 
-def _get_content(value: GeneEmbedding | GeneGraph | GeneSets | GeneAliases) -> list[Any]:
+def _get_content(value: Any) -> list[Any]:
     if isinstance(value, GeneEmbedding):
         return [list(value.names), value.vectors]
     if isinstance(value, GeneGraph):
@@ -54,4 +64,10 @@ def _get_content(value: GeneEmbedding | GeneGraph | GeneSets | GeneAliases) -> l
         return [list(value.names), *matrix.coords, matrix.data]
     if isinstance(value, GeneSets):
         return [{name: list(genes) for name, genes in value.sets.items()}]
+    if isinstance(value, Loci):
+        return [value.assembly, value.to_frame().to_csv()]
+    if isinstance(value, TableEncoder):
+        return [value.fingerprint]
+    if isinstance(value, Path):
+        return [value.name, value.stat().st_size]
     return [value.to_dict()]

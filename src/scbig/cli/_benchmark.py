@@ -12,11 +12,16 @@ from scbig.cli._benchmark_requests import Scoring, Splitting, split_numbers
 from scbig.cli._options import (
     LABELS,
     Aliases,
+    Assembly,
     Control,
+    Coordinates,
+    Fasta,
     GeneEmbeddingFile,
     GeneKey,
     IsLog1p,
     Layer,
+    LociFile,
+    LocusEmbedding,
     Modality,
     Normalize,
     Pathways,
@@ -134,6 +139,11 @@ def benchmark(
     string_info: StringInfo = None,
     pathways: Pathways = None,
     aliases: Aliases = None,
+    loci: LociFile = None,
+    fasta: Fasta = None,
+    assembly: Assembly = None,
+    coordinates: Coordinates = None,
+    locus_embedding: LocusEmbedding = None,
 ) -> None:
     """Train predictors on splits of a screen and score what they predict.
 
@@ -162,7 +172,18 @@ def benchmark(
                 gene_key,
                 is_log1p,
             ),
-            PriorFiles(gene_embedding, string_links, string_info, pathways, aliases),
+            PriorFiles(
+                gene_embedding,
+                string_links,
+                string_info,
+                pathways,
+                aliases,
+                loci,
+                fasta,
+                assembly,
+                coordinates,
+                locus_embedding,
+            ),
             Splitting(
                 None if task is None else task.value,
                 split_numbers("--n-cells", n_cells),

@@ -62,7 +62,7 @@ def run_benchmark(
         result = run(
             adata,
             splits,
-            scoring.predictors or get_predictor_names(),
+            scoring.predictors or get_predictor_names(resources),
             out=out,
             resources=resources,
             schema=schema,

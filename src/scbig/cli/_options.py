@@ -8,6 +8,7 @@ import typer
 SCREEN = "The screen"
 LABELS = "Its labels (recognised by default)"
 PRIORS = "What is known of the genes (optional)"
+LOCI = "What is known of the loci (--model strand)"
 HOLDING = "Conditions that are not trained on"
 TRAINING = "Training"
 
@@ -83,6 +84,24 @@ StringLinks = Annotated[
 StringInfo = Annotated[Path | None, file_option("STRING names: protein.info file.", PRIORS)]
 Pathways = Annotated[Path | None, file_option("Gene sets: gmt.", PRIORS)]
 Aliases = Annotated[Path | None, file_option("Other names of genes: HGNC table.", PRIORS)]
+LociFile = Annotated[
+    Path | None,
+    file_option("Table of loci: locus, chrom, position; csv, tsv, parquet.", LOCI),
+]
+Fasta = Annotated[Path | None, file_option("Genome of the loci: FASTA.", LOCI)]
+Assembly = Annotated[
+    str | None,
+    typer.Option(help="Genome of the coordinates, such as hg38.", rich_help_panel=LOCI),
+]
+Coordinates = Annotated[
+    str | None,
+    typer.Option(
+        help="How the table counts: 0-based (BED) or 1-based (GTF).", rich_help_panel=LOCI
+    ),
+]
+LocusEmbedding = Annotated[
+    Path | None, file_option("Vectors of loci, in place of the built-in encoder.", LOCI)
+]
 SplitFile = Annotated[
     Path | None, file_option('JSON: {"NAME": {"test": [...], "val": [...]}}.', HOLDING)
 ]

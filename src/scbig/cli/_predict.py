@@ -7,13 +7,17 @@ import typer
 
 from scbig.cli._options import (
     SCREEN,
+    Assembly,
+    Coordinates,
+    Fasta,
+    LociFile,
     Modality,
     Normalize,
     Overwrite,
     TargetSum,
     file_option,
 )
-from scbig.cli._requests import Prediction, ScreenFile, split_list
+from scbig.cli._requests import Prediction, PriorFiles, ScreenFile, split_list
 from scbig.cli._session import run_session
 
 
@@ -46,7 +50,7 @@ def predict(
         ),
     ] = 1,
     key_added: Annotated[
-        str | None, typer.Option(help="Name of the layer; scbig by default.")
+        str | None, typer.Option(help="Name of the layer; that of the model by default.")
     ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed of the drawn cells; the model's by default.")
@@ -58,6 +62,10 @@ def predict(
     normalize: Normalize = False,
     target_sum: TargetSum = 1e4,
     modality: Modality = "rna",
+    loci: LociFile = None,
+    fasta: Fasta = None,
+    assembly: Assembly = None,
+    coordinates: Coordinates = None,
 ) -> None:
     """Predict perturbed cells with a saved model.
 
@@ -69,6 +77,7 @@ def predict(
     --------
     - scbig predict model --perturbations KLF1,CEBPA+KLF1 --out predicted.h5ad
     - scbig predict model --perturbations KLF1 --data new.h5ad --out predicted.h5ad
+    - scbig predict model --perturbations chr8:127735434 --fasta hg38.fa --out predicted.h5ad
     """
     with run_session(context) as session:
         from scbig.cli._predict_run import run_predict
@@ -78,7 +87,14 @@ def predict(
             session,
             model,
             file,
-            Prediction(split_list(perturbations), n_cells, n_samples, key_added, seed),
+            Prediction(
+                split_list(perturbations),
+                n_cells,
+                n_samples,
+                key_added,
+                seed,
+                PriorFiles(loci=loci, fasta=fasta, assembly=assembly, coordinates=coordinates),
+            ),
             out,
             overwrite=overwrite,
         )

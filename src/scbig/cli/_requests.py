@@ -44,13 +44,18 @@ class Labels:
 
 @dataclass(frozen=True)
 class PriorFiles:
-    """Files with what is known of the genes."""
+    """Files with what is known of the genes, or of the loci."""
 
     gene_embedding: Path | None = None
     string_links: Path | None = None
     string_info: Path | None = None
     pathways: Path | None = None
     aliases: Path | None = None
+    loci: Path | None = None
+    fasta: Path | None = None
+    assembly: str | None = None
+    coordinates: str | None = None
+    locus_embedding: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ class Holding:
 
 @dataclass(frozen=True)
 class Training:
-    """Arguments of the model and its ``train``."""
+    """Arguments of the model and its ``train``; each model takes those that it has."""
 
     preset: str = "default"
     max_epochs: int | None = None
@@ -73,6 +78,7 @@ class Training:
     missing_embedding: str = "error"
     seed: int = 0
     accelerator: str = "auto"
+    model: str = "scbig"
 
 
 @dataclass(frozen=True)
@@ -84,3 +90,4 @@ class Prediction:
     n_samples: int = 1
     key_added: str | None = None
     seed: int | None = None
+    loci: PriorFiles = PriorFiles()

@@ -10,12 +10,17 @@ from scbig.cli._options import (
     HOLDING,
     TRAINING,
     Aliases,
+    Assembly,
     ContextKeys,
     Control,
+    Coordinates,
+    Fasta,
     GeneEmbeddingFile,
     GeneKey,
     IsLog1p,
     Layer,
+    LociFile,
+    LocusEmbedding,
     Modality,
     Normalize,
     Overwrite,
@@ -37,6 +42,13 @@ HINT = (
 )
 
 
+class Model(StrEnum):
+    """What to train."""
+
+    SCBIG = "scbig"
+    STRAND = "strand"
+
+
 class Preset(StrEnum):
     """Settings to train with."""
 
@@ -55,6 +67,9 @@ def train(
     context: typer.Context,
     data: ScreenPath,
     out: Annotated[Path, typer.Option(help="Folder for the model.", metavar="DIR")],
+    model: Annotated[
+        Model, typer.Option(help="Perturbations as genes (scbig) or as loci (strand).")
+    ] = Model.SCBIG,
     overwrite: Overwrite = False,
     normalize: Normalize = False,
     target_sum: TargetSum = 1e4,
@@ -71,6 +86,11 @@ def train(
     string_info: StringInfo = None,
     pathways: Pathways = None,
     aliases: Aliases = None,
+    loci: LociFile = None,
+    fasta: Fasta = None,
+    assembly: Assembly = None,
+    coordinates: Coordinates = None,
+    locus_embedding: LocusEmbedding = None,
     hold_out: Annotated[
         str | None,
         typer.Option(help="Leave these out, such as A,B,A+B.", rich_help_panel=HOLDING),
@@ -98,7 +118,9 @@ def train(
     ] = None,
     max_steps: Annotated[
         int | None,
-        typer.Option(min=0, metavar="N", help="Steps of the flow.", rich_help_panel=TRAINING),
+        typer.Option(
+            min=0, metavar="N", help="Steps of the flow, or the bridge.", rich_help_panel=TRAINING
+        ),
     ] = None,
     missing_embedding: Annotated[
         MissingEmbedding,
@@ -114,7 +136,7 @@ def train(
         str, typer.Option(help="auto, cpu, gpu or mps.", rich_help_panel=TRAINING)
     ] = "auto",
 ) -> None:
-    """Train SCBIG on a screen and save the model.
+    """Train a model on a screen and save it.
 
     DATA holds log1p-normalised expression, perturbation labels and control cells. Column,
     control label and separator are recognised where they follow the usual conventions.
@@ -124,10 +146,14 @@ def train(
     - scbig train screen.h5ad --out model
     - scbig train counts.h5ad --normalize --context-keys cell_line --out model
     - scbig train screen.h5ad --gene-embedding genes.parquet --hold-out KLF1 --out model
+    - scbig train screen.h5ad --model strand --loci loci.tsv --assembly hg38
+      --coordinates 0-based --fasta hg38.fa --out model
     """
     with run_session(context, HINT) as session:
+        from scbig.cli._models import check_options
         from scbig.cli._train_run import run_train
 
+        check_options(context, model.value)
         run_train(
             session,
             ScreenFile(data, modality, normalize, target_sum),
@@ -140,10 +166,27 @@ def train(
                 gene_key,
                 is_log1p,
             ),
-            PriorFiles(gene_embedding, string_links, string_info, pathways, aliases),
+            PriorFiles(
+                gene_embedding,
+                string_links,
+                string_info,
+                pathways,
+                aliases,
+                loci,
+                fasta,
+                assembly,
+                coordinates,
+                locus_embedding,
+            ),
             Holding(split_list(hold_out), split_list(validation), split_file, split),
             Training(
-                preset.value, max_epochs, max_steps, missing_embedding.value, seed, accelerator
+                preset.value,
+                max_epochs,
+                max_steps,
+                missing_embedding.value,
+                seed,
+                accelerator,
+                model.value,
             ),
             out,
             overwrite=overwrite,

@@ -4,14 +4,14 @@ from pathlib import Path
 
 from rich.markup import escape
 
+from scbig.cli._models import MODELS
 from scbig.cli._out import check_out_folder
 from scbig.cli._priors import read_priors
 from scbig.cli._read import read_screen
 from scbig.cli._requests import Holding, Labels, PriorFiles, ScreenFile, Training
 from scbig.cli._session import Session
 from scbig.cli._split import hold_out
-from scbig.data import check_expression, infer_schema
-from scbig.model import SCBIG
+from scbig.data import check_expression
 
 
 def run_train(
@@ -38,30 +38,24 @@ def run_train(
     overwrite
         Whether a model there is replaced.
     """
+    spec = MODELS[training.model]
     check_out_folder(out, overwrite=overwrite)
     adata = read_screen(file, labels.layer)
     arguments = labels.to_dict()
     is_log1p = arguments.pop("is_log1p")
-    schema = infer_schema(adata, **arguments)
+    schema = spec.infer(adata, **arguments)
     check_expression(adata, schema.layer, is_log1p=is_log1p)
     known = read_priors(priors)
     adata, validation = hold_out(adata, schema, holding)
     # What was recognised on the whole screen holds, whatever is left of it.
     recognised = schema.to_dict() | {"separator": schema.separator or ""}
-    SCBIG.setup_anndata(adata, **recognised, is_log1p=is_log1p)
-    model = SCBIG(
-        adata,
-        preset=training.preset,
-        missing_embedding=training.missing_embedding,  # type: ignore[arg-type]
-        seed=training.seed,
-        **known,
-    )
+    spec.model_class.setup_anndata(adata, **recognised, is_log1p=is_log1p)
+    model = spec.make(adata, training, known)
     model.train(
-        max_epochs=training.max_epochs,
-        max_steps=training.max_steps,
         validation=validation,
         accelerator=training.accelerator,
         use_progress_bar=not session.verbosity.is_quiet,
+        **{name: getattr(training, name) for name in spec.train},
     )
     model.save(out, overwrite=overwrite)
     session.say(f"Wrote the model to [bold]{escape(str(out))}[/bold]. Predict with it:")

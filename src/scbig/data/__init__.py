@@ -2,7 +2,7 @@
 
 from scbig.data._batches import CellBatches, PairBatches, Pairs
 from scbig.data._check_expression import check_expression
-from scbig.data._controls import make_controls, thin
+from scbig.data._controls import join_controls, make_controls, thin
 from scbig.data._effects import Effects, compute_effects, compute_group_means
 from scbig.data._expression import Expression, get_matrix
 from scbig.data._fields import ExpressionField, PerturbationField
@@ -52,6 +52,7 @@ __all__ = [
     "get_gene_names",
     "get_matrix",
     "infer_schema",
+    "join_controls",
     "make_controls",
     "make_query",
     "make_screen",

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from anndata import AnnData
+from anndata.utils import make_index_unique
 from scipy import sparse
 
 from scbig.data._expression import Expression
@@ -56,6 +57,26 @@ def make_controls(
         obs=obs.iloc[rows].astype(str),
         var=pd.DataFrame(index=list(genes)),
     )
+
+
+def join_controls(old: AnnData, new: AnnData) -> AnnData:
+    """Append further control cells.
+
+    Parameters
+    ----------
+    old, new
+        Control cells with the same genes and columns, see :func:`make_controls`.
+
+    Returns
+    -------
+    All of them; names that occur in both are made unique.
+    """
+    if not new.n_obs:
+        return old
+    obs = pd.concat([old.obs, new.obs])
+    # Barcodes are unique within a screen only.
+    obs.index = make_index_unique(obs.index)
+    return AnnData(sparse.vstack([old.X, new.X], format="csr"), obs=obs, var=old.var)
 
 
 def thin(rows: np.ndarray, rng: np.random.Generator, n_kept: int = MAX_CONTROLS) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from scbig.nn._alignment import AlignmentLoss, compute_info_nce
 from scbig.nn._attention import Attention
+from scbig.nn._bridge_net import BridgeNet
 from scbig.nn._change import add_change
 from scbig.nn._distance import DistanceBias, compute_distance
 from scbig.nn._dna import BP_PER_TOKEN, DNATower
@@ -26,6 +27,7 @@ __all__ = [
     "AlignmentLoss",
     "Attention",
     "AttentionMaps",
+    "BridgeNet",
     "DNATower",
     "DistanceBias",
     "FourierTime",

@@ -11,7 +11,7 @@ from anndata import AnnData
 from scbig.baselines import NearestCondition
 from scbig.data import compute_effects, make_screen, simulate_screen
 from scbig.model import DualStreamConfig, DualStreamMamba
-from scbig.model.base import make_fold
+from scbig.model.base import Fold
 from scbig.model.dualstream._groups import make_groups
 from scbig.model.dualstream._score import score_effects
 
@@ -124,7 +124,7 @@ def test_conditions_that_cannot_be_held_out(
 def test_groups_are_anchored_as_if_unseen(dual: DualStreamMamba, targets: list[str]) -> None:
     blueprint, anchor = dual._blueprint, dual._fitted
     expression, rng = dual._read(dual.adata), np.random.default_rng(0)
-    fold = make_fold(expression, make_screen(dual.adata.obs, dual._schema, dual._contexts), [])
+    fold = Fold(expression, make_screen(dual.adata.obs, dual._schema, dual._contexts), frozenset())
     both = make_groups(blueprint, fold, anchor, [], rng)
     n = len(anchor.effects)
     assert len(both.perturbed) == 2 * n

@@ -5,20 +5,25 @@ from scbig.model.base._floors import (
     compare_with_floors,
     describe_comparison,
 )
-from scbig.model.base._fold import Fold, make_fold
+from scbig.model.base._fold import Fold
 from scbig.model.base._gate import is_gain
 from scbig.model.base._knowledge import KnowledgeMixin
+from scbig.model.base._known import KnownScreenMixin
+from scbig.model.base._latent import CellLatent
+from scbig.model.base._principal import PrincipalComponents
 from scbig.model.base._setup import SetupMixin
 from scbig.model.base._targets import TargetEmbeddings
 
 __all__ = [
+    "CellLatent",
     "FloorComparison",
     "Fold",
     "KnowledgeMixin",
+    "KnownScreenMixin",
+    "PrincipalComponents",
     "SetupMixin",
     "TargetEmbeddings",
     "compare_with_floors",
     "describe_comparison",
     "is_gain",
-    "make_fold",
 ]

@@ -7,6 +7,8 @@ import numpy as np
 
 from scbig.data import Effects, Expression, Screen, Targets
 
+N_SHOWN = 5
+
 
 @dataclass(frozen=True)
 class Fold:
@@ -20,11 +22,31 @@ class Fold:
         Condition and context of all cells.
     validation
         Held-out conditions; may be empty.
+
+    Raises
+    ------
+    ValueError
+        When a held-out condition has no perturbed cells, or none is left to train on.
     """
 
     expression: Expression
     screen: Screen
     validation: frozenset[Targets]
+
+    def __post_init__(self) -> None:
+        known = {targets for targets in self.screen.conditions if targets}
+        if unknown := sorted("+".join(targets) for targets in self.validation - known):
+            raise ValueError(
+                f"{len(unknown)} validation condition(s) have no perturbed cells: "
+                f"{unknown[:N_SHOWN]}. Choose among {_show(sorted(known))} ..."
+            )
+        if not known:
+            raise ValueError("The screen has control cells only: there is nothing to train on.")
+        if not known - self.validation:
+            raise ValueError(
+                f"All {len(known)} perturbations of the screen are held out for validation; "
+                "none is left to train on."
+            )
 
     @property
     def is_trained_on(self) -> np.ndarray:
@@ -38,37 +60,5 @@ class Fold:
         return effects.subset(~is_held_out), effects.subset(is_held_out)
 
 
-def make_fold(expression: Expression, screen: Screen, validation: Sequence[Targets]) -> Fold:
-    """Hold conditions out of a screen.
-
-    Parameters
-    ----------
-    expression, screen
-        Cells of a screen.
-    validation
-        Conditions to hold out; may be empty.
-
-    Returns
-    -------
-    The divided screen.
-
-    Raises
-    ------
-    ValueError
-        When a condition has no perturbed cells, or none is left to train on.
-    """
-    known = {targets for targets in screen.conditions if targets}
-    unknown = ["+".join(targets) or "control" for targets in validation if targets not in known]
-    if unknown:
-        raise ValueError(
-            f"{len(unknown)} validation condition(s) have no perturbed cells: {unknown[:5]}. "
-            f"Choose among {['+'.join(targets) for targets in sorted(known)[:5]]} ..."
-        )
-    if not known:
-        raise ValueError("The screen has control cells only: there is nothing to train on.")
-    if not known - set(validation):
-        raise ValueError(
-            f"All {len(known)} perturbations of the screen are held out for validation; "
-            "none is left to train on."
-        )
-    return Fold(expression, screen, frozenset(validation))
+def _show(conditions: Sequence[Targets]) -> list[str]:
+    return ["+".join(targets) for targets in conditions[:N_SHOWN]]

@@ -2,12 +2,13 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from anndata import AnnData
 
-from scbig.data import Effects, PredictMixin, ScreenSchema, Targets
+from scbig.data import Effects, ScreenSchema, Targets
+from scbig.model.base._known import KnownScreenMixin
 from scbig.model.base._targets import TargetEmbeddings
 
 
@@ -39,14 +40,10 @@ class Known(Protocol):
         """Control cells that travel with the model."""
 
 
-class KnowledgeMixin(PredictMixin):
+class KnowledgeMixin(KnownScreenMixin):
     """Answers what can be answered from the blueprint and the effects a model was fitted on."""
 
-    adata: AnnData | None
-    registry_: dict[str, Any]
     _missing_embedding: str
-    _seed: int
-    _n_steps: int
 
     @property
     @abstractmethod
@@ -71,12 +68,12 @@ class KnowledgeMixin(PredictMixin):
         return self._known.contexts
 
     @property
-    def _is_log1p(self) -> bool:
-        return bool(self.registry_["setup_args"]["is_log1p"])
+    def _controls(self) -> AnnData:
+        return self._known.controls
 
     @property
-    def _n_training_steps(self) -> int:
-        return self._n_steps
+    def _control_means(self) -> np.ndarray:
+        return self._effects.control_mean
 
     @property
     def _seen_targets(self) -> set[str]:
@@ -84,28 +81,6 @@ class KnowledgeMixin(PredictMixin):
 
     def _check_trained(self) -> None:
         _ = self._effects
-
-    def _get_seed(self, seed: int | None) -> int:
-        return self._seed if seed is None else seed
-
-    def _get_adata(self, adata: AnnData | None) -> AnnData:
-        adata = self.adata if adata is None else adata
-        if adata is None:
-            raise ValueError(
-                "The model was loaded without data. Give some: predict(adata), name "
-                "perturbations: predict(perturbations=[...]), or load it with the screen to "
-                f"train on: {type(self).__name__}.load(path, adata)."
-            )
-        return adata
-
-    def _get_control_pool(self) -> tuple[AnnData, ScreenSchema]:
-        schema = self._schema.to_dict() | {"layer": None, "gene_key": None}
-        return self._known.controls, ScreenSchema.from_dict(schema)
-
-    def _get_control_mean(self, context: int) -> np.ndarray:
-        means = self._effects.control_mean
-        is_known = 0 <= context < len(means)
-        return means[context] if is_known else means.mean(axis=0)
 
     def _resolve(self, targets: Targets) -> Targets:
         aliases, seen = self._known.embeddings.aliases, self._known.targets

@@ -3,23 +3,19 @@
 import logging
 from collections.abc import Sequence
 
-import numpy as np
 from anndata import AnnData
 from scvi.train import Trainer
 
 from scbig.data import (
     Expression,
-    Screen,
-    Targets,
     get_gene_names,
     get_matrix,
     make_screen,
     match_genes,
 )
-from scbig.model.base import FloorComparison, Fold, describe_comparison, make_fold
+from scbig.model.base import FloorComparison, Fold, describe_comparison
 from scbig.model.dualstream._fit import Fit, FitSettings
 from scbig.model.dualstream._inference import InferenceMixin
-from scbig.splits import choose_validation
 from scbig.train import Hardware, History, join_histories, seeded
 
 logger = logging.getLogger(__name__)
@@ -90,7 +86,7 @@ class TrainMixin(InferenceMixin):
                 f"{list(new)} too. Make a new model of it: {type(self).__name__}(adata)."
             )
         expression = self._read(adata)
-        fold = make_fold(expression, screen, self._get_validation(screen, validation))
+        fold = Fold(expression, screen, self._get_validation(screen, validation))
         settings = FitSettings(
             max_steps=self._get_max_steps(fold) if max_steps is None else max_steps,
             use_refit=use_refit,
@@ -127,14 +123,3 @@ class TrainMixin(InferenceMixin):
         if match.is_identity:
             return Expression(matrix)
         return Expression(matrix, match.columns, self.module.mean.cpu().numpy())
-
-    def _get_validation(
-        self, screen: Screen, validation: Sequence[str | Sequence[str]] | None
-    ) -> list[Targets]:
-        if validation is None:
-            conditions = [targets for targets in screen.conditions if targets]
-            return choose_validation(conditions, np.random.default_rng(self._seed))
-        schema = self._schema
-        validation = [validation] if isinstance(validation, str) else validation
-        labels = [v if isinstance(v, str) else schema.join(list(v)) for v in validation]
-        return [schema.parse(label) for label in labels]

@@ -7,12 +7,11 @@ import numpy as np
 import pandas as pd
 from scvi.train import Trainer
 
-from scbig.data import Screen, Targets, make_controls, make_screen
-from scbig.model.base import FloorComparison, Fold, describe_comparison, make_fold
+from scbig.data import make_controls, make_screen
+from scbig.model.base import FloorComparison, Fold, describe_comparison
 from scbig.model.scbig._fit import Fit, FitSettings
 from scbig.model.scbig._representation import RepresentationMixin
 from scbig.model.scbig._state import extend_blueprint
-from scbig.splits import choose_validation
 from scbig.train import Hardware, History, join_histories, seeded
 
 logger = logging.getLogger(__name__)
@@ -79,7 +78,7 @@ class TrainMixin(RepresentationMixin):
         is_continued = self._anchor is not None
         expression = self._read(adata, None)
         screen = make_screen(adata.obs, self._schema, self._contexts)
-        fold = make_fold(expression, screen, self._get_validation(screen, validation))
+        fold = Fold(expression, screen, self._get_validation(screen, validation))
         self._extend(fold, adata.obs)
         settings = FitSettings(
             max_epochs=0 if is_continued and max_epochs is None else max_epochs,
@@ -120,14 +119,3 @@ class TrainMixin(RepresentationMixin):
         self._model_summary_string = self._blueprint.describe()
         sizes = self._blueprint.sizes
         self.module.condition.extend(sizes.n_targets, sizes.n_contexts)
-
-    def _get_validation(
-        self, screen: Screen, validation: Sequence[str | Sequence[str]] | None
-    ) -> list[Targets]:
-        if validation is None:
-            conditions = [targets for targets in screen.conditions if targets]
-            return choose_validation(conditions, np.random.default_rng(self._seed))
-        schema = self._schema
-        validation = [validation] if isinstance(validation, str) else validation
-        labels = [v if isinstance(v, str) else schema.join(list(v)) for v in validation]
-        return [schema.parse(label) for label in labels]

@@ -1,0 +1,78 @@
+"""What a trained model knows of its screen, as `predict` asks for it."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from anndata import AnnData
+
+from scbig.data import PredictMixin, Screen, ScreenSchema, Targets
+from scbig.splits import choose_validation
+
+
+class KnownScreenMixin(PredictMixin):
+    """Answers of :class:`~scbig.data.PredictMixin` that do not depend on the model.
+
+    A model says which control cells travel with it, and their means.
+    """
+
+    adata: AnnData | None
+    registry_: dict[str, Any]
+    _seed: int
+    _n_steps: int
+
+    @property
+    @abstractmethod
+    def _controls(self) -> AnnData:
+        """Control cells that travel with the model, in its genes."""
+
+    @property
+    @abstractmethod
+    def _control_means(self) -> np.ndarray:
+        """Their mean in each context, shape ``(n_contexts, n_genes)``."""
+
+    @property
+    def _is_log1p(self) -> bool:
+        return bool(self.registry_["setup_args"]["is_log1p"])
+
+    @property
+    def _n_training_steps(self) -> int:
+        return self._n_steps
+
+    def _get_seed(self, seed: int | None) -> int:
+        return self._seed if seed is None else seed
+
+    def _get_adata(self, adata: AnnData | None) -> AnnData:
+        adata = self.adata if adata is None else adata
+        if adata is None:
+            raise ValueError(
+                "The model was loaded without data. Give some: predict(adata), name "
+                "perturbations: predict(perturbations=[...]), or load it with the screen to "
+                f"train on: {type(self).__name__}.load(path, adata)."
+            )
+        return adata
+
+    def _get_control_pool(self) -> tuple[AnnData, ScreenSchema]:
+        schema = self._schema.to_dict() | {"layer": None, "gene_key": None}
+        return self._controls, ScreenSchema.from_dict(schema)
+
+    def _get_control_mean(self, context: int) -> np.ndarray:
+        means = self._control_means
+        is_known = 0 <= context < len(means)
+        return means[context] if is_known else means.mean(axis=0)
+
+    def _get_validation(
+        self, screen: Screen, validation: Sequence[str | Sequence[str]] | None
+    ) -> frozenset[Targets]:
+        """Conditions to stop training on: those that are named, or else some of the screen."""
+        if validation is None:
+            conditions = [targets for targets in screen.conditions if targets]
+            return frozenset(self._choose_validation(conditions))
+        schema = self._schema
+        validation = [validation] if isinstance(validation, str) else validation
+        labels = [v if isinstance(v, str) else schema.join(list(v)) for v in validation]
+        return frozenset(schema.parse(label) for label in labels)
+
+    def _choose_validation(self, conditions: Sequence[Targets]) -> Sequence[Targets]:
+        return choose_validation(conditions, np.random.default_rng(self._seed))

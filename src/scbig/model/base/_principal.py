@@ -1,0 +1,53 @@
+"""Principal components as a latent space of cells."""
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+
+from scbig.model.base._latent import CellLatent
+
+# Far above the rounding of single precision.
+RANK_TOLERANCE = 1e-5
+
+
+class PrincipalComponents(CellLatent):
+    """Encodes cells as principal components, all in one unit.
+
+    The unit is the root mean square of the latents of the cells that it was fitted on. One for
+    all components keeps distances: noise in the last component stays small beside the first.
+
+    Parameters
+    ----------
+    n_genes, n_latent
+        Numbers of genes G and of components.
+    """
+
+    components: torch.Tensor
+    gene_mean: torch.Tensor
+    unit: torch.Tensor
+
+    def __init__(self, n_genes: int, n_latent: int) -> None:
+        super().__init__(n_latent)
+        self.register_buffer("components", torch.zeros(n_latent, n_genes))
+        self.register_buffer("gene_mean", torch.zeros(n_genes))
+        self.register_buffer("unit", torch.ones(()))
+
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
+        """Encode expression ``(..., G)`` into latents ``(..., n_latent)``."""
+        return (x - self.gene_mean) @ self.components.T / self.unit
+
+    def decode(self, z: torch.Tensor) -> torch.Tensor:
+        """Decode latents ``(..., n_latent)`` into expression ``(..., G)``."""
+        return z * self.unit @ self.components + self.gene_mean
+
+    @torch.no_grad()
+    def fit(self, x: np.ndarray, seed: int) -> None:
+        """Find the components of cells ``(n_cells, G)``; a small screen may have fewer."""
+        n_components = min(self.n_latent, *x.shape)
+        found = PCA(n_components, svd_solver="randomized", random_state=seed).fit(x)
+        varies = found.singular_values_ > RANK_TOLERANCE * found.singular_values_[0]
+        components = torch.from_numpy(found.components_[varies])
+        self.components.zero_()
+        self.components[: len(components)] = components.to(self.components)
+        self.gene_mean.copy_(torch.from_numpy(found.mean_))
+        self.unit.fill_(float(np.sqrt(found.explained_variance_[varies].mean())))

@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+import torch
+
+from scbig.model import STRAND
+from scbig.model.strand._components import LocusInput, TokenReader
+from scbig.model.strand._config import STRANDConfig
+from scbig.model.strand._module import embed_rows
+from scbig.model.strand._reading import PlaceReader
+
+
+def _predict(model: STRAND, *names: str) -> np.ndarray:
+    return model._predict_effects([(name,) for name in names], [0] * len(names))
+
+
+def test_the_twin_cannot_tell_start_sites_apart(loci_screen, fit_strand):
+    model = fit_strand(loci_screen, {"sequence": "gene"}, train={"validation": ["TARGET001-P1"]})
+    first, second, other = _predict(model, "TARGET002-P1", "TARGET002-P2", "TARGET003-P1")
+    np.testing.assert_array_equal(first, second)
+    assert np.abs(first - other).max() > 1e-3
+
+
+def test_the_twin_puts_unseen_genes_at_the_mean(loci_screen, fit_strand):
+    labels = loci_screen.adata.obs["gene"].astype(str)
+    adata = loci_screen.adata[~labels.isin(["TARGET001", "TARGET002"]).to_numpy()].copy()
+    screen = loci_screen._replace(adata=adata)
+    model = fit_strand(screen, {"sequence": "gene"}, fasta=None)
+    rows = torch.tensor(model._blueprint.find(("TARGET001-P1", "TARGET002-P1")))
+    vectors = embed_rows(model.module, model._blueprint.given, rows)
+    assert torch.equal(vectors, model.module.reader.mean.expand(2, -1))
+    first, second = _predict(model, "TARGET001-P1", "TARGET002-P1")
+    np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("sequence", ["shuffled", "random"])
+def test_replaced_dna_is_alike_each_time_it_is_read(loci_screen, sequence):
+    reader = PlaceReader(STRANDConfig(window=128, sequence=sequence))
+    real = PlaceReader(STRANDConfig(window=128)).read(loci_screen.loci, loci_screen.fasta)
+    first = reader.read(loci_screen.loci, loci_screen.fasta)
+    some = reader.read(loci_screen.loci.take(["TARGET003-P1"]), loci_screen.fasta)
+    row = loci_screen.loci.ids.index("TARGET003-P1")
+    np.testing.assert_array_equal(first.values[row], some.values[0])
+    assert (first.values[row] != real.values[row]).mean() > 0.5
+    counts = [np.bincount(places.values[row], minlength=5) for places in (first, real)]
+    assert np.array_equal(*counts) is (sequence == "shuffled")
+
+
+def test_without_a_mask_the_whole_window_is_perturbed(loci_screen):
+    config = STRANDConfig(window=1024, target="window")
+    places = PlaceReader(config).read(loci_screen.loci, loci_screen.fasta)
+    np.testing.assert_array_equal(places.is_target, places.is_there)
+    masked = PlaceReader(STRANDConfig(window=1024)).read(loci_screen.loci, loci_screen.fasta)
+    assert masked.is_target.sum(1).max() == 501  # 250 bases to either side of the start site
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"pairing": "random"}, {"clip_weight": 0.0}, {"n_readings": 1}, {"drop_locus": 0.0}],
+)
+def test_every_switch_trains(loci_screen, fit_strand, changes):
+    model = fit_strand(loci_screen, changes, train={"max_locus_steps": 20, "max_steps": 20})
+    assert np.isfinite(_predict(model, "TARGET001-P1")).all()
+    assert ("locus_alignment_loss" in model.history_) is ("clip_weight" not in changes)
+
+
+def test_a_table_needs_no_dna(loci_screen, fit_strand, table, tmp_path):
+    model = fit_strand(loci_screen, encoder=table, fasta=None)
+    reader = model.module.reader
+    assert reader.mean.numpy() == pytest.approx(table.table.vectors.mean(0), abs=0.5)
+    model.save(tmp_path / "model")
+    again = STRAND.load(tmp_path / "model")
+    wanted = {"perturbations": ["TARGET001-P1"], "n_cells": 3}
+    np.testing.assert_array_equal(
+        again.get_predicted_expression(**wanted), model.get_predicted_expression(**wanted)
+    )
+    with pytest.raises(ValueError, match="encoder of its loci was not saved"):
+        again.predict(perturbations=["chr1:900"], fasta=loci_screen.fasta)
+
+
+def test_a_reader_standardises_by_what_is_there():
+    values = torch.tensor([[[1.0, 5.0], [9.0, 9.0]], [[3.0, 5.0], [5.0, 5.0]]])
+    is_there = torch.tensor([[True, False], [True, True]])
+    given = LocusInput(values, is_there, is_there)
+    reader = TokenReader(2, STRANDConfig(dim=8, n_heads=2))
+    reader.set_scale(given)
+    torch.testing.assert_close(reader.mean, torch.tensor([3.0, 5.0]))
+    torch.testing.assert_close(reader.std, torch.tensor([(8 / 3) ** 0.5, 1.0]))
+    moved = reader.eval()(given._replace(values=values.masked_fill(values == 9.0, -7.0)))
+    torch.testing.assert_close(moved, reader(given))
