@@ -20,7 +20,8 @@ from torch import nn
 
 from scbig.model import DualStreamConfig
 from scbig.model.dualstream._condition import ConditionInput
-from scbig.model.dualstream._module import DualStreamModule, GeneRecord, ModuleSizes
+from scbig.model.dualstream._module import DualStreamModule
+from scbig.model.dualstream._records import GeneRecord, ModuleSizes
 from scbig.nn import MambaBlock, SSDMixer
 
 DIM = 64
@@ -79,9 +80,7 @@ def measure_peak(
 
 def print_models(n_batch: int, n_threads: int) -> None:
     """Time and peak memory of the whole of DualStreamMamba, each gene a token of its own."""
-    print(
-        f"\n| genes, {n_batch} cells | seconds | over half as many | peak, GB |"
-    )
+    print(f"\n| genes, {n_batch} cells | seconds | over half as many | peak, GB |")
     print("| --- | --- | --- | --- |")
     earlier = None
     for n_genes in LENGTHS:
