@@ -20,7 +20,8 @@ from torch import nn
 
 from scbig.model import DualStreamConfig
 from scbig.model.dualstream._condition import ConditionInput
-from scbig.model.dualstream._module import DualStreamModule, GeneRecord, ModuleSizes
+from scbig.model.dualstream._module import DualStreamModule
+from scbig.model.dualstream._records import GeneRecord, ModuleSizes
 from scbig.nn import MambaBlock, SSDMixer
 
 DIM = 64

@@ -8,7 +8,8 @@ from anndata import AnnData
 
 from scbig.model import DualStreamConfig, DualStreamMamba
 from scbig.model.dualstream._condition import ConditionInput
-from scbig.model.dualstream._module import DualStreamModule, GeneRecord, ModuleSizes
+from scbig.model.dualstream._module import DualStreamModule
+from scbig.model.dualstream._records import GeneRecord, ModuleSizes
 
 N_GENES = 7
 

@@ -10,7 +10,8 @@ from scbig.data import ScreenSchema, Targets
 from scbig.model.base import TargetEmbeddings
 from scbig.model.dualstream._condition import ConditionInput, make_condition_input
 from scbig.model.dualstream._config import DualStreamConfig
-from scbig.model.dualstream._module import DualStreamModule, GeneRecord, ModuleSizes
+from scbig.model.dualstream._module import DualStreamModule
+from scbig.model.dualstream._records import GeneRecord, ModuleSizes
 
 
 @dataclass(frozen=True)

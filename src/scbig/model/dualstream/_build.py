@@ -19,13 +19,13 @@ from scbig.data import (
 from scbig.model.base import TargetEmbeddings
 from scbig.model.dualstream._blueprint import Blueprint
 from scbig.model.dualstream._config import DualStreamConfig
-from scbig.model.dualstream._module import GeneRecord
 from scbig.model.dualstream._order import (
     compute_position_order,
     compute_spectral_order,
     make_neighbour_graph,
     read_order,
 )
+from scbig.model.dualstream._records import GeneRecord
 from scbig.model.dualstream._state import State
 from scbig.priors import GeneAliases, GeneEmbedding, GeneGraph
 from scbig.programs import make_coexpression_embedding

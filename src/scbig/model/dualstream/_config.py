@@ -76,7 +76,17 @@ class DualStreamConfig:
     cells_per_group: int = 32
 
     def get_token_size(self, n_genes: int) -> int:
-        """Genes of a token where there are ``n_genes`` in all."""
+        """Find how many genes share a token.
+
+        Parameters
+        ----------
+        n_genes
+            Number of genes in all.
+
+        Returns
+        -------
+        Genes of a token, at least 1.
+        """
         return self.genes_per_token or -(-n_genes // self.max_tokens)
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """The torch module of DualStreamMamba."""
 
-from typing import NamedTuple
-
 import torch
 from scvi.module.base import BaseModuleClass, LossOutput, auto_move_data
 
@@ -11,11 +9,11 @@ from scbig.model.dualstream._config import DualStreamConfig
 from scbig.model.dualstream._losses import divergence_loss
 from scbig.model.dualstream._patches import GenePatches
 from scbig.model.dualstream._perturbation import PerturbationEncoder
+from scbig.model.dualstream._records import GeneRecord, ModuleOutput, ModuleSizes
 from scbig.model.dualstream._streams import (
     BiologicalStream,
     GatedFusion,
     GeneReadout,
-    Posterior,
     StatisticalStream,
 )
 from scbig.nn import add_change
@@ -23,52 +21,6 @@ from scbig.nn import add_change
 # Genes that hardly vary are not blown up beyond this.
 _MIN_STD = 0.05
 _MAX_STANDARDISED = 5.0
-
-
-class GeneRecord(NamedTuple):
-    """What the module knows of the measured genes.
-
-    Attributes
-    ----------
-    order
-        Gene numbers in the order of the tokens, shape ``(G,)``.
-    vectors
-        Embedding of each gene: unit vectors side by side, shape ``(G, D)``.
-    mean, std, dropout
-        Mean, standard deviation and share of zeros over control cells, each of shape ``(G,)``.
-    """
-
-    order: torch.Tensor
-    vectors: torch.Tensor
-    mean: torch.Tensor
-    std: torch.Tensor
-    dropout: torch.Tensor
-
-
-class ModuleSizes(NamedTuple):
-    """Numbers of seen targets, of seen contexts and of embedding tables."""
-
-    n_targets: int
-    n_contexts: int
-    n_tables: int
-
-
-class ModuleOutput(NamedTuple):
-    """What one pass returns.
-
-    Attributes
-    ----------
-    effect
-        Predicted effect, with that of the anchor, shape ``(B, G)``.
-    posterior
-        Latent of the control cells, or ``None`` without the statistical stream.
-    reconstruction
-        Squared error of the standardised control cells, a single number.
-    """
-
-    effect: torch.Tensor
-    posterior: Posterior | None
-    reconstruction: torch.Tensor
 
 
 class DualStreamModule(BaseModuleClass):

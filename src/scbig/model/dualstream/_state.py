@@ -17,7 +17,8 @@ from scbig.model.base import TargetEmbeddings
 from scbig.model.dualstream._anchor import Anchor
 from scbig.model.dualstream._blueprint import Blueprint
 from scbig.model.dualstream._config import DualStreamConfig
-from scbig.model.dualstream._module import DualStreamModule, GeneRecord
+from scbig.model.dualstream._module import DualStreamModule
+from scbig.model.dualstream._records import GeneRecord
 from scbig.priors import GeneAliases, GeneEmbedding
 
 _MODULE = "module."
