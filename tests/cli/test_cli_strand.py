@@ -72,7 +72,11 @@ def test_a_table_without_its_genome_is_refused(files: Files, scbig_command, tmp_
 
 @pytest.mark.parametrize(
     ("model", "option", "value", "owner"),
-    [("scbig", "--assembly", "hg38", "strand"), ("strand", "--max-epochs", "3", "scbig")],
+    [
+        ("scbig", "--assembly", "hg38", "strand"),
+        ("strand", "--max-epochs", "3", "scbig"),
+        ("dualstream", "--preset", "paper", "scbig"),
+    ],
 )
 def test_options_of_another_model_are_refused(
     files: Files, scbig_command, tmp_path: Path, model: str, option: str, value: str, owner: str

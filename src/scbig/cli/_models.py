@@ -10,7 +10,7 @@ import typer
 
 from scbig.cli._requests import Training
 from scbig.data import ScreenSchema, infer_schema
-from scbig.model import SCBIG, STRAND
+from scbig.model import SCBIG, STRAND, DualStreamMamba
 from scbig.model.strand import infer_locus_schema
 
 # Options that make up what a constructor calls by another name.
@@ -87,6 +87,12 @@ class ModelSpec:
 MODELS = {
     "scbig": ModelSpec(
         SCBIG, ("preset", "missing_embedding"), ("max_epochs", "max_steps"), GENE_PRIORS
+    ),
+    "dualstream": ModelSpec(
+        DualStreamMamba,
+        ("missing_embedding",),
+        ("max_steps",),
+        ("gene_embedding", "gene_graph", "aliases"),
     ),
     "strand": ModelSpec(STRAND, (), ("max_steps",), LOCUS_PRIORS, ("loci",), infer_locus_schema),
 }

@@ -46,6 +46,7 @@ class Model(StrEnum):
     """What to train."""
 
     SCBIG = "scbig"
+    DUALSTREAM = "dualstream"
     STRAND = "strand"
 
 
@@ -68,7 +69,8 @@ def train(
     data: ScreenPath,
     out: Annotated[Path, typer.Option(help="Folder for the model.", metavar="DIR")],
     model: Annotated[
-        Model, typer.Option(help="Perturbations as genes (scbig) or as loci (strand).")
+        Model,
+        typer.Option(help="Perturbations as genes (scbig, dualstream) or as loci (strand)."),
     ] = Model.SCBIG,
     overwrite: Overwrite = False,
     normalize: Normalize = False,
@@ -119,7 +121,10 @@ def train(
     max_steps: Annotated[
         int | None,
         typer.Option(
-            min=0, metavar="N", help="Steps of the flow, or the bridge.", rich_help_panel=TRAINING
+            min=0,
+            metavar="N",
+            help="Steps of the flow, the streams or the bridge.",
+            rich_help_panel=TRAINING,
         ),
     ] = None,
     missing_embedding: Annotated[
@@ -146,6 +151,7 @@ def train(
     - scbig train screen.h5ad --out model
     - scbig train counts.h5ad --normalize --context-keys cell_line --out model
     - scbig train screen.h5ad --gene-embedding genes.parquet --hold-out KLF1 --out model
+    - scbig train screen.h5ad --model dualstream --out model
     - scbig train screen.h5ad --model strand --loci loci.tsv --assembly hg38
       --coordinates 0-based --fasta hg38.fa --out model
     """

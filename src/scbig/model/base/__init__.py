@@ -1,4 +1,4 @@
-"""What models share: setup, what a trained one knows, folds, the gate, and the floors."""
+"""What models share: setup, saving, what a trained one knows, folds, the gate, and the floors."""
 
 from scbig.model.base._floors import (
     FloorComparison,
@@ -11,6 +11,7 @@ from scbig.model.base._knowledge import KnowledgeMixin
 from scbig.model.base._known import KnownScreenMixin
 from scbig.model.base._latent import CellLatent
 from scbig.model.base._principal import PrincipalComponents
+from scbig.model.base._save import SaveMixin
 from scbig.model.base._setup import SetupMixin
 from scbig.model.base._targets import TargetEmbeddings
 
@@ -21,6 +22,7 @@ __all__ = [
     "KnowledgeMixin",
     "KnownScreenMixin",
     "PrincipalComponents",
+    "SaveMixin",
     "SetupMixin",
     "TargetEmbeddings",
     "compare_with_floors",

@@ -1,13 +1,10 @@
 """A screen divided into conditions to train on and conditions to stop on."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from scbig.data import Effects, Expression, Screen, Targets
-
-N_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -21,12 +18,12 @@ class Fold:
     screen
         Condition and context of all cells.
     validation
-        Held-out conditions; may be empty.
+        Held-out conditions of the screen; may be empty.
 
     Raises
     ------
     ValueError
-        When a held-out condition has no perturbed cells, or none is left to train on.
+        When no perturbation is left to train on.
     """
 
     expression: Expression
@@ -35,11 +32,6 @@ class Fold:
 
     def __post_init__(self) -> None:
         known = {targets for targets in self.screen.conditions if targets}
-        if unknown := sorted("+".join(targets) for targets in self.validation - known):
-            raise ValueError(
-                f"{len(unknown)} validation condition(s) have no perturbed cells: "
-                f"{unknown[:N_SHOWN]}. Choose among {_show(sorted(known))} ..."
-            )
         if not known:
             raise ValueError("The screen has control cells only: there is nothing to train on.")
         if not known - self.validation:
@@ -58,7 +50,3 @@ class Fold:
         """Divide effects into those of training and those of held-out conditions."""
         is_held_out = np.array([group in self.validation for group in effects.targets], dtype=bool)
         return effects.subset(~is_held_out), effects.subset(is_held_out)
-
-
-def _show(conditions: Sequence[Targets]) -> list[str]:
-    return ["+".join(targets) for targets in conditions[:N_SHOWN]]

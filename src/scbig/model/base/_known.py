@@ -10,6 +10,9 @@ from anndata import AnnData
 from scbig.data import PredictMixin, Screen, ScreenSchema, Targets
 from scbig.splits import choose_validation
 
+# Labels that a message lists.
+N_SHOWN = 5
+
 
 class KnownScreenMixin(PredictMixin):
     """Answers of :class:`~scbig.data.PredictMixin` that do not depend on the model.
@@ -66,13 +69,20 @@ class KnownScreenMixin(PredictMixin):
         self, screen: Screen, validation: Sequence[str | Sequence[str]] | None
     ) -> frozenset[Targets]:
         """Conditions to stop training on: those that are named, or else some of the screen."""
+        known = [targets for targets in screen.conditions if targets]
         if validation is None:
-            conditions = [targets for targets in screen.conditions if targets]
-            return frozenset(self._choose_validation(conditions))
+            return frozenset(self._choose_validation(known))
         schema = self._schema
         validation = [validation] if isinstance(validation, str) else validation
         labels = [v if isinstance(v, str) else schema.join(list(v)) for v in validation]
-        return frozenset(schema.parse(label) for label in labels)
+        chosen = frozenset(schema.parse(label) for label in labels)
+        if unknown := sorted(map(schema.join, chosen.difference(known))):
+            raise ValueError(
+                f"{len(unknown)} validation condition(s) have no perturbed cells: "
+                f"{unknown[:N_SHOWN]}. Choose among "
+                f"{[schema.join(targets) for targets in sorted(known)[:N_SHOWN]]} ..."
+            )
+        return chosen
 
     def _choose_validation(self, conditions: Sequence[Targets]) -> Sequence[Targets]:
         return choose_validation(conditions, np.random.default_rng(self._seed))

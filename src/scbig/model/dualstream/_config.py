@@ -20,7 +20,7 @@ class DualStreamConfig:
         Genes of a token; 1 gives each gene its own, however many there are. By default as few
         as ``max_tokens`` allows.
     kind
-        ``"ssd"`` or ``"s6"``, see :class:`scbig.nn.MambaBlock`.
+        ``"ssd"`` or ``"s6"``, see ``scbig.nn.MambaBlock``.
     n_hidden, n_blocks, n_states, expand, n_conv
         Width of a token, blocks of a stream, states of a channel, channels for each unit of
         width, and length of the convolution.

@@ -8,17 +8,16 @@ from scvi.model.base import BaseModelClass
 
 from scbig._constants import REGISTRY
 from scbig.data import ScreenSchema
-from scbig.model.base import SetupMixin
 from scbig.model.dualstream._build import Builder, Priors
 from scbig.model.dualstream._config import DualStreamConfig
 from scbig.model.dualstream._influence import InfluenceMixin
-from scbig.model.dualstream._io import SaveMixin
+from scbig.model.dualstream._io import StateMixin
 from scbig.model.dualstream._training import TrainMixin
 from scbig.priors import GeneAliases, GeneEmbedding, GeneGraph
 from scbig.train import get_default_seed, seeded
 
 
-class DualStreamMamba(TrainMixin, SaveMixin, InfluenceMixin, SetupMixin, BaseModelClass):
+class DualStreamMamba(TrainMixin, StateMixin, InfluenceMixin, BaseModelClass):
     """Responses to perturbations of one gene or several, from two streams of gene tokens.
 
     After Li, Ji, Li and Liu (2025, doi:10.12677/biphy.2025.131001), of which the abstract alone

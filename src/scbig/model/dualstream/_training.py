@@ -44,8 +44,8 @@ class TrainMixin(InferenceMixin):
         The regression is fitted first. The networks then learn what it misses on training
         conditions that it was not shown, and stop when held-out *conditions* are predicted no
         better. They are kept only if they better the regression on these conditions by more than
-        chance (:func:`~scbig.model.base.is_gain`); otherwise the regression predicts alone,
-        which is logged.
+        chance (Pearson delta, one-sided paired t-test, p < 0.05) without a larger squared error;
+        otherwise the regression predicts alone, which is logged.
         Without an anchor (``use_anchor=False``) the networks always predict.
 
         A second call goes on from the present weights, and fits the regression to the present

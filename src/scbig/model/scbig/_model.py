@@ -7,10 +7,9 @@ from scvi.model.base import BaseModelClass
 
 from scbig._constants import REGISTRY
 from scbig.data import ScreenSchema
-from scbig.model.base import SetupMixin
 from scbig.model.scbig._build import Builder, Priors
 from scbig.model.scbig._config import SCBIGConfig, get_config
-from scbig.model.scbig._io import SaveMixin
+from scbig.model.scbig._io import StateMixin
 from scbig.model.scbig._representation import RepresentationMixin
 from scbig.model.scbig._training import TrainMixin
 from scbig.priors import GeneAliases, GeneEmbedding, GeneGraph, GeneSets
@@ -18,7 +17,7 @@ from scbig.programs import GenePrograms
 from scbig.train import get_default_seed, seeded
 
 
-class SCBIG(TrainMixin, SaveMixin, RepresentationMixin, SetupMixin, BaseModelClass):
+class SCBIG(TrainMixin, StateMixin, RepresentationMixin, BaseModelClass):
     """Perturbation responses from gene programs and conditional flow matching.
 
     After arXiv 2602.04901: genes are clustered into programs, cells are encoded program by

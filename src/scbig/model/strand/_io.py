@@ -1,60 +1,24 @@
-"""`save` and `load` of STRAND."""
+"""What a saved folder holds of STRAND."""
 
-from dataclasses import asdict
+from functools import partial
 from os import PathLike
-from typing import Self
+from typing import Any, Self
 
-import pandas as pd
+import numpy as np
 from anndata import AnnData
-from scvi.model.base import BaseModelClass
 
-from scbig.model.base import CellLatent, FloorComparison, SetupMixin
+from scbig.model.base import CellLatent, SaveMixin
 from scbig.model.strand._extension import LocusMixin
 from scbig.model.strand._state import State, from_plain, to_plain
-from scbig.train import History, read_model, seeded, write_model
 
 
-class SaveMixin(LocusMixin, SetupMixin):
-    """Saved folders, see :func:`scbig.train.write_model`."""
-
-    comparison_: FloorComparison | None
-    history_: History | None
-    registry_: dict
+class StateMixin(LocusMixin, SaveMixin):
+    """The parts of a model that are saved, and put back."""
 
     def _set_state(self, state: State) -> None:
         self._blueprint, self.module = state.blueprint, state.module
         self._confidence = state.confidence
         self._model_summary_string = state.blueprint.describe()
-
-    def save(self, dir_path: str | PathLike[str], *, overwrite: bool = False) -> None:
-        """Save the model to a folder: arrays as safetensors, all else as JSON.
-
-        What was read of all loci is saved too, so that they can be predicted without the genome
-        or the encoder.
-
-        Parameters
-        ----------
-        dir_path
-            The folder.
-        overwrite
-            Replace a model that is there.
-
-        Raises
-        ------
-        FileExistsError
-            When the folder is not empty and ``overwrite`` is not set.
-        """
-        values, arrays = to_plain(State(self._blueprint, self.module, self._confidence))
-        values |= {
-            "seed": self._seed,
-            "n_steps": self._n_steps,
-            "is_trained": self.is_trained_,
-            "fingerprint": self._fingerprint,
-            "registry": self.registry_,
-            "comparison": None if self.comparison_ is None else asdict(self.comparison_),
-            "history": {k: v.iloc[:, 0].to_dict() for k, v in (self.history_ or {}).items()},
-        }
-        write_model(dir_path, type(self).__name__, values, arrays, overwrite=overwrite)
 
     @classmethod
     def load(
@@ -65,6 +29,9 @@ class SaveMixin(LocusMixin, SetupMixin):
         latent: CellLatent | None = None,
     ) -> Self:
         """Load a model that :meth:`save` wrote; nothing is unpickled.
+
+        All loci that were read are known again, so that they can be predicted without the genome
+        or the encoder.
 
         Parameters
         ----------
@@ -86,24 +53,19 @@ class SaveMixin(LocusMixin, SetupMixin):
         FileNotFoundError, ValueError
             When there is no such model, or it does not fit.
         """
-        values, arrays = read_model(dir_path, cls.__name__)
-        model = cls.__new__(cls)
-        BaseModelClass.__init__(model, registry=values["registry"])
-        model._seed, model._n_steps = values["seed"], values["n_steps"]
-        model._encoder, model._fingerprint = None, values["fingerprint"]
-        model.history_ = {
-            name: pd.DataFrame({name: epochs.values()}, index=list(map(int, epochs)))
-            .rename_axis("epoch")
-            .astype(object)
-            for name, epochs in values["history"].items()
-        }
-        comparison = values["comparison"]
-        model.comparison_ = None if comparison is None else FloorComparison(**comparison)
-        model.init_params_ = {}
-        # A module draws its first weights, which must not move the user's random state.
-        with seeded(model._seed):
-            model._set_state(from_plain(values, arrays, latent))
-        model.is_trained_ = values["is_trained"]
-        if adata is not None:
-            model._attach_adata(adata, model._schema, is_log1p=model._is_log1p)
-        return model
+        return cls._load(dir_path, adata, partial(cls._restore, latent=latent))
+
+    def _to_plain(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        values, arrays = to_plain(State(self._blueprint, self.module, self._confidence))
+        own = {"is_trained": self.is_trained_, "fingerprint": self._fingerprint}
+        return values | own, arrays
+
+    def _restore(
+        self,
+        values: dict[str, Any],
+        arrays: dict[str, np.ndarray],
+        latent: CellLatent | None = None,
+    ) -> None:
+        self._encoder, self._fingerprint = None, values["fingerprint"]
+        self._set_state(from_plain(values, arrays, latent))
+        self.is_trained_ = values["is_trained"]

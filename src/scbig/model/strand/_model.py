@@ -9,7 +9,7 @@ from scvi.model.base import BaseModelClass
 
 from scbig._constants import REGISTRY
 from scbig.data import ScreenSchema
-from scbig.model.base import CellLatent, SetupMixin
+from scbig.model.base import CellLatent
 from scbig.model.strand._build import make_blueprint, make_latent
 from scbig.model.strand._config import STRANDConfig
 from scbig.model.strand._reading import PlaceReader
@@ -20,7 +20,7 @@ from scbig.priors import DNAEncoder, Genome, Loci
 from scbig.train import get_default_seed, seeded
 
 
-class STRAND(TrainMixin, SetupMixin, BaseModelClass):
+class STRAND(TrainMixin, BaseModelClass):
     """Perturbation responses from the DNA around the perturbed places.
 
     After arXiv 2602.10156: a perturbation is a place in the genome, so that two start sites of

@@ -17,7 +17,7 @@ from scbig.data import (
 )
 from scbig.model.base import Fold, describe_comparison
 from scbig.model.strand._fit import FitSettings, fit
-from scbig.model.strand._io import SaveMixin
+from scbig.model.strand._io import StateMixin
 from scbig.model.strand._state import compute_control_mean
 from scbig.model.strand._validation import choose_validation_loci
 from scbig.train import Hardware, join_histories, seeded
@@ -25,7 +25,7 @@ from scbig.train import Hardware, join_histories, seeded
 logger = logging.getLogger(__name__)
 
 
-class TrainMixin(SaveMixin):
+class TrainMixin(StateMixin):
     """Training, and continued training on further screens."""
 
     trainer: Trainer
