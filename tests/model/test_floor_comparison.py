@@ -13,7 +13,8 @@ from scipy.stats import pearsonr
 from scbig.baselines import FLOORS
 from scbig.data import Effects
 from scbig.model import SCBIG
-from scbig.model.base import FloorComparison, compare_with_floors, describe_comparison
+from scbig.model.base import FloorComparison, compare_with_floors
+from scbig.model.base._floors import describe_comparison
 
 Fit = Callable[..., SCBIG]
 

@@ -3,13 +3,13 @@
 from scbig.model.base._floors import (
     FloorComparison,
     compare_with_floors,
-    describe_comparison,
 )
 from scbig.model.base._fold import Fold
 from scbig.model.base._gate import is_gain
 from scbig.model.base._knowledge import KnowledgeMixin
 from scbig.model.base._known import KnownScreenMixin
 from scbig.model.base._latent import CellLatent
+from scbig.model.base._outcome import OutcomeMixin, choose_steps
 from scbig.model.base._principal import PrincipalComponents
 from scbig.model.base._save import SaveMixin
 from scbig.model.base._setup import SetupMixin
@@ -21,11 +21,12 @@ __all__ = [
     "Fold",
     "KnowledgeMixin",
     "KnownScreenMixin",
+    "OutcomeMixin",
     "PrincipalComponents",
     "SaveMixin",
     "SetupMixin",
     "TargetEmbeddings",
+    "choose_steps",
     "compare_with_floors",
-    "describe_comparison",
     "is_gain",
 ]

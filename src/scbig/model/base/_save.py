@@ -12,17 +12,13 @@ from anndata import AnnData
 from scvi.model.base import BaseModelClass
 
 from scbig.model.base._floors import FloorComparison
-from scbig.model.base._known import KnownScreenMixin
+from scbig.model.base._outcome import OutcomeMixin
 from scbig.model.base._setup import SetupMixin
-from scbig.train import History, read_model, seeded, write_model
+from scbig.train import read_model, seeded, write_model
 
 
-class SaveMixin(KnownScreenMixin, SetupMixin):
+class SaveMixin(OutcomeMixin, SetupMixin):
     """Saved folders, see :func:`scbig.train.write_model`; a model says what is its own in them."""
-
-    comparison_: FloorComparison | None
-    history_: History | None
-    is_trained_: bool
 
     @abstractmethod
     def _to_plain(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

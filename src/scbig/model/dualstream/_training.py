@@ -1,6 +1,5 @@
 """`train` of DualStreamMamba."""
 
-import logging
 from collections.abc import Sequence
 
 from anndata import AnnData
@@ -13,20 +12,15 @@ from scbig.data import (
     make_screen,
     match_genes,
 )
-from scbig.model.base import FloorComparison, Fold, describe_comparison
+from scbig.model.base import Fold, OutcomeMixin, choose_steps
 from scbig.model.dualstream._fit import Fit, FitSettings
 from scbig.model.dualstream._inference import InferenceMixin
-from scbig.train import Hardware, History, join_histories, seeded
-
-logger = logging.getLogger(__name__)
+from scbig.train import Hardware, join_histories, seeded
 
 
-class TrainMixin(InferenceMixin):
+class TrainMixin(InferenceMixin, OutcomeMixin):
     """Training, and continued training."""
 
-    history_: History | None
-    is_trained_: bool
-    comparison_: FloorComparison | None
     trainer: Trainer
 
     def train(
@@ -87,33 +81,21 @@ class TrainMixin(InferenceMixin):
             )
         expression = self._read(adata)
         fold = Fold(expression, screen, self._get_validation(screen, validation))
+        config = self._blueprint.config
+        if max_steps is None:
+            max_steps = choose_steps(config.n_steps, fold, use_anchor=config.use_anchor)
         settings = FitSettings(
-            max_steps=self._get_max_steps(fold) if max_steps is None else max_steps,
+            max_steps=max_steps,
             use_refit=use_refit,
             seed=self._seed,
             hardware=Hardware(accelerator, devices, use_progress_bar),
         )
-        earlier_history = self.history_ or {}
+        earlier = self.history_ or {}  # scvi-tools overwrites it
         with seeded(self._seed):
             result = Fit(self, self._blueprint, fold, settings).run()
         self._anchor, self._uses_networks = result.anchor, result.uses_networks
-        self.comparison_ = result.comparison
-        self._n_steps += self.trainer.global_step if settings.max_steps > 0 else 0
-        self.history_ = join_histories(earlier_history, result.history)
-        self.is_trained_ = True
-        self.module.eval()
-        logger.info(describe_comparison(type(self).__name__, self.comparison_))
-
-    def _get_max_steps(self, fold: Fold) -> int:
-        config = self._blueprint.config
-        if fold.validation or not config.use_anchor:
-            return config.n_steps
-        logger.info(
-            "No conditions are held out to check the networks on: the regression predicts alone. "
-            "Name some, train(validation=[...]), or insist: train(max_steps=%d).",
-            config.n_steps,
-        )
-        return 0
+        n_steps = self.trainer.global_step if settings.max_steps > 0 else 0
+        self._record_outcome(join_histories(earlier, result.history), result.comparison, n_steps)
 
     def _read(self, adata: AnnData) -> Expression:
         """Return the model's genes of some data, in its order."""

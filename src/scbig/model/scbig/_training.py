@@ -1,6 +1,5 @@
 """`train` of SCBIG."""
 
-import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,21 +7,16 @@ import pandas as pd
 from scvi.train import Trainer
 
 from scbig.data import make_controls, make_screen
-from scbig.model.base import FloorComparison, Fold, describe_comparison
+from scbig.model.base import Fold, OutcomeMixin, choose_steps
 from scbig.model.scbig._fit import Fit, FitSettings
 from scbig.model.scbig._representation import RepresentationMixin
 from scbig.model.scbig._state import extend_blueprint
-from scbig.train import Hardware, History, join_histories, seeded
-
-logger = logging.getLogger(__name__)
+from scbig.train import Hardware, join_histories, seeded
 
 
-class TrainMixin(RepresentationMixin):
+class TrainMixin(RepresentationMixin, OutcomeMixin):
     """Training, and continued training on further screens."""
 
-    history_: History | None
-    is_trained_: bool
-    comparison_: FloorComparison | None
     trainer: Trainer
     _model_summary_string: str
 
@@ -80,33 +74,22 @@ class TrainMixin(RepresentationMixin):
         screen = make_screen(adata.obs, self._schema, self._contexts)
         fold = Fold(expression, screen, self._get_validation(screen, validation))
         self._extend(fold, adata.obs)
+        config = self._blueprint.config
+        if max_steps is None:
+            max_steps = choose_steps(config.flow_steps, fold, use_anchor=config.use_anchor)
         settings = FitSettings(
             max_epochs=0 if is_continued and max_epochs is None else max_epochs,
-            max_steps=self._get_max_steps(fold) if max_steps is None else max_steps,
+            max_steps=max_steps,
             use_refit=use_refit,
             seed=self._seed,
             hardware=Hardware(accelerator, devices, use_progress_bar),
         )
-        earlier_history = self.history_ or {}
+        earlier = self.history_ or {}  # scvi-tools overwrites it
         with seeded(self._seed):
             result = Fit(self, self._blueprint, fold, self._anchor, settings).run()
-        self._anchor, self.comparison_ = result.anchor, result.comparison
-        self._n_steps += self.trainer.global_step if settings.max_steps > 0 else 0
-        self.history_ = join_histories(earlier_history, result.history)
-        self.is_trained_ = True
-        self.module.eval()
-        logger.info(describe_comparison(type(self).__name__, self.comparison_))
-
-    def _get_max_steps(self, fold: Fold) -> int:
-        config = self._blueprint.config
-        if fold.validation or not config.use_anchor:
-            return config.flow_steps
-        logger.info(
-            "No conditions are held out to check the flow on: the regression predicts alone. "
-            "Name some, train(validation=[...]), or insist: train(max_steps=%d).",
-            config.flow_steps,
-        )
-        return 0
+        self._anchor = result.anchor
+        n_steps = self.trainer.global_step if settings.max_steps > 0 else 0
+        self._record_outcome(join_histories(earlier, result.history), result.comparison, n_steps)
 
     def _extend(self, fold: Fold, obs: pd.DataFrame) -> None:
         """Make room for targets and contexts that are new, and keep some of their controls."""

@@ -1,6 +1,5 @@
 """`train` of STRAND."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,14 +14,12 @@ from scbig.data import (
     make_controls,
     make_screen,
 )
-from scbig.model.base import Fold, describe_comparison
+from scbig.model.base import Fold
 from scbig.model.strand._fit import FitSettings, fit
 from scbig.model.strand._io import StateMixin
 from scbig.model.strand._state import compute_control_mean
 from scbig.model.strand._validation import choose_validation_loci
 from scbig.train import Hardware, join_histories, seeded
-
-logger = logging.getLogger(__name__)
 
 
 class TrainMixin(StateMixin):
@@ -86,15 +83,12 @@ class TrainMixin(StateMixin):
             seed=self._seed,
             hardware=Hardware(accelerator, devices, use_progress_bar),
         )
-        earlier = self.history_ or {}
+        earlier = self.history_ or {}  # scvi-tools overwrites it
         with seeded(self._seed):
             result = fit(self, self._blueprint, fold, settings)
-        self._confidence, self.comparison_ = result.confidence, result.comparison
-        self._n_steps += settings.locus_steps + settings.bridge_steps
-        self.history_ = join_histories(earlier, result.history)
-        self.is_trained_ = True
-        self.module.eval()
-        logger.info(describe_comparison(type(self).__name__, self.comparison_))
+        self._confidence = result.confidence
+        n_steps = settings.locus_steps + settings.bridge_steps
+        self._record_outcome(join_histories(earlier, result.history), result.comparison, n_steps)
 
     def _extend(self, fold: Fold, obs: pd.DataFrame) -> None:
         """Make room for contexts that are new, and keep some of their controls."""
