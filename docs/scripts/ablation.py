@@ -33,13 +33,18 @@ METRICS = ("pearson_delta", "pearson_delta_top20", "mse", "pds_l1", "energy_dist
 DEFAULT = SCBIGConfig()
 # Kept whatever it does, or there would be little to compare.
 FLOW = replace(DEFAULT, use_gate=False)
+# Without the anchor the parts of the paper carry all the weight.
+ALONE = replace(FLOW, use_anchor=False)
 NETWORKS = {
     "flow": FLOW,
     "no_alignment": replace(FLOW, align_every=0),
     "pca": replace(FLOW, autoencoder="pca"),
-    "no_anchor": replace(FLOW, use_anchor=False),
-    "no_anchor_direct": replace(FLOW, use_anchor=False, decoding="direct"),
+    "no_anchor": ALONE,
+    "no_anchor_no_alignment": replace(ALONE, align_every=0),
+    "no_anchor_pca": replace(ALONE, autoencoder="pca"),
+    "no_anchor_direct": replace(ALONE, decoding="direct"),
 }
+RANDOM_PROGRAMS = {"random_programs": FLOW, "no_anchor_random_programs": ALONE}
 REGRESSION = {
     "regression": Denoising(),
     "no_components": Denoising(use_components=False),
@@ -78,7 +83,8 @@ def compare(
     result = run(adata, chosen, predictors, out=out, resources=resources, settings=settings)
     summary = result.summary
     pooled = summary[(summary["split"] == "pooled") & (summary["kind"] == "all")]
-    print(pooled.pivot_table(index=["task", "predictor"], columns="metric", values="mean"))
+    means = pooled.pivot_table(index=["task", "predictor"], columns="metric", values="mean")
+    print(means[list(METRICS)].round(4).to_string())
 
 
 def make_specs(name: str) -> list[PredictorSpec]:
@@ -88,11 +94,9 @@ def make_specs(name: str) -> list[PredictorSpec]:
         return [make_spec(key, config, 0, 0) for key, config in configs.items()]
     if name == "paper":
         return [make_spec("paper_short", "paper", 1, 25)]
-    specs = [make_spec(key, config) for key, config in NETWORKS.items()]
-    make = partial(make_model, config=FLOW, programs=make_random_programs)
     return [
-        *specs,
-        PredictorSpec("random_programs", SCBIG, make, partial(train, budget=(None, None))),
+        *(make_spec(key, config) for key, config in NETWORKS.items()),
+        *(make_spec(key, config, is_random=True) for key, config in RANDOM_PROGRAMS.items()),
     ]
 
 
@@ -101,9 +105,12 @@ def make_spec(
     config: SCBIGConfig | str,
     max_epochs: int | None = None,
     max_steps: int | None = None,
+    *,
+    is_random: bool = False,
 ) -> PredictorSpec:
-    """Return a variant with other settings."""
-    make = partial(make_model, config=config, programs=None)
+    """Return a variant with other settings, or with programs at random."""
+    programs = make_random_programs if is_random else None
+    make = partial(make_model, config=config, programs=programs)
     return PredictorSpec(name, SCBIG, make, partial(train, budget=(max_epochs, max_steps)))
 
 
