@@ -159,7 +159,7 @@ def test_the_flow_is_kept_only_where_it_is_a_gain(
     monkeypatch.setattr(_flow, "score", lambda module, held_out: float(next(scores)))
     with caplog.at_level("INFO", logger="scbig"):
         model = fit(screen, preset=replace(config, use_gate=True))
-    assert model.module.velocity.is_zero is not is_kept
+    assert model.uses_networks is is_kept
     assert ("no gain on the held-out conditions" in caplog.text) is not is_kept
     alone = fit(screen.copy(), train={"max_steps": 0}).predict(seed=0).layers["scbig"]
     predicted = model.predict(seed=0).layers["scbig"]

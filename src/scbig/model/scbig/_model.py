@@ -105,6 +105,11 @@ class SCBIG(TrainMixin, StateMixin, RepresentationMixin, BaseModelClass):
         self._record_init_params(locals())
 
     @property
+    def uses_networks(self) -> bool:
+        """Whether the flow predicts; otherwise the regression does alone."""
+        return not self.module.is_anchor_alone
+
+    @property
     def _registered_schema(self) -> ScreenSchema:
         registry = self.adata_manager.get_state_registry(REGISTRY.PERTURBATION)
         return ScreenSchema.from_dict(dict(registry["schema"]))

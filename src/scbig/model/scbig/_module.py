@@ -189,7 +189,7 @@ class SCBIGModule(BaseModuleClass):
         -------
         Non-negative expression, shape ``(B, N, G)``.
         """
-        if self._is_anchor_alone and not torch.is_grad_enabled():
+        if self.is_anchor_alone and not torch.is_grad_enabled():
             return add_change(x, effect.unsqueeze(1), control_mean.unsqueeze(1))
         end = self.transport(z, condition)
         if self.config.decoding == "direct":
@@ -203,7 +203,7 @@ class SCBIGModule(BaseModuleClass):
         return add_change(x, change, control_mean.unsqueeze(1))
 
     @property
-    def _is_anchor_alone(self) -> bool:
+    def is_anchor_alone(self) -> bool:
         """Whether transport would end where the anchor says, as before the flow is trained."""
         config = self.config
         return config.use_anchor and config.decoding == "residual" and self.velocity.is_zero
