@@ -49,7 +49,9 @@ def get_own_methods(cls: type) -> list[str]:
     return sorted(
         name
         for name in names
+        # Python 3.13 takes a cached property for a routine too.
         if inspect.isroutine(getattr(cls, name))
+        and callable(getattr(cls, name))
         and getattr(getattr(cls, name), "__module__", "").startswith("scbig.")
     )
 
