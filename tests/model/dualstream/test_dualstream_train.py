@@ -11,9 +11,8 @@ from anndata import AnnData
 from scbig.baselines import NearestCondition
 from scbig.data import compute_effects, make_screen, simulate_screen
 from scbig.model import DualStreamConfig, DualStreamMamba
-from scbig.model.base import Fold
+from scbig.model.base import Fold, score_effects
 from scbig.model.dualstream._groups import make_groups
-from scbig.model.dualstream._score import score_effects
 
 Fit = Callable[..., DualStreamMamba]
 

@@ -38,6 +38,8 @@ def test_both_stages_learn(strand):
 def test_named_conditions_are_held_out_and_unknown_ones_refused(loci_screen, fit_strand):
     quick = {"max_locus_steps": 20, "max_steps": 0}
     model = fit_strand(loci_screen, train=quick | {"validation": ["TARGET001-P1"]})
+    # What was taken, not what the settings would have allowed.
+    assert model.predict(perturbations=["TARGET001-P1"]).uns["strand"]["steps"] == 20
     assert model.comparison_.n_conditions == 1
     assert model.predict(perturbations=["TARGET001-P1"], n_cells=3).n_obs == 6
     with pytest.raises(ValueError, match="1 validation condition"):

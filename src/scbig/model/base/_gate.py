@@ -30,12 +30,13 @@ def is_gain(before: np.ndarray, after: np.ndarray, held_out: Effects) -> bool:
     """
     if len(held_out) < 2 or np.array_equal(before, after):
         return False
-    gains = _get_scores(after, held_out) - _get_scores(before, held_out)
+    gains = score_effects(after, held_out) - score_effects(before, held_out)
     is_surer = ttest_1samp(gains, 0, alternative="greater").pvalue < SIGNIFICANCE
     return bool(is_surer and _get_error(after, held_out) <= _get_error(before, held_out))
 
 
-def _get_scores(predicted: np.ndarray, held_out: Effects) -> np.ndarray:
+def score_effects(predicted: np.ndarray, held_out: Effects) -> np.ndarray:
+    """``pearson_delta`` of each group for its predicted effect, shape ``(n_groups,)``."""
     control = held_out.control_mean[held_out.context]
     return pearson_delta(control + held_out.delta, _clip(predicted, held_out), control)
 

@@ -7,7 +7,16 @@ from typing import Any
 import numpy as np
 from anndata import AnnData
 
-from scbig.data import PredictMixin, Screen, ScreenSchema, Targets
+from scbig.data import (
+    Expression,
+    PredictMixin,
+    Screen,
+    ScreenSchema,
+    Targets,
+    get_gene_names,
+    get_matrix,
+    match_genes,
+)
 from scbig.splits import choose_validation
 
 # Labels that a message lists.
@@ -36,6 +45,11 @@ class KnownScreenMixin(PredictMixin):
         """Their mean in each context, shape ``(n_contexts, n_genes)``."""
 
     @property
+    @abstractmethod
+    def _expected_expression(self) -> np.ndarray:
+        """What is assumed of genes that some data lack, shape ``(n_genes,)``."""
+
+    @property
     def _is_log1p(self) -> bool:
         return bool(self.registry_["setup_args"]["is_log1p"])
 
@@ -55,6 +69,19 @@ class KnownScreenMixin(PredictMixin):
                 f"train on: {type(self).__name__}.load(path, adata)."
             )
         return adata
+
+    def _read(self, adata: AnnData, layer: str | None = None) -> Expression:
+        """Return the model's genes of some data, in its order."""
+        names = get_gene_names(adata, self._schema.gene_key)
+        match = match_genes(names, self._genes, resolve=self._resolve_gene)
+        layer = self._schema.layer if layer is None else layer
+        if layer is not None and layer not in adata.layers:
+            found = [name for name in adata.layers if name is not None]
+            raise ValueError(f"There is no layer {layer!r}. Layers found: {found}.")
+        matrix = get_matrix(adata, layer)
+        if match.is_identity:
+            return Expression(matrix)
+        return Expression(matrix, match.columns, self._expected_expression)
 
     def _get_control_pool(self) -> tuple[AnnData, ScreenSchema]:
         schema = self._schema.to_dict() | {"layer": None, "gene_key": None}

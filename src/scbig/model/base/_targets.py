@@ -1,10 +1,13 @@
 """What is known of perturbation targets beyond the screen: their embeddings."""
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
 
 from scbig.priors import GeneAliases, GeneEmbedding, UnitVectors
+
+logger = logging.getLogger(__name__)
 
 
 class TargetEmbeddings:
@@ -44,3 +47,32 @@ class TargetEmbeddings:
             f"{table.source} ({len(mapping)} genes)"
             for table, mapping in zip(self.tables, self.mappings, strict=True)
         )
+
+
+def make_target_embeddings(
+    table: GeneEmbedding | None,
+    coexpression: GeneEmbedding,
+    targets: Sequence[str],
+    aliases: GeneAliases | None,
+) -> TargetEmbeddings:
+    """Put the table that a user gave beside co-expression, and say how far it reaches.
+
+    Parameters
+    ----------
+    table
+        The table, or ``None``.
+    coexpression
+        Embedding of the measured genes.
+    targets
+        Targets of the screen.
+    aliases
+        Other names of the genes.
+
+    Returns
+    -------
+    The embeddings.
+    """
+    if table is None:
+        return TargetEmbeddings([coexpression], aliases)
+    logger.info("Perturbation targets: %s", table.get_coverage(targets, aliases=aliases))
+    return TargetEmbeddings([table, coexpression], aliases)

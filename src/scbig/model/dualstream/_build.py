@@ -16,7 +16,7 @@ from scbig.data import (
     make_controls,
     make_screen,
 )
-from scbig.model.base import TargetEmbeddings
+from scbig.model.base import TargetEmbeddings, make_target_embeddings
 from scbig.model.dualstream._blueprint import Blueprint
 from scbig.model.dualstream._config import DualStreamConfig
 from scbig.model.dualstream._order import (
@@ -124,11 +124,9 @@ class Builder:
     def _make_target_embeddings(self) -> TargetEmbeddings:
         priors = self._priors
         table = priors.perturbation_embedding or priors.gene_embedding
-        if table is not None:
-            coverage = table.get_coverage(self._screen.targets, aliases=priors.aliases)
-            logger.info("Perturbation targets: %s", coverage)
-        tables = [self._coexpression] if table is None else [table, self._coexpression]
-        return TargetEmbeddings(tables, priors.aliases)
+        return make_target_embeddings(
+            table, self._coexpression, self._screen.targets, priors.aliases
+        )
 
     def _describe_genes(self, order: np.ndarray, vectors: np.ndarray) -> GeneRecord:
         """Moments over the control cells that travel with the model."""

@@ -7,7 +7,13 @@ import numpy as np
 import torch
 
 from scbig.data import Targets
-from scbig.model.base import TargetEmbeddings
+from scbig.model.base import (
+    TargetEmbeddings,
+    embed_targets,
+    hide_unseen,
+    index_targets,
+    mask_targets,
+)
 
 
 class ConditionInput(NamedTuple):
@@ -98,24 +104,11 @@ def make_condition_input(
     -------
     The condition input.
     """
-    width = max((len(group) for group in targets), default=1)
-    genes_by_name = {name: i for i, name in enumerate(genes)}
-    seen_by_name = {name: i for i, name in enumerate(seen)}
-    gene = np.full((len(targets), width), -1, dtype=np.int64)
-    target, mask = gene.copy(), np.zeros(gene.shape, dtype=bool)
-    vectors = np.zeros((*gene.shape, embeddings.dim), dtype=np.float32)
-    for i, group in enumerate(targets):
-        for j, name in enumerate(group):
-            gene[i, j] = genes_by_name.get(name, -1)
-            target[i, j] = seen_by_name.get(name, -1)
-            vectors[i, j] = embeddings.get_vector(name)
-            mask[i, j] = True
-    context = np.where((context >= 0) & (context < n_contexts), context, -1)
     return ConditionInput(
-        gene=torch.from_numpy(gene),
-        target=torch.from_numpy(target),
-        embedding=torch.from_numpy(vectors),
-        mask=torch.from_numpy(mask),
-        context=torch.from_numpy(context.astype(np.int64)),
+        gene=torch.from_numpy(index_targets(targets, genes)),
+        target=torch.from_numpy(index_targets(targets, seen)),
+        embedding=torch.from_numpy(embed_targets(targets, embeddings)),
+        mask=torch.from_numpy(mask_targets(targets)),
+        context=torch.from_numpy(hide_unseen(context, n_contexts)),
         effect=torch.from_numpy(np.asarray(effect, dtype=np.float32)),
     )

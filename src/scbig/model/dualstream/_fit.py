@@ -12,7 +12,7 @@ from scvi.model.base import BaseModelClass
 
 from scbig.baselines import choose_kernel
 from scbig.data import Effects, PairBatches, compute_effects
-from scbig.model.base import FloorComparison, Fold, compare_with_floors, is_gain
+from scbig.model.base import FloorComparison, Fold, compare_with_floors, is_gain, score_effects
 from scbig.model.dualstream._anchor import Anchor
 from scbig.model.dualstream._blueprint import Blueprint
 from scbig.model.dualstream._groups import make_groups
@@ -21,7 +21,6 @@ from scbig.model.dualstream._score import (
     make_validation_set,
     predict_effects,
     score,
-    score_effects,
 )
 from scbig.model.dualstream._trainingplan import VALIDATION_SCORE, DualStreamPlan, Task
 from scbig.train import Hardware, History, KeepBest, Schedule, run_stage

@@ -26,6 +26,10 @@ class InferenceMixin(KnowledgeMixin):
     _uses_networks: bool
 
     @property
+    def _expected_expression(self) -> np.ndarray:
+        return self.module.mean.cpu().numpy()
+
+    @property
     def _known(self) -> Blueprint:
         return self._blueprint
 

@@ -6,8 +6,7 @@ import numpy as np
 import torch
 
 from scbig.data import Effects
-from scbig.metrics import pearson_delta
-from scbig.model.base import Fold
+from scbig.model.base import Fold, score_effects
 from scbig.model.dualstream._anchor import Anchor
 from scbig.model.dualstream._blueprint import Blueprint
 from scbig.model.dualstream._condition import ConditionInput
@@ -79,27 +78,6 @@ def make_validation_set(
 def score(module: DualStreamModule, held_out: ValidationSet) -> float:
     """Mean ``pearson_delta`` over the held-out groups."""
     return float(score_effects(predict_effects(module, held_out), held_out.effects).mean())
-
-
-def score_effects(predicted: np.ndarray, real: Effects) -> np.ndarray:
-    """Score each group by ``pearson_delta``; no change at all scores 0.
-
-    Parameters
-    ----------
-    predicted
-        Predicted effects, shape ``(n_groups, G)``.
-    real
-        Real effects.
-
-    Returns
-    -------
-    Scores, shape ``(n_groups,)``.
-    """
-    control = real.control_mean[real.context]
-    # Cells cannot fall below zero, whatever the effect.
-    mean = np.maximum(control + predicted, 0)
-    scores = pearson_delta(control + real.delta, mean, control)
-    return np.where((mean != control).any(axis=1), scores, 0.0)
 
 
 @torch.no_grad()

@@ -2,15 +2,10 @@
 
 from collections.abc import Sequence
 
-from anndata import AnnData
 from scvi.train import Trainer
 
 from scbig.data import (
-    Expression,
-    get_gene_names,
-    get_matrix,
     make_screen,
-    match_genes,
 )
 from scbig.model.base import Fold, OutcomeMixin, choose_steps
 from scbig.model.dualstream._fit import Fit, FitSettings
@@ -96,12 +91,3 @@ class TrainMixin(InferenceMixin, OutcomeMixin):
         self._anchor, self._uses_networks = result.anchor, result.uses_networks
         n_steps = self.trainer.global_step if settings.max_steps > 0 else 0
         self._record_outcome(join_histories(earlier, result.history), result.comparison, n_steps)
-
-    def _read(self, adata: AnnData) -> Expression:
-        """Return the model's genes of some data, in its order."""
-        names = get_gene_names(adata, self._schema.gene_key)
-        match = match_genes(names, self._genes, resolve=self._resolve_gene)
-        matrix = get_matrix(adata, self._schema.layer)
-        if match.is_identity:
-            return Expression(matrix)
-        return Expression(matrix, match.columns, self.module.mean.cpu().numpy())

@@ -18,7 +18,7 @@ from scbig.data import (
     make_screen,
     thin,
 )
-from scbig.model.base import TargetEmbeddings
+from scbig.model.base import TargetEmbeddings, make_target_embeddings
 from scbig.model.scbig._blueprint import Blueprint, get_averaging
 from scbig.model.scbig._config import SCBIGConfig
 from scbig.model.scbig._state import State
@@ -128,13 +128,9 @@ class Builder:
     def _make_target_embeddings(self) -> TargetEmbeddings:
         priors = self._priors
         table = priors.perturbation_embedding or priors.gene_embedding
-        if table is not None:
-            logger.info(
-                "Perturbation targets: %s",
-                table.get_coverage(self._screen.targets, aliases=priors.aliases),
-            )
-        tables = [self._coexpression] if table is None else [table, self._coexpression]
-        return TargetEmbeddings(tables, priors.aliases)
+        return make_target_embeddings(
+            table, self._coexpression, self._screen.targets, priors.aliases
+        )
 
     def _make_semantics(self, programs: GenePrograms) -> np.ndarray:
         """Mean embedding of each program over the genes that have one, shape ``(K, d)``."""

@@ -6,7 +6,13 @@ import numpy as np
 import torch
 
 from scbig.data import Targets
-from scbig.model.base import TargetEmbeddings
+from scbig.model.base import (
+    TargetEmbeddings,
+    embed_targets,
+    hide_unseen,
+    index_targets,
+    mask_targets,
+)
 from scbig.model.scbig._components import ConditionInput
 
 
@@ -40,22 +46,12 @@ def make_condition_input(
     -------
     The condition input.
     """
-    width = max((len(group) for group in targets), default=1)
-    position = {name: i for i, name in enumerate(seen)}
-    index = np.full((len(targets), width), -1, dtype=np.int64)
-    mask = np.zeros((len(targets), width), dtype=bool)
-    vectors = np.zeros((len(targets), width, embeddings.dim), dtype=np.float32)
-    for i, group in enumerate(targets):
-        for j, target in enumerate(group):
-            index[i, j] = position.get(target, -1)
-            vectors[i, j] = embeddings.get_vector(target)
-            mask[i, j] = True
-    context = np.where((context >= 0) & (context < n_contexts), context, -1)
+    index = index_targets(targets, seen)
     return ConditionInput(
         target=torch.from_numpy(np.maximum(index, 0)),
         is_seen=torch.from_numpy(index >= 0),
-        embedding=torch.from_numpy(vectors),
-        mask=torch.from_numpy(mask),
-        context=torch.from_numpy(context.astype(np.int64)),
+        embedding=torch.from_numpy(embed_targets(targets, embeddings)),
+        mask=torch.from_numpy(mask_targets(targets)),
+        context=torch.from_numpy(hide_unseen(context, n_contexts)),
         anchor=torch.from_numpy(np.asarray(anchor, dtype=np.float32)),
     )

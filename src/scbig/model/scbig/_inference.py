@@ -54,6 +54,10 @@ class InferenceMixin(KnowledgeMixin):
     # --- what is known -----------------------------------------------------------------------
 
     @property
+    def _expected_expression(self) -> np.ndarray:
+        return self.module.gene_mean.cpu().numpy()
+
+    @property
     def _known(self) -> Blueprint:
         return self._blueprint
 

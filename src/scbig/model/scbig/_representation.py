@@ -5,7 +5,6 @@ import pandas as pd
 import torch
 from anndata import AnnData
 
-from scbig.data import Expression, get_gene_names, get_matrix, match_genes
 from scbig.model.scbig._autoencoder import compute_latents
 from scbig.model.scbig._blueprint import Blueprint, get_averaging
 from scbig.model.scbig._components import ProgramEncoder
@@ -114,16 +113,3 @@ class RepresentationMixin(InferenceMixin):
         cells = torch.from_numpy(np.ascontiguousarray(x)).to(self.module.device)
         maps = encoder.attend(cells - self.module.gene_mean)
         return torch.stack([m.points_to_tokens.mean(1) for m in maps]).mean(0).cpu().numpy()
-
-    def _read(self, adata: AnnData, layer: str | None) -> Expression:
-        """Return the model's genes of some data, in its order."""
-        names = get_gene_names(adata, self._schema.gene_key)
-        match = match_genes(names, self._genes, resolve=self._resolve_gene)
-        layer = self._schema.layer if layer is None else layer
-        if layer is not None and layer not in adata.layers:
-            found = [name for name in adata.layers if name is not None]
-            raise ValueError(f"There is no layer {layer!r}. Layers found: {found}.")
-        matrix = get_matrix(adata, layer)
-        if match.is_identity:
-            return Expression(matrix)
-        return Expression(matrix, match.columns, self.module.gene_mean.cpu().numpy())

@@ -70,7 +70,7 @@ class TrainMixin(RepresentationMixin, OutcomeMixin):
         """
         adata = self._get_adata(None)
         is_continued = self._anchor is not None
-        expression = self._read(adata, None)
+        expression = self._read(adata)
         screen = make_screen(adata.obs, self._schema, self._contexts)
         fold = Fold(expression, screen, self._get_validation(screen, validation))
         self._extend(fold, adata.obs)

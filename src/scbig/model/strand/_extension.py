@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scbig.data import Expression, Perturbations, get_gene_names, get_matrix, match_genes
+from scbig.data import Perturbations
 from scbig.model.strand._fit import compute_latents
 from scbig.model.strand._inference import InferenceMixin, is_place
 from scbig.model.strand._reading import PlaceReader
@@ -153,19 +153,6 @@ class LocusMixin(InferenceMixin):
         """
         self._check_trained()
         return compute_latents(self.module, self._read(self._get_adata(adata), layer))
-
-    def _read(self, adata: AnnData, layer: str | None) -> Expression:
-        """Return the model's genes of some data, in its order."""
-        names = get_gene_names(adata, self._schema.gene_key)
-        match = match_genes(names, self._genes, resolve=self._resolve_gene)
-        layer = self._schema.layer if layer is None else layer
-        if layer is not None and layer not in adata.layers:
-            found = [name for name in adata.layers if name is not None]
-            raise ValueError(f"There is no layer {layer!r}. Layers found: {found}.")
-        matrix = get_matrix(adata, layer)
-        if match.is_identity:
-            return Expression(matrix)
-        return Expression(matrix, match.columns, self._get_control_mean(-1))
 
     def _find_new_places(self, perturbations: Perturbations | None) -> list[str]:
         schema, known = self._schema, self._blueprint.places

@@ -54,6 +54,8 @@ class FitResult:
     ----------
     history
         Training history.
+    n_steps
+        Steps taken in both stages.
     confidence
         Calibration on the held-out conditions; ``None`` where there are too few.
     comparison
@@ -61,6 +63,7 @@ class FitResult:
     """
 
     history: History
+    n_steps: int
     confidence: Confidence | None
     comparison: FloorComparison | None
 
@@ -93,6 +96,7 @@ def fit(
     latent_effects, _ = fold.split(compute_effects(Expression(latents), fold.screen))
     train_set, held_out_set = (_make_set(blueprint, part) for part in (trained, held_out))
     history: History = {}
+    n_steps = 0
     if settings.locus_steps > 0:
         logger.info("Training on %d groups of cells, stopping on %d.", len(trained), len(held_out))
         history |= fit_loci(
@@ -104,10 +108,12 @@ def fit(
             seed=settings.seed,
             hardware=settings.hardware,
         )
+        n_steps += model.trainer.global_step
     if settings.bridge_steps > 0 and blueprint.config.transport == "bridge":
         stage = BridgeStage(blueprint, fold, latents, settings.seed)
         history |= stage.run(model, max_steps=settings.bridge_steps, hardware=settings.hardware)
-    return FitResult(history, *_judge(model, trained, held_out_set))
+        n_steps += model.trainer.global_step
+    return FitResult(history, n_steps, *_judge(model, trained, held_out_set))
 
 
 def _judge(

@@ -70,6 +70,10 @@ class InferenceMixin(KnownScreenMixin):
     # --- what is known -----------------------------------------------------------------------
 
     @property
+    def _expected_expression(self) -> np.ndarray:
+        return self._get_control_mean(-1)
+
+    @property
     def _schema(self) -> ScreenSchema:
         return self._blueprint.schema
 

@@ -69,7 +69,7 @@ class TrainMixin(StateMixin):
             has no cells.
         """
         adata = self._get_adata(None)
-        expression = self._read(adata, None)
+        expression = self._read(adata)
         screen = make_screen(adata.obs, self._schema, self._contexts)
         for targets in screen.conditions:
             self._check_known(targets)
@@ -87,8 +87,8 @@ class TrainMixin(StateMixin):
         with seeded(self._seed):
             result = fit(self, self._blueprint, fold, settings)
         self._confidence = result.confidence
-        n_steps = settings.locus_steps + settings.bridge_steps
-        self._record_outcome(join_histories(earlier, result.history), result.comparison, n_steps)
+        history = join_histories(earlier, result.history)
+        self._record_outcome(history, result.comparison, result.n_steps)
 
     def _extend(self, fold: Fold, obs: pd.DataFrame) -> None:
         """Make room for contexts that are new, and keep some of their controls."""
