@@ -11,8 +11,9 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from scbig.baselines import Confidence, DenoisedRegression, KernelSettings, TargetKernel
 from scbig.data import Effects, Targets
+from scbig.metrics import pearson_delta
+from scbig.regression import Confidence, DenoisedRegression, KernelSettings, TargetKernel
 
 N_TARGETS, N_GENES = 16, 80
 NAMES = [f"T{i:02}" for i in range(N_TARGETS)]
@@ -47,8 +48,12 @@ def predict_here(predictor: Confidence | DenoisedRegression, targets) -> np.ndar
     return predictor.predict(targets, np.zeros(len(targets), dtype=int))
 
 
+def score(predicted: np.ndarray, effects: Effects) -> np.ndarray:
+    return pearson_delta(effects.delta, predicted, np.zeros(predicted.shape[1]))
+
+
 def trust(effects: Effects) -> Confidence:
-    return Confidence(DenoisedRegression(effects, KERNEL))
+    return Confidence(DenoisedRegression(effects, KERNEL), score)
 
 
 @pytest.fixture
@@ -131,10 +136,19 @@ def test_confidence_is_what_new_pairs_reach(
     assert confidence.mean() == pytest.approx(np.mean(reached), abs=0.1)
 
 
+def test_confidence_is_in_the_score_that_it_is_given(effects: Effects):
+    """A quarter of the score of everything, a quarter of the confidence; one is the most."""
+    regression = DenoisedRegression(effects, KERNEL)
+    quarter = Confidence(regression, lambda predicted, real: score(predicted, real) / 4)
+    found, whole = (predict_here(one, NEW_PAIRS) for one in (quarter, trust(effects)))
+    assert 0.1 < found.min() < found.max() < 0.3
+    np.testing.assert_allclose(np.minimum(4 * found, 1), whole, rtol=1e-6)
+
+
 def test_confidence_grows_with_the_size_of_the_effect(effects: Effects):
     regression = DenoisedRegression(effects, KERNEL)
     size = np.linalg.norm(predict_here(regression, NEW_PAIRS), axis=1)
-    confidence = predict_here(Confidence(regression), NEW_PAIRS)
+    confidence = predict_here(Confidence(regression, score), NEW_PAIRS)
     order = np.argsort(size)
     assert (np.diff(confidence[order]) >= 0).all()
     assert confidence[order[-1]] > confidence[order[0]] + 0.2
@@ -240,11 +254,11 @@ def test_a_large_screen_leaves_out_some_targets_only(
     regression = DenoisedRegression(effects, KERNEL)
     left_out = []
     leave = regression.leave_target_out
-    monkeypatch.setattr("scbig.baselines._confidence.MAX_TARGETS", 5)
+    monkeypatch.setattr("scbig.regression._confidence.MAX_TARGETS", 5)
     monkeypatch.setattr(
         regression, "leave_target_out", lambda target: left_out.append(target) or leave(target)
     )
-    confidence = predict_here(Confidence(regression), NEW_PAIRS)
+    confidence = predict_here(Confidence(regression, score), NEW_PAIRS)
     assert left_out == NAMES[::4]
     assert np.abs(confidence - predict_here(trust(effects), NEW_PAIRS)).max() < 0.2
 
@@ -254,7 +268,7 @@ def test_nothing_is_expected_of_targets_that_no_embedding_has(
 ):
     table = dict(zip([*NAMES, "NEW"], np.eye(N_TARGETS + 1), strict=True))
     kernel = TargetKernel((table,), KernelSettings(embedding=(1.0,)))
-    confidence = Confidence(DenoisedRegression(effects, kernel))
+    confidence = Confidence(DenoisedRegression(effects, kernel), score)
     last = NAMES[-1]
     unknown, with_new, with_unknown = predict_here(
         confidence, [("NOSUCH",), ("NEW", last), ("NOSUCH", last)]
@@ -264,6 +278,7 @@ def test_nothing_is_expected_of_targets_that_no_embedding_has(
     assert with_unknown == pytest.approx(with_new / 2, rel=0.05)
     # Where no embedding counts, all unseen targets are alike.
     blind = Confidence(
-        DenoisedRegression(effects, replace(kernel, settings=KernelSettings(embedding=(0.0,))))
+        DenoisedRegression(effects, replace(kernel, settings=KernelSettings(embedding=(0.0,)))),
+        score,
     )
     assert predict_here(blind, [("NEW",)]) == predict_here(blind, [("NOSUCH",)]) >= 0

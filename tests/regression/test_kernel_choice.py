@@ -7,9 +7,9 @@ import pytest
 from scipy.optimize import minimize_scalar
 from scipy.stats import multivariate_normal
 
-from scbig.baselines import KernelSettings, TargetKernel, choose_kernel
-from scbig.baselines._evidence import compute_column_evidence, compute_evidence
 from scbig.data import Effects
+from scbig.regression import KernelSettings, TargetKernel, choose_kernel
+from scbig.regression._kernel import compute_column_evidence, compute_evidence
 
 
 def make_effects(targets, delta: np.ndarray) -> Effects:

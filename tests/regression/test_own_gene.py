@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scbig.baselines._own_gene import OwnGeneEffect, fit_own_gene
 from scbig.data import Effects
+from scbig.regression._denoised import OwnGeneEffect, fit_own_gene
 
 GENES = ("A", "B", "C", "D")
 # Conditions of one measured gene come first; E is not measured.

@@ -7,8 +7,8 @@ import pytest
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import Ridge
 
-from scbig.baselines import EffectRegression, KernelSettings, TargetKernel
 from scbig.data import Effects
+from scbig.regression import KernelRegression, KernelSettings, TargetKernel
 
 TARGETS = (("A",), ("B",), ("C",), ("D",), ("A", "B"), ("B", "C"), ("A", "C", "D"), ("D", "E"))
 NEW = (("A",), ("A", "D"), ("C", "E"), ("Z",), ("A", "Z"))
@@ -48,7 +48,7 @@ def test_identity_and_mean_are_ridge_with_an_intercept_for_each_target(
     names = "ABCDEZ"
     ridge = Ridge(alpha=settings.noise, fit_intercept=False)
     ridge.fit(make_design(TARGETS, names, settings), effects.delta)
-    regression = EffectRegression(effects, TargetKernel((), settings))
+    regression = KernelRegression(effects, TargetKernel((), settings))
     predicted = regression.predict(NEW, np.zeros(len(NEW), dtype=int))
     np.testing.assert_allclose(
         predicted, ridge.predict(make_design(NEW, names, settings)), rtol=1e-8
@@ -62,7 +62,7 @@ def test_few_cells_weigh_less(rng: np.random.Generator):
     ridge = Ridge(alpha=0.7, fit_intercept=False)
     design = make_design(TARGETS, "ABCDEZ", settings)
     ridge.fit(design, effects.delta, sample_weight=n_cells / n_cells.mean())
-    predicted = EffectRegression(effects, TargetKernel((), settings)).predict(
+    predicted = KernelRegression(effects, TargetKernel((), settings)).predict(
         NEW, np.zeros(len(NEW), dtype=int)
     )
     expected = ridge.predict(make_design(NEW, "ABCDEZ", settings))
@@ -97,15 +97,15 @@ def test_with_embeddings_and_contexts_it_is_kernel_ridge(rng: np.random.Generato
     found = kernel(effects.targets, effects.context, effects.targets, effects.context)
     np.testing.assert_allclose(found, gram, rtol=1e-10)
     expected = KernelRidge(alpha=0.5, kernel="precomputed").fit(gram, effects.delta).predict(cross)
-    predicted = EffectRegression(effects, kernel).predict(NEW, context)
+    predicted = KernelRegression(effects, kernel).predict(NEW, context)
     np.testing.assert_allclose(predicted, expected, rtol=1e-8)
 
 
 def test_wholly_separate_contexts_do_not_inform_each_other(rng: np.random.Generator):
     effects = make_effects(rng, n_contexts=2)
     kernel = TargetKernel((), KernelSettings(context=1.0, mean_context=1.0))
-    both = EffectRegression(effects, kernel)
-    one = EffectRegression(effects.subset(effects.context == 1), kernel)
+    both = KernelRegression(effects, kernel)
+    one = KernelRegression(effects.subset(effects.context == 1), kernel)
     context = np.ones(len(NEW), dtype=int)
     np.testing.assert_allclose(both.predict(NEW, context), one.predict(NEW, context), rtol=1e-8)
 
@@ -122,18 +122,18 @@ def test_a_missing_embedding_is_similar_to_nothing(rng: np.random.Generator):
 def test_an_unseen_target_without_embedding_has_the_shared_effect(rng: np.random.Generator):
     effects, table = make_effects(rng), make_embedding(rng, "ABCD")
     kernel = TargetKernel((table,), KernelSettings(embedding=(1.0,)))
-    one, two = EffectRegression(effects, kernel).predict([("Y",), ("Y", "Z")], np.zeros(2, int))
+    one, two = KernelRegression(effects, kernel).predict([("Y",), ("Y", "Z")], np.zeros(2, int))
     np.testing.assert_allclose(two, 2 * one, rtol=1e-8)
 
 
 @pytest.fixture
-def regression(rng: np.random.Generator) -> EffectRegression:
+def regression(rng: np.random.Generator) -> KernelRegression:
     effects = replace(make_effects(rng, n_contexts=2), n_cells=rng.integers(20, 90, 16))
     settings = KernelSettings(noise=0.5, embedding=(1.0,), context=0.2)
-    return EffectRegression(effects, TargetKernel((make_embedding(rng),), settings))
+    return KernelRegression(effects, TargetKernel((make_embedding(rng),), settings))
 
 
-def refit_without(regression: EffectRegression, is_left_out: np.ndarray) -> np.ndarray:
+def refit_without(regression: KernelRegression, is_left_out: np.ndarray) -> np.ndarray:
     """Predict groups from the others by a fresh fit under the same noise."""
     effects, kernel = regression.effects, regression.kernel
     rest = effects.subset(~is_left_out)
@@ -141,24 +141,24 @@ def refit_without(regression: EffectRegression, is_left_out: np.ndarray) -> np.n
     noise = kernel.settings.noise * effects.n_cells.mean() / rest.n_cells.mean()
     kernel = TargetKernel(kernel.embeddings, replace(kernel.settings, noise=noise))
     left_out = effects.subset(is_left_out)
-    return EffectRegression(rest, kernel).predict(left_out.targets, left_out.context)
+    return KernelRegression(rest, kernel).predict(left_out.targets, left_out.context)
 
 
-def test_leave_one_out_is_a_refit(regression: EffectRegression):
+def test_leave_one_out_is_a_refit(regression: KernelRegression):
     n = len(regression.effects)
     expected = [refit_without(regression, np.arange(n) == i)[0] for i in range(n)]
     np.testing.assert_allclose(regression.leave_one_out(), expected, rtol=1e-7)
 
 
 @pytest.mark.parametrize("target", ["A", "E"])
-def test_leave_target_out_is_a_refit(regression: EffectRegression, target: str):
+def test_leave_target_out_is_a_refit(regression: KernelRegression, target: str):
     is_left_out = np.array([target in group for group in regression.effects.targets])
     rows, predicted = regression.leave_target_out(target)
     np.testing.assert_array_equal(rows, np.flatnonzero(is_left_out))
     np.testing.assert_allclose(predicted, refit_without(regression, is_left_out), rtol=1e-7)
 
 
-def test_weights_are_the_coefficients_of_kernel_ridge(regression: EffectRegression):
+def test_weights_are_the_coefficients_of_kernel_ridge(regression: KernelRegression):
     """Each training condition predicted from a one in its own row, and zeros."""
     effects, context = regression.effects, np.array([0, 1, 0, 1, 0])
     gram, cross = (
@@ -174,13 +174,13 @@ def test_weights_are_the_coefficients_of_kernel_ridge(regression: EffectRegressi
     np.testing.assert_allclose(predicted, weights @ effects.delta, rtol=1e-12)
 
 
-def with_indicators(regression: EffectRegression) -> EffectRegression:
+def with_indicators(regression: KernelRegression) -> KernelRegression:
     """Return the regression of one column for each condition: its predictions are weights."""
     effects = replace(regression.effects, delta=np.eye(len(regression.effects)))
-    return EffectRegression(effects, regression.kernel)
+    return KernelRegression(effects, regression.kernel)
 
 
-def test_left_out_weights_are_those_of_refits(regression: EffectRegression):
+def test_left_out_weights_are_those_of_refits(regression: KernelRegression):
     n, indicators = len(regression.effects), with_indicators(regression)
     expected = [refit_without(indicators, np.arange(n) == i)[0] for i in range(n)]
     weights = regression.get_left_out_weights()
@@ -191,7 +191,7 @@ def test_left_out_weights_are_those_of_refits(regression: EffectRegression):
 
 
 @pytest.mark.parametrize("target", ["A", "E"])
-def test_target_left_out_weights_are_those_of_a_refit(regression: EffectRegression, target: str):
+def test_target_left_out_weights_are_those_of_a_refit(regression: KernelRegression, target: str):
     is_out = np.array([target in group for group in regression.effects.targets])
     rows, weights = regression.get_target_left_out_weights(target)
     np.testing.assert_array_equal(rows, np.flatnonzero(is_out))
@@ -200,7 +200,7 @@ def test_target_left_out_weights_are_those_of_a_refit(regression: EffectRegressi
     np.testing.assert_array_equal(weights[:, is_out], np.zeros((len(rows), len(rows))))
 
 
-def test_no_condition_has_a_target_that_was_never_seen(regression: EffectRegression):
+def test_no_condition_has_a_target_that_was_never_seen(regression: KernelRegression):
     rows, predicted = regression.leave_target_out("Z")
     assert rows.shape == (0,)
     assert predicted.shape == (0, 6)
@@ -220,6 +220,6 @@ def test_an_interaction_is_a_feature_of_each_combination(rng: np.random.Generato
         return np.hstack([make_design(targets, "ABCDEZ", settings), np.sqrt(1.5) * own])
 
     ridge = Ridge(alpha=0.7, fit_intercept=False).fit(get_design(TARGETS), effects.delta)
-    regression = EffectRegression(effects, TargetKernel((), settings))
+    regression = KernelRegression(effects, TargetKernel((), settings))
     predicted = regression.predict(new, np.zeros(len(new), dtype=int))
     np.testing.assert_allclose(predicted, ridge.predict(get_design(new)), rtol=1e-8)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from scbig.baselines import EffectRegression, KernelSettings, TargetKernel
-from scbig.baselines._component_regression import ComponentRegression
 from scbig.data import Effects
+from scbig.regression import KernelRegression, KernelSettings, TargetKernel
+from scbig.regression._gaussian_process import ComponentRegression
 
 NAMES = [f"T{i}" for i in range(9)]
 TARGETS = (*((name,) for name in NAMES), ("T0", "T1"), ("T2", "T3", "T4"), ("T0", "T8"))
@@ -45,7 +45,7 @@ def scale(rng: np.random.Generator) -> np.ndarray:
 def test_with_one_kernel_it_is_regression_gene_by_gene(rng: np.random.Generator, n_genes: int):
     """One linear map for all components is one for all genes, whatever their scale."""
     effects = make_effects(rng, rng.normal(size=(len(TARGETS), n_genes)))
-    plain = EffectRegression(effects, KERNEL)
+    plain = KernelRegression(effects, KERNEL)
     found = ComponentRegression(effects, [KERNEL], rng.uniform(0.5, 2.0, n_genes))
     np.testing.assert_allclose(found.predict(NEW, HERE), plain.predict(NEW, HERE), rtol=1e-8)
     np.testing.assert_allclose(found.leave_one_out(), plain.leave_one_out(), rtol=1e-8)
@@ -73,7 +73,7 @@ def predict_by_hand(effects: Effects, scale: np.ndarray, kernels: Sequence[Targe
         density = [compute_log_density(effects, kernel, axis) for kernel in kernels]
         chosen.append(int(np.argmax(density)))
         part = replace(effects, delta=axis[:, None])
-        column = EffectRegression(part, kernels[chosen[-1]]).predict(NEW, HERE)
+        column = KernelRegression(part, kernels[chosen[-1]]).predict(NEW, HERE)
         predicted += column * (axis @ white * scale)
     return predicted, chosen
 
@@ -106,7 +106,7 @@ def test_leaving_out_is_a_refit_with_the_same_components(effects: Effects, scale
     rest = effects.subset(~is_out)
     # The noise is relative to the average number of cells, which changes with the subset.
     noise = KERNEL.settings.noise * effects.n_cells.mean() / rest.n_cells.mean()
-    refit = EffectRegression(rest, KERNEL.with_noise(noise, 1.0))
+    refit = KernelRegression(rest, KERNEL.with_noise(noise, 1.0))
     gone = effects.subset(is_out)
     np.testing.assert_allclose(
         regression.leave_target_out("T0"), refit.predict(gone.targets, gone.context), rtol=1e-7
@@ -116,19 +116,19 @@ def test_leaving_out_is_a_refit_with_the_same_components(effects: Effects, scale
 def test_only_the_first_components_of_a_large_screen_count(
     monkeypatch: pytest.MonkeyPatch, effects: Effects, scale: np.ndarray
 ):
-    monkeypatch.setattr("scbig.baselines._component_regression.MAX_COMPONENTS", 2)
+    monkeypatch.setattr("scbig.regression._gaussian_process.MAX_COMPONENTS", 2)
     found = ComponentRegression(effects, [KERNEL], scale).predict(NEW, HERE)
     white = effects.delta / scale
     _, vectors = np.linalg.eigh(white.T @ white)
     rest = replace(effects, delta=white @ vectors[:, -2:] @ vectors[:, -2:].T * scale)
-    expected = EffectRegression(rest, KERNEL).predict(NEW, HERE)
+    expected = KernelRegression(rest, KERNEL).predict(NEW, HERE)
     np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-12)
 
 
 def test_effects_of_low_rank_are_no_trouble(rng: np.random.Generator):
     effects = make_effects(rng, np.outer(rng.normal(size=len(TARGETS)), rng.normal(size=30)))
     found = ComponentRegression(effects, [KERNEL], np.ones(30)).predict(NEW, HERE)
-    expected = EffectRegression(effects, KERNEL).predict(NEW, HERE)
+    expected = KernelRegression(effects, KERNEL).predict(NEW, HERE)
     np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-12)
     nothing = ComponentRegression(replace(effects, delta=np.zeros((12, 30))), KERNELS, np.ones(30))
     np.testing.assert_array_equal(nothing.predict(NEW, HERE), np.zeros((len(NEW), 30)))

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from scbig.baselines._saturation import compute_saturation
 from scbig.data import Effects
+from scbig.regression._denoised import compute_saturation
 
 TARGETS = (("A",), ("B",), ("A", "B"), ("A", "C"), ("A", "B", "C"), ("B", "D"))
 COMBINED = slice(2, 6)

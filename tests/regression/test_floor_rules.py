@@ -6,15 +6,14 @@ import numpy as np
 import pytest
 from sklearn import kernel_ridge, linear_model
 
-from scbig.baselines import FLOORS, KernelRidge, RidgeIndicator, predict_floors
-from scbig.baselines._choice import (
+from scbig.data import Effects, Targets
+from scbig.regression import FLOOR_RULES, choose_on_validation, predict_floors
+from scbig.regression._ridge import (
     DEFAULT_NOISE,
     DEFAULT_WEIGHT,
     EMBEDDING_WEIGHTS,
     NOISES,
-    choose_on_validation,
 )
-from scbig.data import Effects, Targets
 
 TRAINED = (("A",), ("B",), ("C",), ("D",), ("A", "B"), ("B", "C"), ("A", "C", "D"), ("D", "E"))
 NEW = (("A",), ("A", "D"), ("C", "E"), ("Z",), ("A", "Z"), ("Y", "Z"))
@@ -106,7 +105,7 @@ def kernel_ridge_by_hand(effects: Effects, new, table, noise: float, weight: flo
 def test_floors_come_in_the_order_of_the_tables(effects: Effects):
     predicted = predict_floors(effects, NEW, HERE, ())
     keys = ["no_change", "train_mean", "additive", "ridge", "kernel_ridge", "nearest_condition"]
-    assert list(predicted) == [floor.default_key for floor in FLOORS] == keys
+    assert list(predicted) == list(FLOOR_RULES) == keys
     assert {values.shape for values in predicted.values()} == {(len(NEW), 5)}
     assert not predicted["no_change"].any()
     np.testing.assert_allclose(predicted["train_mean"], [effects.delta.mean(0)] * len(NEW))
@@ -185,16 +184,22 @@ def test_settings_are_those_of_the_smallest_squared_error(rng: np.random.Generat
 
 def test_without_validation_the_settings_are_fixed(effects: Effects, table):
     nothing = effects.subset(np.empty(0, dtype=int))
-    for floor, embeddings in ((RidgeIndicator, ()), (KernelRidge, (table,))):
-        settings = floor._choose_kernel(effects, nothing, embeddings).settings
+    for key, embeddings in (("ridge", ()), ("kernel_ridge", (table,))):
+        # Ridge on indicators knows no embedding, even if it is given one.
+        settings = FLOOR_RULES[key].choose_kernel(effects, nothing, (table,)).settings
         assert (settings.noise, settings.mean) == (DEFAULT_NOISE, 0.0)
         assert settings.embedding == (DEFAULT_WEIGHT,) * len(embeddings)
 
 
-def test_a_large_screen_is_thinned_for_the_choice_only(rng: np.random.Generator, monkeypatch):
-    from scbig.baselines import _choice
+def test_only_ridge_regression_is_tuned():
+    tuned = [key for key, floor in FLOOR_RULES.items() if floor.is_tuned]
+    assert tuned == ["ridge", "kernel_ridge"]
 
-    monkeypatch.setattr(_choice, "MAX_GROUPS", 4)
+
+def test_a_large_screen_is_thinned_for_the_choice_only(rng: np.random.Generator, monkeypatch):
+    from scbig.regression import _ridge
+
+    monkeypatch.setattr(_ridge, "MAX_GROUPS", 4)
     effects, held_out = make_effects(rng), make_effects(rng, NEW)
     chosen = choose_on_validation(effects, held_out, ())
     thinned = effects.subset(np.array([0, 2, 4, 7]))

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from scbig.baselines import DenoisedRegression, KernelSettings, TargetKernel
-from scbig.baselines._new_context import scale_falls
 from scbig.data import Effects
+from scbig.regression import DenoisedRegression, KernelSettings, TargetKernel
+from scbig.regression._denoised import scale_falls
 
 EFFECTS = Effects(
     targets=(("A",), ("B",), ("A",)),

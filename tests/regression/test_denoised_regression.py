@@ -7,10 +7,10 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from scbig.baselines import DenoisedRegression, EffectRegression, KernelSettings, TargetKernel
-from scbig.baselines._component_regression import ComponentRegression
-from scbig.baselines._own_gene import fit_own_gene
 from scbig.data import Effects, Targets
+from scbig.regression import DenoisedRegression, KernelRegression, KernelSettings, TargetKernel
+from scbig.regression._denoised import fit_own_gene
+from scbig.regression._gaussian_process import ComponentRegression
 
 N_TARGETS = 24
 NAMES = [f"T{i}" for i in range(N_TARGETS)]
@@ -50,7 +50,7 @@ def make_effects(
     )
 
 
-def predict_here(regression: DenoisedRegression | EffectRegression, targets) -> np.ndarray:
+def predict_here(regression: DenoisedRegression | KernelRegression, targets) -> np.ndarray:
     return regression.predict(targets, np.zeros(len(targets), dtype=int))
 
 
@@ -79,7 +79,7 @@ def test_shared_effects_are_told_from_noise(effects: Effects, truth: np.ndarray,
     expected = add_up(truth, targets)
     plain = [
         get_error(
-            predict_here(EffectRegression(effects, KERNEL.with_noise(noise, 0.0)), targets),
+            predict_here(KernelRegression(effects, KERNEL.with_noise(noise, 0.0)), targets),
             expected,
         )
         for noise in (0.3, 1.0, 3.0, 10.0)
@@ -152,8 +152,8 @@ def mix_by_hand(effects: Effects, genes: Sequence[str], targets: Sequence[Target
     ]
     shared = ComponentRegression(rest, kernels, scale).predict(targets, context)
     kernel = KERNEL.with_noise(0.5, 1.0)
-    detailed = EffectRegression(rest, kernel)
-    indicators = EffectRegression(replace(rest, delta=np.eye(len(rest))), kernel)
+    detailed = KernelRegression(rest, kernel)
+    indicators = KernelRegression(replace(rest, delta=np.eye(len(rest))), kernel)
     weights = indicators.predict(targets, context)
     error = np.sqrt((weights**2 / effects.n_cells).sum(axis=1)[:, None] * noise)
     difference = detailed.predict(targets, context) - shared
@@ -246,7 +246,7 @@ def test_without_noise_everything_is_believed(rng: np.random.Generator, truth: n
     """Cells that do not vary, such as one cell a group: regression gene by gene."""
     effects = make_effects(rng, SINGLES, truth, variance=0.0)
     predicted = predict_here(DenoisedRegression(effects, KERNEL, NO_TARGETS), NEW_PAIRS)
-    expected = predict_here(EffectRegression(effects, KERNEL.with_noise(0.5, 1.0)), NEW_PAIRS)
+    expected = predict_here(KernelRegression(effects, KERNEL.with_noise(0.5, 1.0)), NEW_PAIRS)
     np.testing.assert_allclose(predicted, expected, rtol=1e-8)
 
 

@@ -1,0 +1,44 @@
+"""Regression of effects: from the perturbed targets to mean effects, without any network."""
+
+from scbig.regression._anchor import Anchor, UnseenAnchor, anchor_as_unseen
+from scbig.regression._confidence import Confidence
+from scbig.regression._denoised import DenoisedRegression, Denoising, leave_targets_out
+from scbig.regression._floors import FLOOR_RULES, FloorRule, predict_floors
+from scbig.regression._gaussian_process import ComponentRegression, KernelRegression
+from scbig.regression._kernel import Embeddings, KernelSettings, TargetKernel, choose_kernel
+from scbig.regression._ridge import InterceptRegression, choose_on_validation
+from scbig.regression._rules import (
+    NearestNeighbours,
+    Rule,
+    SumOfSingles,
+    get_context_mean,
+    predict_no_change,
+    predict_train_mean,
+)
+
+__all__ = [
+    "FLOOR_RULES",
+    "Anchor",
+    "ComponentRegression",
+    "Confidence",
+    "DenoisedRegression",
+    "Denoising",
+    "Embeddings",
+    "FloorRule",
+    "InterceptRegression",
+    "KernelRegression",
+    "KernelSettings",
+    "NearestNeighbours",
+    "Rule",
+    "SumOfSingles",
+    "TargetKernel",
+    "UnseenAnchor",
+    "anchor_as_unseen",
+    "choose_kernel",
+    "choose_on_validation",
+    "get_context_mean",
+    "leave_targets_out",
+    "predict_floors",
+    "predict_no_change",
+    "predict_train_mean",
+]

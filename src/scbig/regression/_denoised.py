@@ -1,0 +1,347 @@
+"""What effect is to be expected of a condition, beside the noise of the cells?
+
+Two regressions that differ in what they keep, what a perturbation does to its own gene, how far
+combinations fall short of their sum, and how far expression can fall in a new context.
+"""
+
+from collections import Counter
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+
+from scbig.data import Effects, Targets
+from scbig.regression._gaussian_process import ComponentRegression, KernelRegression
+from scbig.regression._kernel import TargetKernel
+
+# The regression gene by gene is hardly shrunk: what is noise in it shows by its standard error.
+DETAILED = (0.5, 1.0)
+# Noise and interactions to choose from for each component.
+NOISES = (0.1, 0.3, 1.0, 3.0, 10.0)
+INTERACTIONS = (0.0, 1.0)
+# Standard errors at which half of a difference between the two regressions is believed.
+HALF_BELIEVED = 4.0
+# Prior precisions of intercept and slope: a handful of measured genes outweighs them.
+_PRECISION = (0.5, 2.0)
+
+
+@dataclass(frozen=True)
+class Denoising:
+    """The parts of :class:`DenoisedRegression`, to be left out for comparison.
+
+    Parameters
+    ----------
+    use_components
+        Share strength between genes; otherwise each gene is regressed by itself, with the noise
+        and interactions of the kernel.
+    use_own_gene
+        Fit the effect of perturbations on their own gene apart.
+    use_saturation
+        Scale combinations of seen targets by how far such combinations fall short.
+    """
+
+    use_components: bool = True
+    use_own_gene: bool = True
+    use_saturation: bool = True
+
+
+class DenoisedRegression:
+    """Regression of effects on targets, partially denoised.
+
+    Two regressions predict each condition. One shrinks each principal component of the effects
+    by its own noise (:class:`ComponentRegression`), and loses what is particular to a gene. The
+    other goes gene by gene (:class:`KernelRegression`) and keeps that, together with the noise.
+    Where they differ by z standard errors, the share ``z**2 / (z**2 + 16)`` of the difference is
+    believed, as the non-negative garrote would (Breiman 1995, doi:10.2307/1269730). The effect
+    of a perturbation on its own gene is fitted apart (:class:`OwnGeneEffect`), and combinations
+    of seen targets are scaled by how far such combinations fall short of it
+    (:func:`compute_saturation`). In a context without training conditions, falls are scaled by
+    how much less there is to fall (:func:`scale_falls`).
+
+    Parameters
+    ----------
+    effects
+        Effects of the training conditions.
+    kernel
+        Covariance of conditions; its noise and interactions are chosen anew.
+    genes
+        Names of the genes, as targets are named; none for features that are no genes.
+    denoising
+        What to leave out.
+
+    Attributes
+    ----------
+    effects
+        Effects of the training conditions.
+    kernel
+        How conditions are compared.
+    """
+
+    def __init__(
+        self,
+        effects: Effects,
+        kernel: TargetKernel,
+        genes: Sequence[str] = (),
+        denoising: Denoising | None = None,
+    ) -> None:
+        denoising = denoising or Denoising()
+        self.effects = effects
+        self.kernel = kernel
+        self._own = fit_own_gene(effects, genes if denoising.use_own_gene else ())
+        own = self._own.predict(effects.targets, effects.context, effects.control_mean)
+        rest = replace(effects, delta=effects.delta - own)
+        use_components = denoising.use_components
+        self._shared = _fit_components(rest, kernel) if use_components else None
+        detailed = kernel.with_noise(*DETAILED) if use_components else kernel
+        self._detailed = KernelRegression(rest, detailed)
+        n_uses = Counter(target for group in effects.targets for target in group)
+        self._seen = set(n_uses)
+        # Left out, a condition takes targets with it that are in no other.
+        self._repeated = {target for target, n in n_uses.items() if n > 1}
+        self._saturation = np.ones(effects.delta.shape[1])
+        if denoising.use_saturation:
+            self._saturation = compute_saturation(effects, self.leave_one_out(), self._repeated)
+
+    def predict(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray:
+        """Predict the effects of conditions.
+
+        Parameters
+        ----------
+        targets
+            Target set of each condition, length ``n``.
+        context
+            Context of each condition, shape ``(n,)``.
+
+        Returns
+        -------
+        Effects, shape ``(n, n_genes)``.
+        """
+        shared = None if self._shared is None else self._shared.predict(targets, context)
+        weights = self._detailed.get_weights(targets, context)
+        return self._finish(self._mix(weights, shared), targets, context, self._seen)
+
+    def leave_one_out(self) -> np.ndarray:
+        """Predict each training condition from all others, shape ``(n_groups, n_genes)``."""
+        shared = None if self._shared is None else self._shared.leave_one_out()
+        mixed = self._mix(self._detailed.get_left_out_weights(), shared)
+        return self._finish(mixed, self.effects.targets, self.effects.context, self._repeated)
+
+    def leave_target_out(self, target: str) -> tuple[np.ndarray, np.ndarray]:
+        """Predict all conditions with a target from those without it.
+
+        Parameters
+        ----------
+        target
+            Name of the target.
+
+        Returns
+        -------
+        Row numbers of the conditions with the target, and their predicted effects.
+        """
+        shared = None if self._shared is None else self._shared.leave_target_out(target)
+        rows, weights = self._detailed.get_target_left_out_weights(target)
+        effects, seen = self.effects.subset(rows), self._seen - {target}
+        mixed = self._mix(weights, shared)
+        return rows, self._finish(mixed, effects.targets, effects.context, seen)
+
+    def _mix(self, weights: np.ndarray, shared: np.ndarray | None) -> np.ndarray:
+        """Believe differences of the detailed regression by their standard errors."""
+        rest = self._detailed.effects
+        detailed = weights @ rest.delta
+        if shared is None:
+            return detailed
+        square = (detailed - shared) ** 2
+        variance = (weights**2 @ (1 / rest.n_cells))[:, None] * rest.pooled_variance
+        total = square + HALF_BELIEVED**2 * variance
+        believed = np.divide(square, total, out=np.zeros_like(total), where=total > 0)
+        return shared + believed * (detailed - shared)
+
+    def _finish(
+        self, mixed: np.ndarray, targets: Sequence[Targets], context: np.ndarray, seen: Set[str]
+    ) -> np.ndarray:
+        """Add the effect on own genes, scale falls in new contexts and seen combinations."""
+        mixed = scale_falls(mixed, np.asarray(context), self.effects)
+        own = self._own.predict(targets, context, self.effects.control_mean)
+        is_known = np.array([len(group) > 1 and set(group) <= seen for group in targets])
+        return np.where(is_known[:, None], self._saturation, 1.0) * (mixed + own)
+
+
+def leave_targets_out(
+    regression: KernelRegression | DenoisedRegression, left_out: Sequence[str]
+) -> np.ndarray:
+    """Predict each training condition from the conditions without one of its targets.
+
+    Parameters
+    ----------
+    regression
+        Regression of all training conditions.
+    left_out
+        The target that is left out for each of them.
+
+    Returns
+    -------
+    Effects, shape ``(n_groups, n_genes)``.
+    """
+    chosen = np.array(left_out)
+    effect = np.empty(regression.effects.delta.shape)
+    for target in np.unique(chosen).tolist():
+        rows, values = regression.leave_target_out(target)
+        is_wanted = chosen[rows] == target
+        effect[rows[is_wanted]] = values[is_wanted]
+    return effect
+
+
+@dataclass(frozen=True)
+class OwnGeneEffect:
+    """Effect of perturbing a gene on that gene's own expression, linear in its expression.
+
+    A knock-down takes away what is there and an activation adds more where little is there, so
+    that the effect is `intercept + slope * mean control expression`, of at most that expression
+    downwards. Fitted to the perturbations of one measured gene, it holds for genes that were
+    never perturbed; guides whose effect on their own gene varies share one line.
+
+    Attributes
+    ----------
+    intercept, slope
+        The line, in log1p units.
+    genes
+        Names of the measured genes.
+    """
+
+    intercept: float
+    slope: float
+    genes: tuple[str, ...]
+
+    def predict(
+        self, targets: Sequence[Targets], context: np.ndarray, control_mean: np.ndarray
+    ) -> np.ndarray:
+        """Effects on the own genes, zero for all other genes.
+
+        Parameters
+        ----------
+        targets
+            Target set of each condition, length ``n``.
+        context
+            Context of each condition, shape ``(n,)``.
+        control_mean
+            Mean control expression, shape ``(n_contexts, n_genes)``.
+
+        Returns
+        -------
+        Effects, shape ``(n, n_genes)``.
+        """
+        effect = np.zeros((len(targets), control_mean.shape[1]))
+        rows, columns = _find_own(targets, self.genes)
+        before = _get_control(control_mean, context)[rows, columns]
+        effect[rows, columns] = np.maximum(self.intercept + self.slope * before, -before)
+        return effect
+
+
+def fit_own_gene(effects: Effects, genes: Sequence[str]) -> OwnGeneEffect:
+    """Fit the line by ridge regression to the conditions of one measured gene.
+
+    Parameters
+    ----------
+    effects
+        Effects of the training conditions.
+    genes
+        Names of the measured genes, as targets are named.
+
+    Returns
+    -------
+    The effect; zero when no gene was perturbed alone and measured.
+    """
+    rows, columns = _find_own(effects.targets, genes)
+    is_single = np.array([len(effects.targets[row]) == 1 for row in rows], dtype=bool)
+    rows, columns = rows[is_single], columns[is_single]
+    before = effects.control_mean[effects.context[rows], columns]
+    design = np.column_stack([np.ones(len(rows)), before])
+    gram = design.T @ design + np.diag(_PRECISION)
+    intercept, slope = np.linalg.solve(gram, design.T @ effects.delta[rows, columns])
+    return OwnGeneEffect(float(intercept), float(slope), tuple(genes))
+
+
+def compute_saturation(effects: Effects, predicted: np.ndarray, known: Set[str]) -> np.ndarray:
+    """Estimate the share of the expected effect that combinations have, gene by gene.
+
+    Targets that do the same are redundant together, so that combinations mostly have less than
+    the sum. The share is the least-squares slope of real on predicted effects over all
+    combinations; that of each gene is shrunk to the common one as if the gene had been measured
+    in as many combinations again that follow it.
+
+    Parameters
+    ----------
+    effects
+        Effects of the training conditions.
+    predicted
+        The same, predicted from all other conditions, shape ``(n_groups, n_genes)``.
+    known
+        Targets that other conditions have too; combinations of others are left aside.
+
+    Returns
+    -------
+    Shares, shape ``(n_genes,)``; ones without combinations.
+    """
+    is_combined = np.array(
+        [len(group) > 1 and set(group) <= known for group in effects.targets], dtype=bool
+    )
+    real, expected = effects.delta[is_combined], predicted[is_combined]
+    cross, square = (real * expected).sum(axis=0), (expected**2).sum(axis=0)
+    if not square.any():
+        return np.ones(predicted.shape[1])
+    common, prior = cross.sum() / square.sum(), square.mean()
+    return np.maximum((cross + prior * common) / (square + prior), 0)
+
+
+def scale_falls(predicted: np.ndarray, context: np.ndarray, effects: Effects) -> np.ndarray:
+    """Let expression fall no further than there is to fall.
+
+    An effect that was measured in other contexts is an absolute change. Where the new context
+    expresses a gene less than those did, a fall is scaled down with it; rises stay as they are.
+
+    Parameters
+    ----------
+    predicted
+        Effects that are expected by the other contexts, shape ``(n, n_genes)``.
+    context
+        Context of each of them, shape ``(n,)``.
+    effects
+        Effects of the training conditions.
+
+    Returns
+    -------
+    Effects, shape ``(n, n_genes)``; as they were in contexts with a training condition.
+    """
+    is_new = ~np.isin(context, effects.context)
+    here = _get_control(effects.control_mean, context)
+    elsewhere = _get_control(effects.control_mean, effects.context).mean(axis=0)
+    ratio = np.divide(here, elsewhere, out=np.ones_like(here), where=elsewhere > 0)
+    is_less = is_new[:, None] & (predicted < 0) & (ratio < 1)
+    return np.where(is_less, ratio * predicted, predicted)
+
+
+def _fit_components(effects: Effects, kernel: TargetKernel) -> ComponentRegression:
+    """Regress the components of effects that are scaled by their noise."""
+    kernels = [kernel.with_noise(*pair) for pair in product(NOISES, INTERACTIONS)]
+    variance = effects.pooled_variance * np.mean(1 / effects.n_cells)
+    # Half of the scale is common, so that genes that hardly vary are not blown up. Without any
+    # noise, as where each group is one cell, all genes count alike.
+    return ComponentRegression(effects, kernels, np.sqrt(variance + (variance.mean() or 1.0)))
+
+
+def _find_own(targets: Sequence[Targets], genes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return condition and gene number of every measured target."""
+    position = {gene: i for i, gene in enumerate(genes)}
+    pairs = [(i, position[t]) for i, group in enumerate(targets) for t in group if t in position]
+    rows, columns = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+    return rows, columns
+
+
+def _get_control(control_mean: np.ndarray, context: np.ndarray) -> np.ndarray:
+    """Control expression of contexts ``(n, n_genes)``; without control cells, the mean of all."""
+    is_measured = ~np.isnan(control_mean).any(axis=1)
+    is_known = (context >= 0) & (context < len(control_mean))
+    row = np.where(is_known, context, 0)
+    is_known &= is_measured[row]
+    return np.where(is_known[:, None], control_mean[row], control_mean[is_measured].mean(axis=0))

@@ -1,0 +1,309 @@
+"""How alike are two perturbations, and how much does that explain of the effects?
+
+The covariance of perturbations is built from the similarity of their targets; its weights are
+chosen by the evidence of the training conditions.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+from scipy import linalg, sparse
+
+from scbig.data import Effects, Targets
+
+# One lookup table from target to unit vector for each source of similarity.
+Embeddings = tuple[Mapping[str, np.ndarray], ...]
+
+NOISES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+INTERACTIONS = (0.0, 0.5, 1.0, 2.0)
+# An embedding counts as much as the identity, or not at all.
+EMBEDDING_WEIGHTS = (0.0, 1.0)
+# Either all targets are alike by their cosine, or only close relatives. Odd powers keep opposites
+# apart.
+SHARPNESSES = (1, 7)
+# What all targets share, beside what is particular to each.
+MEANS = (1.0, 4.0)
+CONTEXT_SHARES = (0.1, 0.4, 0.8)
+MAX_GROUPS = 500
+
+
+@dataclass(frozen=True)
+class KernelSettings:
+    """Weights of the parts of a perturbation kernel, and of the noise.
+
+    Attributes
+    ----------
+    noise
+        Noise variance of a condition with the average number of cells, relative to
+        ``identity`` (the ridge penalty).
+    identity
+        Variance of what is particular to a target.
+    mean
+        Variance of what all targets share: the intercept for each target.
+    interaction
+        Variance of what is particular to a combination: how far it is from the sum of its
+        targets.
+    embedding
+        Variance of what targets with similar embeddings share, one for each embedding.
+    context
+        Share of the variance of targets and combinations that differs between contexts, in
+        [0, 1].
+    mean_context
+        The same of what all targets share.
+    sharpness
+        Power that the cosine similarity of embeddings is raised to. The higher, the fewer
+        targets count as similar.
+    """
+
+    noise: float = 1.0
+    identity: float = 1.0
+    mean: float = 1.0
+    interaction: float = 0.0
+    embedding: tuple[float, ...] = ()
+    context: float = 0.0
+    sharpness: int = 1
+    mean_context: float = 0.0
+
+
+@dataclass(frozen=True)
+class TargetKernel:
+    """Covariance of perturbation effects.
+
+    Effects are modelled as sums over targets plus an interaction for each combination, so the
+    covariance of two conditions is the sum of the covariances of their targets (shared mean +
+    identity + cosine similarity of the embeddings, where both targets have one), and more for
+    the same combination.
+
+    Attributes
+    ----------
+    embeddings
+        Lookup tables from target to unit vector; a target may be missing from any of them.
+    settings
+        Weights of the parts.
+    """
+
+    embeddings: Embeddings
+    settings: KernelSettings
+
+    def __call__(
+        self,
+        targets: Sequence[Targets],
+        context: np.ndarray,
+        other_targets: Sequence[Targets],
+        other_context: np.ndarray,
+    ) -> np.ndarray:
+        """Covariance of two lists of conditions, shape ``(n, n_other)``."""
+        rows, columns = _distinct(targets), _distinct(other_targets)
+        single = self._compare(rows, columns)
+        combined = _indicator(targets, rows) @ single @ _indicator(other_targets, columns).T
+        combined = combined + self.settings.interaction * _same_combination(targets, other_targets)
+        shared = self.settings.mean * np.outer(_count(targets), _count(other_targets))
+        differs = np.asarray(context)[:, None] != np.asarray(other_context)[None, :]
+        return combined * (1 - self.settings.context * differs) + shared * (
+            1 - self.settings.mean_context * differs
+        )
+
+    def with_noise(self, noise: float, interaction: float) -> "TargetKernel":
+        """Change the noise and the interactions of the kernel.
+
+        Parameters
+        ----------
+        noise, interaction
+            The new settings, see :class:`KernelSettings`.
+
+        Returns
+        -------
+        A new kernel, alike in all else.
+        """
+        settings = replace(self.settings, noise=noise, interaction=interaction)
+        return replace(self, settings=settings)
+
+    def is_comparable(self, target: str) -> bool:
+        """Whether an unseen target can be told from any other.
+
+        Parameters
+        ----------
+        target
+            Name of the target.
+
+        Returns
+        -------
+        Whether an embedding that counts has it; true of all targets where none counts.
+        """
+        pairs = zip(self.embeddings, self.settings.embedding, strict=True)
+        tables = [table for table, weight in pairs if weight > 0]
+        return not tables or any(target in table for table in tables)
+
+    def _compare(self, rows: list[str], columns: list[str]) -> np.ndarray:
+        """Covariance of single targets, beside what all share."""
+        settings = self.settings
+        is_same = np.array(rows, dtype=object)[:, None] == np.array(columns, dtype=object)[None]
+        covariance = settings.identity * is_same
+        for table, weight in zip(self.embeddings, settings.embedding, strict=True):
+            if weight > 0:
+                cosine = _look_up(table, rows) @ _look_up(table, columns).T
+                covariance += weight * cosine**settings.sharpness
+        return covariance
+
+
+def choose_kernel(effects: Effects, embeddings: Embeddings) -> TargetKernel:
+    """Choose the weights of a kernel by the evidence of the training conditions.
+
+    The marginal likelihood weighs fit against complexity, needs no held-out conditions, and
+    tells the noise of a measurement from the interactions of targets.
+
+    Parameters
+    ----------
+    effects
+        Effects of the training conditions.
+    embeddings
+        Unit vectors of targets, see :class:`TargetKernel`.
+
+    Returns
+    -------
+    The kernel with the largest evidence.
+    """
+    rows = np.linspace(0, len(effects) - 1, min(len(effects), MAX_GROUPS)).astype(int)
+    effects = effects.subset(rows)
+    scatter = np.asarray(effects.delta, dtype=np.float64)
+    scatter = scatter @ scatter.T / scatter.shape[1]
+
+    def choose(settings: Sequence[KernelSettings]) -> KernelSettings:
+        kernels = [TargetKernel(embeddings, one) for one in settings]
+        return max(kernels, key=lambda one: compute_evidence(effects, one, scatter)).settings
+
+    best = choose(_list_settings(effects, len(embeddings)))
+    # By itself, as another factor of the grid would triple its size.
+    shares = CONTEXT_SHARES if best.context else ()
+    return TargetKernel(
+        embeddings, choose([best, *(replace(best, mean_context=share) for share in shares)])
+    )
+
+
+def compute_evidence(effects: Effects, kernel: TargetKernel, scatter: np.ndarray) -> float:
+    """Log marginal likelihood per gene, up to a constant.
+
+    Genes share the kernel and one scale, at which the likelihood is largest
+    (Rasmussen & Williams 2006, 5.4.1).
+
+    Parameters
+    ----------
+    effects
+        Effects of the training conditions.
+    kernel
+        Covariance of conditions.
+    scatter
+        Mean over genes of the products of effects, shape ``(n_groups, n_groups)``.
+
+    Returns
+    -------
+    The evidence; larger is better.
+    """
+    factor = linalg.cholesky(get_noisy_covariance(effects, kernel), lower=True)
+    half = linalg.solve_triangular(factor, scatter, lower=True)
+    fit = np.trace(linalg.solve_triangular(factor, half, lower=True, trans="T"))
+    log_determinant = 2 * np.log(np.diag(factor)).sum()
+    return float(-0.5 * (len(effects) * np.log(fit / len(effects)) + log_determinant))
+
+
+def compute_column_evidence(
+    effects: Effects, kernel: TargetKernel, values: np.ndarray
+) -> np.ndarray:
+    """Log marginal likelihood of each column, with a scale of its own, up to a constant.
+
+    Parameters
+    ----------
+    effects
+        Effects of the training conditions, of which the numbers are not used.
+    kernel
+        Covariance of conditions.
+    values
+        One value a condition in each column, shape ``(n_groups, n_columns)``.
+
+    Returns
+    -------
+    The evidence, shape ``(n_columns,)``; larger is better.
+    """
+    factor = linalg.cholesky(get_noisy_covariance(effects, kernel), lower=True)
+    white = linalg.solve_triangular(factor, values, lower=True)
+    log_determinant = 2 * np.log(np.diag(factor)).sum()
+    # A column without any values fits every kernel.
+    fit = np.maximum(np.mean(white**2, axis=0), np.finfo(np.float64).tiny)
+    return -0.5 * (len(effects) * np.log(fit) + log_determinant)
+
+
+def get_noisy_covariance(effects: Effects, kernel: TargetKernel) -> np.ndarray:
+    """Covariance of measured effects: the kernel, and noise that falls with the cells."""
+    covariance = kernel(effects.targets, effects.context, effects.targets, effects.context)
+    # The mean of many cells is less noisy than the mean of a few.
+    noise = kernel.settings.noise * effects.n_cells.mean() / effects.n_cells
+    return covariance + np.diag(noise)
+
+
+def _list_settings(effects: Effects, n_embeddings: int) -> list[KernelSettings]:
+    """List what there is to choose from; what these conditions cannot show is left out."""
+    is_combined = max(len(group) for group in effects.targets) > 1
+    grid = product(
+        NOISES,
+        MEANS,
+        INTERACTIONS if is_combined else (0.0,),
+        product(EMBEDDING_WEIGHTS, repeat=n_embeddings),
+        CONTEXT_SHARES if len(effects.control_mean) > 1 else (0.0,),
+        SHARPNESSES,
+    )
+    return [
+        KernelSettings(
+            noise=noise,
+            mean=mean,
+            interaction=interaction,
+            embedding=weights,
+            context=context,
+            mean_context=context,
+            sharpness=sharpness,
+        )
+        for noise, mean, interaction, weights, context, sharpness in grid
+        # Without embeddings nothing is raised to a power.
+        if any(weights) or sharpness == SHARPNESSES[0]
+    ]
+
+
+def _count(targets: Sequence[Targets]) -> list[int]:
+    return [len(group) for group in targets]
+
+
+def _distinct(targets: Sequence[Targets]) -> list[str]:
+    return sorted({target for group in targets for target in group})
+
+
+def _indicator(targets: Sequence[Targets], names: list[str]) -> sparse.csr_array:
+    index = {name: i for i, name in enumerate(names)}
+    columns = [index[target] for group in targets for target in group]
+    rows = np.repeat(np.arange(len(targets)), _count(targets))
+    return sparse.csr_array(
+        (np.ones(len(columns)), (rows, columns)), shape=(len(targets), len(names))
+    )
+
+
+def _same_combination(
+    targets: Sequence[Targets], other_targets: Sequence[Targets]
+) -> sparse.csr_array:
+    """One where two conditions are the same combination of several targets."""
+    columns: dict[Targets, list[int]] = {}
+    for j, group in enumerate(other_targets):
+        if len(group) > 1:
+            columns.setdefault(group, []).append(j)
+    pairs = [(i, j) for i, group in enumerate(targets) for j in columns.get(group, ())]
+    rows, matches = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+    return sparse.csr_array(
+        (np.ones(len(pairs)), (rows, matches)), shape=(len(targets), len(other_targets))
+    )
+
+
+def _look_up(table: Mapping[str, np.ndarray], names: list[str]) -> np.ndarray:
+    """Vectors of the named targets; a missing one is similar to nothing, not even itself."""
+    dim = len(next(iter(table.values()))) if table else 0
+    return np.array([table.get(name, np.zeros(dim)) for name in names], dtype=np.float64).reshape(
+        len(names), dim
+    )
