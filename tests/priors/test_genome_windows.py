@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scbig.priors import Genome, Loci, Locus, Windows
-from scbig.priors._assembly import check_assembly, normalize_assembly
-from scbig.priors._sequence import decode_dna, encode_dna, reverse_complement
+from scbig.priors._genome import check_assembly, normalize_assembly
+from scbig.priors._windows import decode_dna, encode_dna, reverse_complement
 
 pytest.importorskip("pyfaidx")
 

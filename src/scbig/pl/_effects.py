@@ -6,8 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from scbig.pl._axes import BLUE, GREY, ORANGE, get_axes
-from scbig.pl._labels import place_labels
+from scbig.pl._axes import BLUE, GREY, ORANGE, get_axes, place_labels
 
 
 def effect_scatter(

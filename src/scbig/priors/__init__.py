@@ -5,23 +5,17 @@ Interaction graphs, gene sets and gene embeddings are matched to a data set by g
 guide or gene, and their DNA is turned into vectors by an encoder.
 """
 
-from scbig.priors._aliases import GeneAliases, load_aliases
-from scbig.priors._coverage import Coverage
-from scbig.priors._embedding import AlignedEmbedding, GeneEmbedding
+from scbig.priors._dna_encoder import DNAEncoder, LocusTokens, TableEncoder
 from scbig.priors._embedding_files import load_gene_embedding
 from scbig.priors._encode_loci import encode_loci
-from scbig.priors._gene_sets import AlignedSets, GeneSets
+from scbig.priors._gene_embedding import AlignedEmbedding, GeneEmbedding, UnitVectors
+from scbig.priors._gene_graph import AlignedGraph, GeneGraph, load_string
+from scbig.priors._gene_names import Coverage, GeneAliases, load_aliases
+from scbig.priors._gene_sets import AlignedSets, GeneSets, load_gene_sets
 from scbig.priors._genome import Genome
-from scbig.priors._gmt import load_gene_sets
-from scbig.priors._graph import AlignedGraph, GeneGraph
 from scbig.priors._hugging_face import HuggingFaceEncoder
-from scbig.priors._loci import Loci
-from scbig.priors._loci_table import load_loci, make_loci
+from scbig.priors._loci import Loci, load_loci, make_loci
 from scbig.priors._locus import GuideName, Locus, parse_guide, parse_locus
-from scbig.priors._locus_tokens import DNAEncoder, LocusTokens
-from scbig.priors._string import load_string
-from scbig.priors._table_encoder import TableEncoder
-from scbig.priors._unit_vectors import UnitVectors
 from scbig.priors._windows import Windows
 
 __all__ = [

@@ -2,28 +2,24 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
-from scbig.priors._coverage import log_coverage
-from scbig.priors._embedding import GeneEmbedding
-from scbig.priors._embedding_mappings import read_npz, read_pickle, read_torch
-from scbig.priors._embedding_tables import read_csv, read_h5ad, read_parquet, read_tsv
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from scbig.priors._gene_embedding import GeneEmbedding
+from scbig.priors._gene_names import log_coverage
+from scbig.priors._safe_loading import load_plain_npz, load_plain_pickle, load_plain_torch
+from scbig.priors._tables import read_header, read_table
 
 logger = logging.getLogger(__name__)
 
-_READERS: Mapping[str, Callable[[Path], GeneEmbedding]] = {
-    ".parquet": read_parquet,
-    ".csv": read_csv,
-    ".csv.gz": read_csv,
-    ".tsv": read_tsv,
-    ".tsv.gz": read_tsv,
-    ".npz": read_npz,
-    ".h5ad": read_h5ad,
-    ".pt": read_torch,
-    ".pickle": read_pickle,
-    ".pkl": read_pickle,
-}
+_NAME_KEYS = ("names", "genes")
+_VECTOR_KEYS = ("vectors", "embeddings")
 
 
 def load_gene_embedding(
@@ -74,8 +70,125 @@ def load_gene_embedding(
         raise ValueError(f"key={key!r} names an entry of obsm, which only .h5ad files have")
     if not path.stat().st_size:
         raise ValueError(f"{path} is empty")
-    embedding = read_h5ad(path, key) if suffix == ".h5ad" else _READERS[suffix](path)
+    embedding = _read_h5ad(path, key) if suffix == ".h5ad" else _READERS[suffix](path)
     logger.info("%s: %d genes, %d dimensions", path.name, len(embedding.names), embedding.dim)
     if var_names is not None:
         log_coverage(embedding.get_coverage(var_names))
     return embedding
+
+
+def _read_delimited(path: Path, delimiter: str) -> GeneEmbedding:
+    first, *rest = read_header(path, delimiter)
+    if not rest:
+        raise ValueError(
+            f"{path}: expected gene names and at least one column of numbers separated by "
+            f"{delimiter!r}, found the single column {first!r}"
+        )
+    if len({first, *rest}) <= len(rest):
+        raise ValueError(f"{path}: column names occur twice in {[first, *rest][:8]}; rename them")
+    # Whole numbers are what pandas writes as column names; fractions are a first row of data.
+    if all(_is_fraction(name) for name in rest):
+        raise ValueError(f"{path} has no header line: the first line must name the columns")
+    table = read_table(path, delimiter, {first: str, **dict.fromkeys(rest, float)}, quote_char='"')
+    vectors = np.column_stack([table[name].to_numpy() for name in rest])
+    return GeneEmbedding(tuple(table[first].to_pylist()), vectors, source=path.name)
+
+
+def _is_fraction(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return not text.strip().isdigit()
+
+
+def _read_parquet(path: Path) -> GeneEmbedding:
+    """Read a parquet table with gene names in its index or in a first column of strings."""
+    try:
+        frame = pd.read_parquet(path)
+    except pa.ArrowException as error:
+        raise ValueError(f"{path} is not a readable parquet file: {error}") from error
+    if not pd.api.types.is_string_dtype(frame.index) and len(frame.columns):
+        frame = frame.set_index(frame.columns[0])
+    if not pd.api.types.is_string_dtype(frame.index):
+        raise ValueError(
+            f"{path}: expected gene names in the index or in the first column, found "
+            f"{frame.index.dtype} in {frame.index.name!r}"
+        )
+    texts = [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name])]
+    if texts:
+        raise ValueError(f"{path}: expected numbers in all other columns; {texts[:5]} hold none")
+    return GeneEmbedding(tuple(frame.index), frame.to_numpy(dtype=np.float32), source=path.name)
+
+
+def _read_h5ad(path: Path, key: str | None = None) -> GeneEmbedding:
+    """Read the observations of an AnnData file as genes."""
+    import anndata
+
+    try:
+        adata = anndata.read_h5ad(path)
+    except (OSError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not a readable .h5ad file: {error}") from error
+    if key is not None and key not in adata.obsm:
+        raise ValueError(f"{path} has no obsm[{key!r}]; it has {sorted(adata.obsm)}")
+    values = adata.X if key is None else adata.obsm[key]
+    if values is None:
+        raise ValueError(f"{path} has no X; give key= one of obsm: {sorted(adata.obsm)}")
+    dense = values.toarray() if hasattr(values, "toarray") else np.asarray(values)
+    return GeneEmbedding(tuple(adata.obs_names), dense, source=path.name)
+
+
+def _read_mapping(path: Path, load: Callable[[Path], Any]) -> GeneEmbedding:
+    table = load(path)
+    if not isinstance(table, Mapping) or not table:
+        found = "an empty one" if isinstance(table, Mapping) else f"a {type(table).__name__}"
+        raise ValueError(
+            f"{path}: expected a dictionary with a vector for each gene, found {found}"
+        )
+    name_key = next((key for key in _NAME_KEYS if key in table), None)
+    vector_key = next((key for key in _VECTOR_KEYS if key in table), None)
+    if name_key and vector_key:
+        names, vectors = np.asarray(table[name_key]).tolist(), np.asarray(table[vector_key])
+    else:
+        names, vectors = list(table), _stack_vectors(path, table)
+    return GeneEmbedding(tuple(names), vectors, source=path.name)
+
+
+def _stack_vectors(path: Path, table: Mapping[Any, Any]) -> np.ndarray:
+    vectors = {name: _make_vector(path, name, value) for name, value in table.items()}
+    lengths = {name: len(vector) for name, vector in vectors.items()}
+    first, length = next(iter(lengths.items()))
+    other = next((name for name in lengths if lengths[name] != length), None)
+    if other is not None:
+        raise ValueError(
+            f"{path}: vectors differ in length: {first!r} has {length} values, {other!r} has "
+            f"{lengths[other]}"
+        )
+    return np.stack(list(vectors.values()))
+
+
+def _make_vector(path: Path, name: object, value: object) -> np.ndarray:
+    try:
+        vector = np.asarray(value, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: the value of {name!r} is not a vector: {error}") from error
+    if vector.ndim != 1:
+        raise ValueError(
+            f"{path}: the value of {name!r} has shape {vector.shape}; expected a vector per gene, "
+            f"or the keys {_NAME_KEYS[0]!r} and {_VECTOR_KEYS[0]!r}"
+        )
+    return vector
+
+
+_READERS: Mapping[str, Callable[[Path], GeneEmbedding]] = {
+    ".parquet": _read_parquet,
+    ".csv": partial(_read_delimited, delimiter=","),
+    ".csv.gz": partial(_read_delimited, delimiter=","),
+    ".tsv": partial(_read_delimited, delimiter="\t"),
+    ".tsv.gz": partial(_read_delimited, delimiter="\t"),
+    ".npz": partial(_read_mapping, load=load_plain_npz),
+    ".h5ad": _read_h5ad,
+    ".pt": partial(_read_mapping, load=load_plain_torch),
+    ".pickle": partial(_read_mapping, load=load_plain_pickle),
+    ".pkl": partial(_read_mapping, load=load_plain_pickle),
+}

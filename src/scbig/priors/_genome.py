@@ -1,6 +1,6 @@
-"""DNA around places in the genome, from an indexed FASTA."""
+"""DNA around places in the genome, from an indexed FASTA of the assembly that they belong to."""
 
-import logging
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from os import PathLike
@@ -10,15 +10,39 @@ from typing import Self
 import numpy as np
 
 from scbig._optional import require
-from scbig.priors._assembly import check_assembly
 from scbig.priors._loci import Loci
 from scbig.priors._locus import Locus
-from scbig.priors._sequence import UNKNOWN, encode_dna, reverse_complement
-from scbig.priors._windows import Windows
-
-logger = logging.getLogger(__name__)
+from scbig.priors._windows import UNKNOWN, Windows, encode_dna, reverse_complement
 
 _N_SHOWN = 5
+
+_ALIASES = {
+    "grch37": "hg19", "grch38": "hg38", "grcm38": "mm10", "grcm39": "mm39",
+    "chm13v2.0": "hs1", "t2t-chm13v2.0": "hs1",
+}  # fmt: skip
+
+# A few chromosomes suffice to tell genomes apart (lengths from UCSC's chrom.sizes).
+_LENGTHS: Mapping[str, Mapping[str, int]] = {
+    "hg19": {
+        "1": 249250621, "2": 243199373, "3": 198022430, "4": 191154276, "5": 180915260,
+        "6": 171115067, "7": 159138663, "8": 146364022, "9": 141213431, "10": 135534747,
+        "11": 135006516, "12": 133851895, "13": 115169878, "14": 107349540, "15": 102531392,
+        "16": 90354753, "17": 81195210, "18": 78077248, "19": 59128983, "20": 63025520,
+        "21": 48129895, "22": 51304566, "X": 155270560,
+    },
+    "hg38": {
+        "1": 248956422, "2": 242193529, "3": 198295559, "4": 190214555, "5": 181538259,
+        "6": 170805979, "7": 159345973, "8": 145138636, "9": 138394717, "10": 133797422,
+        "11": 135086622, "12": 133275309, "13": 114364328, "14": 107043718, "15": 101991189,
+        "16": 90338345, "17": 83257441, "18": 80373285, "19": 58617616, "20": 64444167,
+        "21": 46709983, "22": 50818468, "X": 156040895,
+    },
+    "hs1": {"1": 248387328, "8": 146259331, "X": 154259566},
+    "mm10": {"1": 195471971, "2": 182113224, "X": 171031299},
+    "mm39": {"1": 195154279, "2": 181755017, "X": 169476592},
+}  # fmt: skip
+
+_STATED = re.compile(r"\b(GRC[hm]\d+|hg\d+|mm\d+|hs1|(?:T2T-)?CHM13v2\.0)\b", re.IGNORECASE)
 
 
 class Genome:
@@ -137,11 +161,11 @@ class Genome:
         codes = np.full(shape, UNKNOWN, dtype=np.uint8)
         is_inside, is_target = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
         for row, locus in enumerate(loci):
-            start = get_window_start(locus, width)
+            start = _get_window_start(locus, width)
             length = self.lengths[locus.chrom]
-            inside = clip(0, length, start, width)
+            inside = _clip(0, length, start, width)
             flank = target_flank if locus.end - locus.start == 1 else 0
-            target = clip(locus.start - flank, locus.end + flank, start, width)
+            target = _clip(locus.start - flank, locus.end + flank, start, width)
             codes[row, inside] = self._read(locus.chrom, start + inside.start, start + inside.stop)
             is_inside[row, inside] = True
             is_target[row, target] = True
@@ -155,20 +179,8 @@ class Genome:
         return encode_dna(self._fasta[chrom][start:end])
 
 
-def get_window_start(locus: Locus, width: int) -> int:
-    """First base of the window around a place; negative before the chromosome.
-
-    Parameters
-    ----------
-    locus
-        The place.
-    width
-        Number of bases of the window.
-
-    Returns
-    -------
-    Position on the chromosome, counted from 0.
-    """
+def _get_window_start(locus: Locus, width: int) -> int:
+    """First base of the window around a place; negative before the chromosome."""
     # An even number has two middles. Which is taken follows the strand, so that a place and its
     # mirror image on the other strand have the same window.
     if locus.strand == "-":
@@ -176,21 +188,68 @@ def get_window_start(locus: Locus, width: int) -> int:
     return (locus.start + locus.end) // 2 - width // 2
 
 
-def clip(start: int, end: int, window_start: int, width: int) -> slice:
-    """The part of an interval that is in a window, counted from the beginning of the window.
+def _clip(start: int, end: int, window_start: int, width: int) -> slice:
+    """The part of an interval that is in a window, counted from the beginning of the window."""
+    first = min(max(start - window_start, 0), width)
+    return slice(first, max(min(end - window_start, width), first))
+
+
+def check_assembly(
+    assembly: str, lengths: Mapping[str, int], headers: Mapping[str, str], where: str
+) -> None:
+    """Refuse a FASTA of another genome.
 
     Parameters
     ----------
-    start, end
-        The interval.
-    window_start
-        First base of the window.
-    width
-        Number of bases of the window.
+    assembly
+        The genome that coordinates belong to.
+    lengths
+        Length of each chromosome of the FASTA.
+    headers
+        Header line of some of its chromosomes.
+    where
+        Name of the FASTA, for messages.
+
+    Raises
+    ------
+    ValueError
+        When a known chromosome has another length, or a header states another genome.
+    """
+    wanted = normalize_assembly(assembly)
+    for chrom, length in lengths.items():
+        expected = _LENGTHS.get(wanted, {}).get(chrom.removeprefix("chr"), length)
+        if length != expected:
+            other = _recognize(chrom, length)
+            raise ValueError(
+                f"{where}: {chrom} has {length:,} bases{other}, but {expected:,} in {assembly}, "
+                "the genome of the loci. Give a FASTA of that genome, or lift the loci over."
+            )
+    for chrom, header in headers.items():
+        stated = {normalize_assembly(name) for name in _STATED.findall(header)}
+        if stated and wanted not in stated:
+            raise ValueError(
+                f"{where}: the header of {chrom} states {sorted(stated)}, the loci belong to "
+                f"{assembly}. Give a FASTA of that genome, or lift the loci over."
+            )
+
+
+def normalize_assembly(name: str) -> str:
+    """One name for each genome.
+
+    Parameters
+    ----------
+    name
+        For example ``"GRCh38.p14"``.
 
     Returns
     -------
-    A slice of the window, empty if they do not meet.
+    UCSC's name, ``"hg38"``, where it is known, else the name in lower case.
     """
-    first = min(max(start - window_start, 0), width)
-    return slice(first, max(min(end - window_start, width), first))
+    lower = re.sub(r"\.p\d+$", "", name.strip().lower())
+    return _ALIASES.get(lower, lower)
+
+
+def _recognize(chrom: str, length: int) -> str:
+    name = chrom.removeprefix("chr")
+    known = [genome for genome, table in _LENGTHS.items() if table.get(name) == length]
+    return f" as in {known[0]}" if known else ""

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from scbig.priors._safe_pickle import load_plain_pickle
+from scbig.priors._safe_loading import load_plain_pickle
 
 
 class Runs:

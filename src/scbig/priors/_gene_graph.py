@@ -1,7 +1,9 @@
-"""Protein interactions from STRING."""
+"""Which genes interact: graphs of genes, and the graph that STRING's files hold."""
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 
@@ -12,8 +14,15 @@ import pyarrow.compute as pc
 from pyarrow import csv
 from scipy import sparse
 
-from scbig.priors._coverage import log_coverage
-from scbig.priors._graph import GeneGraph
+from scbig.priors._gene_names import (
+    Coverage,
+    GeneAliases,
+    check_names,
+    log_coverage,
+    make_coverage,
+    make_selection,
+    match_names,
+)
 from scbig.priors._tables import (
     check_columns,
     iter_lines,
@@ -29,6 +38,112 @@ _LINK_TYPES = {"protein1": str, "protein2": str, "combined_score": int}
 _INFO_TYPES = {"#string_protein_id": str, "preferred_name": str}
 _MAX_SCORE = 1000
 _BLOCK_BYTES = 8 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class AlignedGraph:
+    """Interactions among the names that were asked for.
+
+    Parameters
+    ----------
+    adjacency
+        Symmetric matrix without self loops, shape (n_names, n_names).
+    is_found
+        Whether the graph knows each name, shape (n_names,). A known gene may still have no
+        neighbour here.
+    coverage
+        The same in words.
+    """
+
+    adjacency: sparse.csr_array
+    is_found: np.ndarray
+    coverage: Coverage
+
+
+@dataclass(frozen=True, eq=False)
+class GeneGraph:
+    """Undirected graph of genes.
+
+    Parameters
+    ----------
+    names
+        Gene names, each once.
+    adjacency
+        Symmetric matrix without self loops, shape (n_genes, n_genes).
+    source
+        Where the interactions come from, for messages.
+
+    Raises
+    ------
+    ValueError
+        When names are empty or doubled, or the matrix has another shape, is not finite, is not
+        symmetric or has self loops.
+    """
+
+    names: tuple[str, ...]
+    adjacency: sparse.csr_array
+    source: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", check_names(self.names, self.source))
+        object.__setattr__(self, "adjacency", sparse.csr_array(self.adjacency))
+        shape = (len(self.names), len(self.names))
+        if self.adjacency.shape != shape:
+            raise ValueError(
+                f"{self.source}: adjacency has shape {self.adjacency.shape}; expected {shape}"
+            )
+        if not np.isfinite(self.adjacency.data).all():
+            raise ValueError(f"{self.source}: adjacency has non-finite values; remove these edges")
+        if self.adjacency.diagonal().any():
+            raise ValueError(f"{self.source}: adjacency has self loops; use adjacency.setdiag(0)")
+        if (self.adjacency != self.adjacency.T).nnz:
+            raise ValueError(
+                f"{self.source}: adjacency is not symmetric; use adjacency.maximum(adjacency.T)"
+            )
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        return {name: row for row, name in enumerate(self.names)}
+
+    def get_coverage(
+        self, names: Sequence[str], *, aliases: GeneAliases | None = None
+    ) -> Coverage:
+        """Count the names that the graph knows.
+
+        Parameters
+        ----------
+        names
+            The names to look for.
+        aliases
+            Other names of the same genes, see :func:`load_aliases`.
+
+        Returns
+        -------
+        The record of what was found and what is missing.
+        """
+        is_found = match_names(names, self._positions, aliases) >= 0
+        return make_coverage(self.source, names, is_found)
+
+    def align(self, names: Sequence[str], *, aliases: GeneAliases | None = None) -> AlignedGraph:
+        """Interactions among the given names, in their order; the coverage is logged.
+
+        Parameters
+        ----------
+        names
+            Gene names, for example ``adata.var_names``.
+        aliases
+            Other names of the same genes, see :func:`load_aliases`.
+
+        Returns
+        -------
+        The graph among these names, with empty rows and columns for unknown ones.
+        """
+        positions = match_names(names, self._positions, aliases)
+        selection = make_selection(positions, len(self.names))
+        is_found = positions >= 0
+        coverage = make_coverage(self.source, names, is_found)
+        log_coverage(coverage)
+        return AlignedGraph((selection @ self.adjacency @ selection.T).tocsr(), is_found, coverage)
 
 
 def load_string(

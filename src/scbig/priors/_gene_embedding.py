@@ -1,14 +1,19 @@
-"""Vectors of genes, and their rows in the order of a data set."""
+"""Vectors of genes: their rows in the order of a data set, and their directions by name."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from scbig.priors._aliases import GeneAliases
-from scbig.priors._coverage import Coverage, log_coverage, make_coverage
-from scbig.priors._matching import check_names, match_names
+from scbig.priors._gene_names import (
+    Coverage,
+    GeneAliases,
+    check_names,
+    log_coverage,
+    make_coverage,
+    match_names,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,3 +129,36 @@ class GeneEmbedding:
         coverage = make_coverage(self.source, names, is_found)
         log_coverage(coverage)
         return AlignedEmbedding(values, is_found, coverage)
+
+
+class UnitVectors(Mapping[str, np.ndarray]):
+    """A table of embeddings as a mapping from names, or their aliases, to unit vectors.
+
+    Parameters
+    ----------
+    table
+        Gene embeddings; genes with a zero vector have none.
+    aliases
+        Other names of the genes.
+    """
+
+    def __init__(self, table: GeneEmbedding, aliases: GeneAliases | None = None) -> None:
+        length = np.linalg.norm(table.vectors, axis=1, keepdims=True)
+        self._vectors = table.vectors / np.where(length > 0, length, 1)
+        self._rows = {name: row for row, name in enumerate(table.names) if length[row, 0] > 0}
+        self._aliases = aliases
+        self.dim = table.dim
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name in self._rows or self._aliases is None:
+            return self._vectors[self._rows[name]]
+        found = self._aliases.resolve(name, self._rows.keys())
+        if found is None:
+            raise KeyError(name)
+        return self._vectors[self._rows[found]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)

@@ -1,10 +1,12 @@
-"""Dictionaries of gene vectors from pickle files, without running what a pickle can ask for.
+"""Dictionaries from files that could run code (pickle, torch, NumPy), without running any.
 
 A pickle is a program. This reader admits arrays, numbers, strings and plain containers, and
 rebuilds arrays from their bytes itself: NumPy's own unpickling trusts flags inside the file.
 """
 
 import pickle
+import re
+import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,6 +27,107 @@ _DAMAGED = (
     TypeError,
     ValueError,
 )
+
+
+def load_plain_npz(path: Path) -> dict[str, np.ndarray]:
+    """Read an ``.npz`` archive of plain arrays.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    The arrays by name.
+
+    Raises
+    ------
+    ValueError
+        When the archive cannot be read, or holds arrays of Python objects.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (ValueError, EOFError, OSError, TypeError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path} is not a readable .npz file of plain arrays: {error}. Save gene names with "
+            "np.savez(path, names=np.array(names, dtype=str), vectors=vectors)"
+        ) from error
+
+
+def load_plain_torch(path: Path) -> Any:
+    """Read a ``.pt`` file of tensors and plain containers.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    The object; the tensors of a dictionary as float32 arrays.
+
+    Raises
+    ------
+    ValueError
+        When the file holds anything but tensors and plain containers.
+    """
+    import torch
+
+    try:
+        table = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        # Torch's own message advises to load the file unsafely; only the name is taken from it.
+        refused = re.search(r"GLOBAL (\S+)", str(error))
+        reason = f"it asks for {refused[1]}" if refused else "it is something else"
+        raise ValueError(
+            f"{path} is refused: {reason}. From a .pt file only a dictionary of tensors is read; "
+            "save the table as .parquet or .npz"
+        ) from error
+    if not isinstance(table, Mapping):
+        return table
+    return {
+        name: value.detach().float().numpy() if isinstance(value, torch.Tensor) else value
+        for name, value in table.items()
+    }
+
+
+def load_plain_pickle(path: Path) -> Any:
+    """Read a pickle that holds nothing but arrays, numbers, strings and plain containers.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    The object. Arrays are stand-ins that `numpy.asarray` converts.
+
+    Raises
+    ------
+    ValueError
+        When the file asks for anything else, which is named and not run, or is damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            return _PlainUnpickler(file).load()
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{path} is refused: {error}. A pickle can run code, so only dictionaries of NumPy "
+            "arrays or lists are read; save the table as .parquet or .npz"
+        ) from error
+    except _DAMAGED as error:
+        raise ValueError(f"{path} is not a readable pickle: {error}") from error
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Callable[..., Any]:
+        admitted = _ADMITTED.get((module, name))
+        if admitted is None:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        return admitted
 
 
 class _DType:
@@ -90,40 +193,3 @@ _ADMITTED: Mapping[tuple[str, str], Callable[..., Any]] = {
     ("numpy.core.numeric", "_frombuffer"): _make_array,
     ("numpy._core.numeric", "_frombuffer"): _make_array,
 }
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Callable[..., Any]:
-        admitted = _ADMITTED.get((module, name))
-        if admitted is None:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        return admitted
-
-
-def load_plain_pickle(path: Path) -> Any:
-    """Read a pickle that holds nothing but arrays, numbers, strings and plain containers.
-
-    Parameters
-    ----------
-    path
-        The file.
-
-    Returns
-    -------
-    The object. Arrays are stand-ins that `numpy.asarray` converts.
-
-    Raises
-    ------
-    ValueError
-        When the file asks for anything else, which is named and not run, or is damaged.
-    """
-    try:
-        with path.open("rb") as file:
-            return _PlainUnpickler(file).load()
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"{path} is refused: {error}. A pickle can run code, so only dictionaries of NumPy "
-            "arrays or lists are read; save the table as .parquet or .npz"
-        ) from error
-    except _DAMAGED as error:
-        raise ValueError(f"{path} is not a readable pickle: {error}") from error
