@@ -95,13 +95,6 @@ class Anchor:
         """Predict the features as :meth:`leave_target_out` does, ``(n_groups, n_features)``."""
         return leave_targets_out(self._of_features, left_out)
 
-    def find(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray:
-        """Return the rows of training groups, given by targets and context."""
-        keys = zip(self.effects.targets, self.effects.context.tolist(), strict=True)
-        position = {key: row for row, key in enumerate(keys)}
-        wanted = zip(targets, context.tolist(), strict=True)
-        return np.array([position[key] for key in wanted], dtype=np.int64)
-
 
 @dataclass(frozen=True, eq=False)
 class UnseenAnchor:
@@ -121,6 +114,12 @@ class UnseenAnchor:
     effect: np.ndarray
     features: np.ndarray | None
     forgotten: tuple[str, ...] | None
+
+    def take_last(self, n_groups: int) -> "UnseenAnchor":
+        """Leave out what comes before the last groups."""
+        features = None if self.features is None else self.features[-n_groups:]
+        forgotten = None if self.forgotten is None else self.forgotten[-n_groups:]
+        return UnseenAnchor(self.effect[-n_groups:], features, forgotten)
 
 
 def anchor_as_unseen(

@@ -1,6 +1,7 @@
 """How well can a regression be expected to predict a condition?"""
 
 from collections.abc import Callable, Sequence, Set
+from typing import Self
 
 import numpy as np
 from sklearn.linear_model import Ridge
@@ -12,6 +13,9 @@ from scbig.regression._denoised import DenoisedRegression
 MAX_TARGETS = 200
 # Weak: a dozen conditions outweigh it.
 _PENALTY = 1.0
+
+
+ScoreFunction = Callable[[np.ndarray, Effects], np.ndarray]
 
 
 class Confidence:
@@ -26,27 +30,43 @@ class Confidence:
     ----------
     regression
         The regression to be trusted or not.
-    score
-        Scores predicted effects, shape ``(n, n_genes)``, against real ones: one score for each
-        group, shape ``(n,)``.
+    weights
+        Intercept, and weights of the size and of the number of unseen targets, shape ``(3,)``;
+        see :meth:`calibrate`.
     """
 
-    def __init__(
-        self,
-        regression: DenoisedRegression,
-        score: Callable[[np.ndarray, Effects], np.ndarray],
-    ) -> None:
+    def __init__(self, regression: DenoisedRegression, weights: np.ndarray) -> None:
+        self.weights = weights
         self._regression = regression
-        self._score = score
         effects = regression.effects
         noise = effects.pooled_variance * np.mean(1 / effects.n_cells)
         self._noise = max(float(np.sqrt(noise.mean())), np.finfo(np.float32).tiny)
         self._targets = sorted({target for group in effects.targets for target in group})
-        features, scores = self._make_examples()
-        self._scale = features.std(axis=0)
+
+    @classmethod
+    def calibrate(cls, regression: DenoisedRegression, score: ScoreFunction) -> Self:
+        """Calibrate on the training conditions of a regression.
+
+        Parameters
+        ----------
+        regression
+            The regression to be trusted or not.
+        score
+            Scores predicted effects, shape ``(n, n_genes)``, against real ones: one score for
+            each group, shape ``(n,)``.
+
+        Returns
+        -------
+        The calibrated confidence.
+        """
+        confidence = cls(regression, np.zeros(3))
+        features, scores = confidence._make_examples(score)
+        scale = features.std(axis=0)
         # Where all examples are alike, rounding leaves a trace.
-        self._scale[self._scale < 1e-9] = 1
-        self._model = Ridge(alpha=_PENALTY).fit(features / self._scale, scores)
+        scale[scale < 1e-9] = 1
+        model = Ridge(alpha=_PENALTY).fit(features / scale, scores)
+        confidence.weights = np.concatenate([[model.intercept_], model.coef_ / scale])
+        return confidence
 
     def predict(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray:
         """Expected score of conditions, in [0, 1].
@@ -67,7 +87,7 @@ class Confidence:
         seen = set(self._targets)
         predicted = self._regression.predict(targets, context)
         features = self._describe(predicted, _count_unseen(targets, seen))
-        expected = np.clip(self._model.predict(features / self._scale), 0, 1)
+        expected = np.clip(self.weights[0] + features @ self.weights[1:], 0, 1)
         return expected * self._get_known_shares(targets)
 
     def _get_known_shares(self, targets: Sequence[Targets]) -> np.ndarray:
@@ -81,7 +101,7 @@ class Confidence:
         ]
         return 1 - np.array(n_unknown) / [max(len(group), 1) for group in targets]
 
-    def _make_examples(self) -> tuple[np.ndarray, np.ndarray]:
+    def _make_examples(self, score: ScoreFunction) -> tuple[np.ndarray, np.ndarray]:
         """Features and scores of predictions that have not seen their condition."""
         regression, effects = self._regression, self._regression.effects
         n_uses = {t: sum(t in group for group in effects.targets) for t in self._targets}
@@ -89,14 +109,14 @@ class Confidence:
         n_unseen = [sum(n_uses[t] == 1 for t in group) for group in effects.targets]
         left_out = regression.leave_one_out()
         features = [self._describe(left_out, np.array(n_unseen))]
-        scores = [self._score(left_out, effects)]
+        scores = [score(left_out, effects)]
         for target in self._targets[:: -(-len(self._targets) // MAX_TARGETS)]:
             rows, predicted = regression.leave_target_out(target)
             left = effects.subset(rows)
             # Targets that are always with this one are unseen as well.
             seen = {other for group in effects.targets if target not in group for other in group}
             features.append(self._describe(predicted, _count_unseen(left.targets, seen)))
-            scores.append(self._score(predicted, left))
+            scores.append(score(predicted, left))
         return np.concatenate(features), np.concatenate(scores)
 
     def _describe(self, predicted: np.ndarray, n_unseen: np.ndarray) -> np.ndarray:

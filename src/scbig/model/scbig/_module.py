@@ -9,26 +9,27 @@ from scvi.module.base import BaseModuleClass, LossOutput, auto_move_data
 
 from scbig._constants import REGISTRY
 from scbig.flow import integrate, integrate_adaptive
-from scbig.model.scbig._components import (
+from scbig.model.scbig._config import SCBIGConfig
+from scbig.model.scbig._networks import (
     ConditionEncoder,
-    ConditionInput,
+    FlowCondition,
+    LinearDecoder,
+    LinearEncoder,
     ProgramDecoder,
     ProgramEncoder,
     ProgramSemantics,
 )
-from scbig.model.scbig._config import SCBIGConfig
-from scbig.model.scbig._linear import LinearDecoder, LinearEncoder
 from scbig.nn import VelocityNet, add_change
 
 _TINY = 1e-6
 
 
-class ModuleSizes(NamedTuple):
-    """Numbers of seen targets, of embedding features and of contexts."""
+class FlowSizes(NamedTuple):
+    """Numbers of seen targets, of contexts and of embedding features."""
 
     n_targets: int
-    n_embedding: int
     n_contexts: int
+    n_embedding: int
 
 
 class SCBIGModule(BaseModuleClass):
@@ -60,7 +61,7 @@ class SCBIGModule(BaseModuleClass):
         labels: torch.Tensor,
         semantics: torch.Tensor,
         gene_mean: torch.Tensor,
-        sizes: ModuleSizes,
+        sizes: FlowSizes,
         config: SCBIGConfig,
     ) -> None:
         super().__init__()
@@ -154,7 +155,7 @@ class SCBIGModule(BaseModuleClass):
         velocity = self.velocity(t, z, vector)
         return velocity + anchor if self.config.use_anchor else velocity
 
-    def transport(self, z: torch.Tensor, condition: ConditionInput) -> torch.Tensor:
+    def transport(self, z: torch.Tensor, condition: FlowCondition) -> torch.Tensor:
         """Carry control latents to perturbed ones; shape ``(B, N, n_latent)`` for B conditions."""
         vector = self.condition(condition).unsqueeze(1)
         velocity = partial(self.get_velocity, vector=vector, anchor=condition.anchor.unsqueeze(1))
@@ -166,7 +167,7 @@ class SCBIGModule(BaseModuleClass):
         self,
         x: torch.Tensor,
         z: torch.Tensor,
-        condition: ConditionInput,
+        condition: FlowCondition,
         effect: torch.Tensor,
         control_mean: torch.Tensor,
     ) -> torch.Tensor:
@@ -189,8 +190,6 @@ class SCBIGModule(BaseModuleClass):
         -------
         Non-negative expression, shape ``(B, N, G)``.
         """
-        if self.is_anchor_alone and not torch.is_grad_enabled():
-            return add_change(x, effect.unsqueeze(1), control_mean.unsqueeze(1))
         end = self.transport(z, condition)
         if self.config.decoding == "direct":
             return self._decode_cells(end).clamp(min=0)
@@ -201,12 +200,6 @@ class SCBIGModule(BaseModuleClass):
             start, change = z + condition.anchor.unsqueeze(1), effect.unsqueeze(1)
         change = self._decode_cells(end) - self._decode_cells(start) + change
         return add_change(x, change, control_mean.unsqueeze(1))
-
-    @property
-    def is_anchor_alone(self) -> bool:
-        """Whether transport would end where the anchor says, as before the flow is trained."""
-        config = self.config
-        return config.use_anchor and config.decoding == "residual" and self.velocity.is_zero
 
     def _decode_cells(self, z: torch.Tensor) -> torch.Tensor:
         return self.decode(z.flatten(0, 1)).unflatten(0, z.shape[:2])

@@ -1,0 +1,309 @@
+"""What SCBIG's networks learn in each of their two stages: the autoencoder, and the flow."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from scbig.data import CellBatches, Expression, Pairs, compute_group_means
+from scbig.flow import LinearPath
+from scbig.model.scbig._config import SCBIGConfig
+from scbig.model.scbig._module import SCBIGModule
+from scbig.model.scbig._networks import FlowCondition, LinearEncoder
+from scbig.nn import find_components
+from scbig.ot import pair_batches, sinkhorn_cost
+from scbig.predictor import Schedule, StageData, StagePlan, Stopping, Task
+
+HELD_OUT_CELLS = 0.05
+MAX_HELD_OUT_CELLS = 2000
+# Enough cells to find some tens of components; a large screen is not read whole.
+MAX_PCA_CELLS = 20_000
+N_VALIDATIONS = 20
+PATIENCE = 4
+
+_MIN_STD = 1e-6
+_MAX_STANDARDISED = 10.0
+
+# --- first stage -------------------------------------------------------------------------------
+
+
+def fit_autoencoder(module: SCBIGModule, task: Task) -> None:
+    """Train encoder and decoder, which stop on a few held-out cells, and scale the latents.
+
+    Parameters
+    ----------
+    module
+        The networks.
+    task
+        What to train on; its first budget is a number of epochs over all cells.
+    """
+    expression, rows = task.cells.expression, task.rows
+    cells = np.random.default_rng(task.seed).permutation(rows)
+    module.set_gene_mean(compute_group_means(expression, [rows])[0])
+    if isinstance(module.encoder, LinearEncoder):
+        x = expression.rows(np.sort(cells[:MAX_PCA_CELLS]))
+        find_components(x, module.encoder.components, task.seed)
+    else:
+        _train_autoencoder(module, task, cells)
+    latents = compute_latents(module, expression)[rows]
+    module.set_latent_scale(latents.mean(axis=0), latents.std(axis=0))
+
+
+def _train_autoencoder(module: SCBIGModule, task: Task, cells: np.ndarray) -> None:
+    """Train on shuffled cells, of which the first are held out to stop on."""
+    n_held_out = min(max(1, round(HELD_OUT_CELLS * len(cells))), MAX_HELD_OUT_CELLS)
+    n_epochs, n_batches = plan_autoencoder(
+        len(cells) - n_held_out, module.config, task.first_budget
+    )
+    batches = CellBatches(
+        task.cells.expression,
+        np.sort(cells[n_held_out:]),
+        np.sort(cells[:n_held_out]),
+        batch_size=module.config.cells_per_batch,
+        seed=task.seed,
+        n_batches=n_batches,
+    )
+    task.runner.run(
+        AutoencoderPlan(module),
+        batches,
+        Schedule(n_epochs, validate_every=max(1, n_epochs // N_VALIDATIONS)),
+        Stopping("autoencoder_validation_score", PATIENCE),
+    )
+
+
+def plan_autoencoder(
+    n_cells: int, config: SCBIGConfig, max_epochs: int | None
+) -> tuple[int, int]:
+    """Spread the budget of steps over epochs.
+
+    Parameters
+    ----------
+    n_cells
+        Number of cells to train on.
+    config
+        The budget.
+    max_epochs
+        Number of epochs over all cells that the user asked for, or ``None``.
+
+    Returns
+    -------
+    Number of epochs, and of batches in each.
+    """
+    n_batches = math.ceil(n_cells / config.cells_per_batch)
+    if max_epochs is not None or config.autoencoder_steps < 0:
+        return config.autoencoder_epochs if max_epochs is None else max_epochs, n_batches
+    n_epochs = min(config.autoencoder_epochs, math.ceil(config.autoencoder_steps / n_batches))
+    return n_epochs, min(n_batches, math.ceil(config.autoencoder_steps / n_epochs))
+
+
+@torch.no_grad()
+def compute_latents(module: SCBIGModule, expression: Expression) -> np.ndarray:
+    """Encode all cells, shape ``(n_cells, n_latent)``."""
+    module.eval()
+    latents = np.empty((expression.n_cells, module.config.n_latent), dtype=np.float32)
+    for rows, x in expression.chunks():
+        cells = torch.from_numpy(np.ascontiguousarray(x)).to(module.device)
+        latents[rows] = module.encode(cells).cpu()
+    return latents
+
+
+class AutoencoderPlan(StagePlan):
+    """First stage: reconstruct cells."""
+
+    stage = "autoencoder"
+    module: SCBIGModule
+
+    def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
+        """Reconstruction error of a batch of cells."""
+        _, _, loss = self.module(batch)
+        self.log_value("train_loss", loss.loss, loss.n_obs_minibatch)
+        return loss.loss
+
+    def validation_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
+        """Reconstruction error of held-out cells, as a score."""
+        _, _, loss = self.module(batch)
+        self.log_value("validation_score", -loss.loss, loss.n_obs_minibatch)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam on encoder and decoder alone."""
+        module = self.module
+        # Encoder and decoder share the semantic tokens, which must be listed once.
+        weights = {*module.encoder.parameters(), *module.decoder.parameters()}
+        in_order = [weight for weight in module.parameters() if weight in weights]
+        return torch.optim.Adam(in_order, lr=module.config.autoencoder_lr)
+
+
+# --- second stage ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class FlowData(StageData):
+    """What the second stage learns from.
+
+    Attributes
+    ----------
+    latents
+        Standardised latents of all cells, shape ``(n_cells, n_latent)``.
+    condition
+        The training groups, each with the anchor of a regression that has not seen it.
+    effect
+        Gene effects of the same regressions, shape ``(n_groups, G)``.
+    control_mean
+        Control mean of the context of each group, shape ``(n_groups, G)``.
+    expression
+        Expression of all cells.
+    programs
+        Averages the genes of each program, shape ``(K, G)``.
+    pathways
+        Averages the genes of each pathway, shape ``(P, G)``, or ``None``.
+    draw
+        Draws a batch of pairs for the alignment losses.
+    rng
+        Source of times and path noise. It is on the CPU, so that a seed means the same on
+        every device.
+    """
+
+    latents: torch.Tensor
+    condition: FlowCondition
+    effect: torch.Tensor
+    control_mean: torch.Tensor
+    expression: Expression
+    programs: torch.Tensor
+    pathways: torch.Tensor | None
+    draw: Callable[[], Pairs]
+    rng: torch.Generator
+
+
+class FlowPlan(StagePlan):
+    """Second stage: regress the velocity from control to perturbed latents.
+
+    Parameters
+    ----------
+    module
+        The module; the condition encoder and the velocity network are trained.
+    data
+        What to learn from.
+    validate
+        Returns the score of the module on held-out conditions.
+    """
+
+    stage = "flow"
+    module: SCBIGModule
+
+    def __init__(
+        self, module: SCBIGModule, data: FlowData, validate: Callable[[], float]
+    ) -> None:
+        super().__init__(module, validate)
+        self._data = data
+        self._path = LinearPath(module.config.sigma)
+
+    def on_train_start(self) -> None:
+        """Keep dropout out of the encoder and the decoder, which are used as they are."""
+        self.module.encoder.eval()
+        self.module.decoder.eval()
+
+    def training_step(self, batch: Pairs, batch_idx: int) -> torch.Tensor:
+        """Flow-matching loss, and now and then the alignment losses."""
+        loss = self._flow_loss(batch)
+        self.log_value("train_loss", loss)
+        every = self.module.config.align_every
+        is_due = every > 0 and (self.trainer.fit_loop.total_batch_idx + 1) % every == 0
+        return loss + self._alignment_loss() if is_due else loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam on the condition encoder and the velocity network alone."""
+        module = self.module
+        weights = [*module.condition.parameters(), *module.velocity.parameters()]
+        return torch.optim.Adam(weights, lr=module.config.flow_lr)
+
+    def _flow_loss(self, batch: Pairs) -> torch.Tensor:
+        data, device = self._data, self.device
+        z0, z1 = data.latents[batch.control_rows], data.latents[batch.perturbed_rows]
+        z1 = z1.gather(1, pair_batches(z0, z1).unsqueeze(-1).expand_as(z1))
+        t = torch.rand(z0.shape[:2], generator=data.rng)
+        z_t, velocity = (part.to(device) for part in self._path.sample(z0, z1, t, data.rng))
+        condition = data.condition.select(batch.group, device)
+        vector = self.module.condition(condition).unsqueeze(1)
+        predicted = self.module.get_velocity(
+            t.to(device), z_t, vector, condition.anchor.unsqueeze(1)
+        )
+        return F.mse_loss(predicted, velocity)
+
+    def _alignment_loss(self) -> torch.Tensor:
+        """Compare the structure of predicted and real cells of a few training groups."""
+        config, data, device = self.module.config, self._data, self.device
+        batch = data.draw()
+        real = self._read(batch.perturbed_rows)
+        predicted = self.module.predict_cells(
+            self._read(batch.control_rows),
+            data.latents[batch.control_rows].to(device),
+            data.condition.select(batch.group, device),
+            data.effect[batch.group].to(device),
+            data.control_mean[batch.group].to(device),
+        )
+        loss = correlation_loss(predicted, real, data.programs.to(device)).mean()
+        self.log_value("correlation_loss", loss)
+        loss = config.correlation_weight * loss
+        if data.pathways is None:
+            return loss
+        pathway = pathway_loss(predicted, real, data.pathways.to(device)).mean()
+        self.log_value("pathway_loss", pathway)
+        return loss + config.pathway_weight * pathway
+
+    def _read(self, rows: torch.Tensor) -> torch.Tensor:
+        x = self._data.expression.rows(rows.numpy().ravel())
+        return torch.from_numpy(np.ascontiguousarray(x)).unflatten(0, rows.shape).to(self.device)
+
+
+def correlation_loss(
+    predicted: torch.Tensor, real: torch.Tensor, programs: torch.Tensor
+) -> torch.Tensor:
+    """Distance between the correlations of programs in predicted and in real cells.
+
+    ``||R(predicted) - R(real)||_F / K`` with R the Pearson correlation of program means over
+    cells (arXiv 2602.04901).
+
+    Parameters
+    ----------
+    predicted, real
+        Expression, shapes ``(..., N, G)`` and ``(..., M, G)``.
+    programs
+        Averages the genes of each program, shape ``(K, G)``.
+
+    Returns
+    -------
+    Loss of shape ``(...)``.
+    """
+    difference = _correlation(predicted @ programs.T) - _correlation(real @ programs.T)
+    return torch.linalg.matrix_norm(difference) / len(programs)
+
+
+def pathway_loss(
+    predicted: torch.Tensor, real: torch.Tensor, pathways: torch.Tensor
+) -> torch.Tensor:
+    """Entropic transport cost between predicted and real cells in pathway space, over P.
+
+    Parameters
+    ----------
+    predicted, real
+        Expression, shapes ``(..., N, G)`` and ``(..., M, G)``.
+    pathways
+        Averages the genes of each pathway, shape ``(P, G)``.
+
+    Returns
+    -------
+    Loss of shape ``(...)``.
+    """
+    return sinkhorn_cost(predicted @ pathways.T, real @ pathways.T) / len(pathways)
+
+
+def _correlation(activity: torch.Tensor) -> torch.Tensor:
+    """Pearson correlation of columns, shape ``(..., N, K)`` to ``(..., K, K)``."""
+    centred = activity - activity.mean(-2, keepdim=True)
+    std = centred.square().mean(-2, keepdim=True).clamp(min=_MIN_STD**2).sqrt()
+    # A program that hardly varies would otherwise dominate through a few cells.
+    standardised = (centred / std).clamp(-_MAX_STANDARDISED, _MAX_STANDARDISED)
+    return standardised.mT @ standardised / activity.shape[-2]

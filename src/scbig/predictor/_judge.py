@@ -1,0 +1,236 @@
+"""Is a prediction better: scores on held-out conditions, the gate, and the floors."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.stats import ttest_1samp
+
+from scbig.data import Effects, Expression, Screen, Targets
+from scbig.metrics import pearson_delta
+from scbig.predictor._method import CellMover
+from scbig.regression import Embeddings, TargetKernel, predict_floors
+
+# A gain that chance alone would show this often is no gain.
+SIGNIFICANCE = 0.05
+N_CELLS = 64
+# Conditions that are carried at once, each with all drawn control cells.
+BATCH_SIZE = 16
+
+KernelChoice = Callable[[Effects, Effects, Embeddings], TargetKernel]
+
+
+def score_effects(predicted: np.ndarray, effects: Effects) -> np.ndarray:
+    """``pearson_delta`` of each group as it is reported: no cell falls below zero.
+
+    Parameters
+    ----------
+    predicted
+        Predicted effects, shape ``(n_groups, n_genes)``.
+    effects
+        Their real effects.
+
+    Returns
+    -------
+    Scores, shape ``(n_groups,)``; one for stopping, gating, calibration and the floors.
+    """
+    control = effects.get_control(effects.context)
+    return pearson_delta(control + effects.delta, _clip(predicted, effects), control)
+
+
+def is_gain(before: np.ndarray, after: np.ndarray, held_out: Effects) -> bool:
+    """Whether predictions got better by more than chance, and nowhere worse.
+
+    The Pearson delta has to rise by a one-sided paired t-test over the held-out groups, of which
+    one or two can hardly show it, and the mean squared error must not rise: a network that is
+    stopped at its best validation score looks a little better even where it has learned nothing.
+
+    Parameters
+    ----------
+    before, after
+        Effects that are predicted of the held-out groups, shape ``(n_groups, n_genes)``.
+    held_out
+        Their real effects.
+
+    Returns
+    -------
+    Whether ``after`` is better.
+    """
+    if len(held_out) < 2 or np.array_equal(before, after):
+        return False
+    gains = score_effects(after, held_out) - score_effects(before, held_out)
+    is_surer = ttest_1samp(gains, 0, alternative="greater").pvalue < SIGNIFICANCE
+    return bool(is_surer and _get_error(after, held_out) <= _get_error(before, held_out))
+
+
+def _get_error(predicted: np.ndarray, held_out: Effects) -> float:
+    real = held_out.get_control(held_out.context) + held_out.delta
+    return float(np.mean((_clip(predicted, held_out) - real) ** 2))
+
+
+def _clip(predicted: np.ndarray, effects: Effects) -> np.ndarray:
+    """Mean expression that is predicted; cells cannot fall below zero, whatever the effect."""
+    return np.maximum(effects.get_control(effects.context) + predicted, 0)
+
+
+class Judge:
+    """Held-out conditions: what may be asked of them, and nothing that could be learned from.
+
+    Parameters
+    ----------
+    held_out
+        Real effects of the held-out groups; may be empty.
+    expression, screen
+        Cells, of which some control cells are drawn to predict from.
+    seed
+        Seed of the draw.
+    n_cells
+        Control cells of each context that are drawn.
+    """
+
+    def __init__(
+        self,
+        held_out: Effects,
+        expression: Expression,
+        screen: Screen,
+        seed: int,
+        n_cells: int = N_CELLS,
+    ) -> None:
+        self._held_out = held_out
+        self._expression = expression
+        rng = np.random.default_rng(seed)
+        controls = [screen.get_controls(context) for context in range(len(screen.contexts))]
+        # A context of an earlier screen has no cells here, and none is asked for.
+        self._rows = [rng.choice(rows, n_cells) if len(rows) else rows for rows in controls]
+        self._cells: dict[int, np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return len(self._held_out)
+
+    @property
+    def targets(self) -> Sequence[Targets]:
+        """Target sets of the held-out groups."""
+        return self._held_out.targets
+
+    @property
+    def context(self) -> np.ndarray:
+        """Contexts of the held-out groups."""
+        return self._held_out.context
+
+    @property
+    def n_conditions(self) -> int:
+        """Number of held-out conditions, whatever the contexts."""
+        return len(set(self._held_out.targets))
+
+    def score_each(self, predicted: np.ndarray) -> np.ndarray:
+        """Scores of effects that are predicted of the held-out groups, ``(n_groups,)``."""
+        return score_effects(predicted, self._held_out)
+
+    def score(self, predicted: np.ndarray) -> float:
+        """Mean score of effects that are predicted of the held-out groups."""
+        return float(np.mean(self.score_each(predicted)))
+
+    def score_cells(self, mover: CellMover) -> float:
+        """Mean score of the cells that are predicted of the held-out groups."""
+        return self.score(self.average(mover))
+
+    def is_gain(self, before: np.ndarray, after: np.ndarray) -> bool:
+        """Whether predictions got better by more than chance; see :func:`is_gain`."""
+        return is_gain(before, after, self._held_out)
+
+    def choose_kernel(
+        self, choose: KernelChoice, trained: Effects, embeddings: Embeddings
+    ) -> TargetKernel:
+        """Let a rule choose how it compares conditions, on the held-out ones."""
+        return choose(trained, self._held_out, embeddings)
+
+    @torch.no_grad()
+    def average(self, mover: CellMover) -> np.ndarray:
+        """Mean change of some control cells towards each held-out group, ``(n_groups, G)``."""
+        effects = np.empty(self._held_out.delta.shape, dtype=np.float32)
+        for context in np.unique(self.context).tolist():
+            x = self._get_controls(context)
+            rows = np.flatnonzero(self.context == context)
+            for start in range(0, len(rows), BATCH_SIZE):
+                batch = rows[start : start + BATCH_SIZE]
+                effects[batch] = (mover(x, batch) - x).mean(axis=1)
+        return effects
+
+    def compare_with_floors(
+        self, name: str, predicted: np.ndarray, trained: Effects, embeddings: Embeddings
+    ) -> "FloorComparison":
+        """Score a model and the floors on conditions that all have chosen their settings on.
+
+        Parameters
+        ----------
+        name
+            Name of the model.
+        predicted
+            Effects that it predicts of the held-out groups, at least one.
+        trained
+            Effects that the model was trained on, and the floors learn from.
+        embeddings
+            Unit vectors of targets, for the floors that use them.
+
+        Returns
+        -------
+        The scores.
+        """
+        floors = predict_floors(
+            trained, self.targets, self.context, embeddings, validation=self._held_out
+        )
+        # No change has no direction, and correlates with nothing.
+        scores = {
+            key: self.score(effect) if effect.any() else 0.0 for key, effect in floors.items()
+        }
+        return FloorComparison(name, self.score(predicted), scores, self.n_conditions)
+
+    def _get_controls(self, context: int) -> np.ndarray:
+        """Read the drawn control cells of a context once, shape ``(N, G)``."""
+        if context not in self._cells:
+            self._cells[context] = self._expression.rows(self._rows[context])
+        return self._cells[context]
+
+
+@dataclass(frozen=True)
+class FloorComparison:
+    """Scores of a model and of the floors on the same held-out conditions.
+
+    Attributes
+    ----------
+    model
+        Name of the model.
+    score
+        Its mean Pearson delta over the held-out groups.
+    floors
+        The same of each floor, by its key.
+    n_conditions
+        Number of held-out conditions.
+    """
+
+    model: str
+    score: float
+    floors: Mapping[str, float]
+    n_conditions: int
+
+    @property
+    def best_floor(self) -> str:
+        """Key of the best floor."""
+        return max(self.floors, key=lambda key: self.floors[key])
+
+    @property
+    def margin(self) -> float:
+        """By how much the model is better than the best floor; negative where it is worse."""
+        return self.score - self.floors[self.best_floor]
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        rival = f"{self.best_floor.replace('_', ' ')}, the best floor"
+        where = f"on {self.n_conditions} held-out condition{'s' * (self.n_conditions != 1)}"
+        figures = f"{self.score:.2f} against {self.floors[self.best_floor]:.2f}"
+        # What rounds to nothing is no victory.
+        if round(self.margin, 2) > 0:
+            gain = f"by {self.margin:.2f} Pearson delta {where}"
+            return f"{self.model} beats {rival}, {gain} ({figures})."
+        return f"{self.model} does not beat {rival}: Pearson delta {figures} {where}."

@@ -1,0 +1,182 @@
+"""What a model brings of its own: how it is fitted, how it predicts, what of it is saved."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+
+from scbig._types import Arrays, Values
+from scbig.data import Targets
+from scbig.nn import add_change
+from scbig.predictor._vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from scbig.predictor._training import Task
+
+
+class CellMover(Protocol):
+    """Carries control cells towards conditions that were named when it was made."""
+
+    def __call__(
+        self,
+        x: np.ndarray,
+        rows: np.ndarray,
+        rng: np.random.Generator | None = None,
+        *,
+        is_sampled: bool = False,
+    ) -> np.ndarray:
+        """Predict perturbed cells.
+
+        Parameters
+        ----------
+        x
+            Control cells of one context, shape ``(N, G)``.
+        rows
+            Numbers of B conditions in that context.
+        rng
+            Source of whatever is drawn; by default it is always the same.
+        is_sampled
+            Whether several predictions of each cell are wanted, which should then differ.
+
+        Returns
+        -------
+        Non-negative expression, shape ``(B, N, G)``.
+        """
+        ...
+
+
+class EffectMover:
+    """Carries cells along expected effects: falls scale a cell, rises are added.
+
+    Parameters
+    ----------
+    effect
+        Expected effect of each condition, shape ``(n, G)``.
+    control_mean
+        Mean of the control cells of its context, shape ``(n, G)``.
+    """
+
+    def __init__(self, effect: np.ndarray, control_mean: np.ndarray) -> None:
+        self._effect = torch.from_numpy(effect.astype(np.float32))
+        self._mean = torch.from_numpy(control_mean.astype(np.float32))
+
+    def __call__(
+        self,
+        x: np.ndarray,
+        rows: np.ndarray,
+        rng: np.random.Generator | None = None,
+        *,
+        is_sampled: bool = False,
+    ) -> np.ndarray:
+        """Predict perturbed cells; nothing is drawn."""
+        cells = torch.from_numpy(np.asarray(x, dtype=np.float32))
+        effect, mean = self._effect[rows].unsqueeze(1), self._mean[rows].unsqueeze(1)
+        return add_change(cells, effect, mean).numpy()
+
+
+class Method(ABC):
+    """Learns effects of conditions from effects of conditions, and may add networks to that.
+
+    A model hands one to :class:`~scbig.predictor.BasePredictor`, which does all else. Subclasses
+    implement ``fit``, ``predict_effects`` and ``to_plain``; those with networks override the
+    second half too.
+    """
+
+    #: Torch module of the networks, where there are any.
+    module: Any = None
+    #: Largest number of network steps by default; 0 without networks.
+    n_steps: int = 0
+    #: Whether effects are expected without the networks, which are then kept only where they help.
+    is_anchored: bool = True
+    #: Whether anchored networks have to pass a test on the held-out conditions.
+    use_gate: bool = True
+    #: Control cells of each context that the networks are scored on.
+    n_validation_cells: int = 64
+
+    @abstractmethod
+    def fit(self, task: "Task") -> None:
+        """Learn the effects of the training conditions; settings may be chosen by the judge."""
+
+    @abstractmethod
+    def predict_effects(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray:
+        """Expected effects of conditions, shape ``(n, G)``, in log1p units.
+
+        Parameters
+        ----------
+        targets
+            Target set of each condition, length ``n``.
+        context
+            Context of each condition, shape ``(n,)``; numbers that are not known are new contexts.
+        """
+
+    def refit(self, task: "Task") -> None:
+        """Learn once more from all conditions, with the settings chosen before."""
+
+    def extend(self, vocabulary: Vocabulary) -> None:
+        """Take the names of a further screen in."""
+
+    def release(self) -> None:
+        """Forget what was needed for training alone."""
+
+    def describe(self) -> str:
+        """Say in a few words what the method is made of."""
+        return ""
+
+    # --- networks ----------------------------------------------------------------------------
+
+    def fit_networks(self, task: "Task", n_steps: int) -> None:
+        """Train the networks for at most so many steps, on top of :meth:`fit`."""
+
+    def make_mover(
+        self, targets: Sequence[Targets], context: np.ndarray, control_mean: np.ndarray
+    ) -> CellMover:
+        """Prepare conditions to carry cells to, with the networks where there are any.
+
+        Parameters
+        ----------
+        targets, context
+            As for :meth:`predict_effects`.
+        control_mean
+            Mean of the control cells of the context of each, shape ``(n, G)``.
+        """
+        return EffectMover(self.predict_effects(targets, context), control_mean)
+
+    # --- confidence --------------------------------------------------------------------------
+
+    def calibrate(self, task: "Task") -> None:
+        """Prepare :meth:`get_confidence`, when all else is fitted."""
+
+    def get_confidence(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray | None:
+        """Expected score of conditions, in [0, 1], shape ``(n,)``; ``None`` without any."""
+        return None
+
+    # --- saving ------------------------------------------------------------------------------
+
+    @abstractmethod
+    def to_plain(self) -> tuple[Values, Arrays]:
+        """Values for JSON, and arrays, that the method is rebuilt from."""
+
+
+def get_weights(module: torch.nn.Module) -> Arrays:
+    """Return the weights and buffers of a module as arrays, named ``"module..."``."""
+    return {
+        f"module.{name}": tensor.detach().cpu().numpy()
+        for name, tensor in module.state_dict().items()
+    }
+
+
+def set_weights(module: torch.nn.Module, arrays: Arrays) -> None:
+    """Put back what :func:`get_weights` returned, and leave training mode."""
+    module.load_state_dict(read_weights(arrays))
+    module.eval()
+
+
+def read_weights(arrays: Arrays) -> dict[str, torch.Tensor]:
+    """Weights and buffers by name, of what :func:`get_weights` returned."""
+    return {
+        name.removeprefix("module."): torch.from_numpy(array)
+        for name, array in arrays.items()
+        if name.startswith("module.")
+    }

@@ -1,0 +1,323 @@
+"""The verbs of all models and baselines: train, predict, how far to trust it, save, load."""
+
+import logging
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from scbig.data import Perturbations, Prediction, Targets, write_prediction
+from scbig.predictor._method import CellMover, EffectMover
+from scbig.predictor._request import (
+    Request,
+    answer_request,
+    read_request,
+    spread_confidence,
+)
+from scbig.predictor._stage import Hardware, StageRunner, join_histories, seeded
+from scbig.predictor._stored import StoredPredictor
+from scbig.predictor._training import Recipe, TrainingPlan, read_validation
+from scbig.predictor._vocabulary import ScreenCells
+from scbig.splits import choose_validation
+
+logger = logging.getLogger(__name__)
+
+
+class BasePredictor(StoredPredictor):
+    """Predicts perturbed cells by a :class:`~scbig.predictor.Method`.
+
+    A subclass sets `default_key`, hands its method to :meth:`_start` in its constructor, and
+    rebuilds it in :meth:`_load_method`. All verbs are here.
+
+    Parameters
+    ----------
+    adata
+        Screen registered with :meth:`setup_anndata`.
+    missing_embedding
+        What to do when asked for a target that was not seen in training and has no embedding:
+        raise an ``"error"``, or predict the ``"mean"`` effect of a target.
+    seed
+        Seed of everything random; by default ``scvi.settings.seed``, or else 0.
+    """
+
+    #: Whether training ends by a comparison with the floors.
+    compares_with_floors: ClassVar[bool] = True
+
+    # --- training ----------------------------------------------------------------------------
+
+    def train(
+        self,
+        *,
+        validation: Perturbations | None = None,
+        use_refit: bool = True,
+    ) -> None:
+        """Train, or continue to train on a further screen.
+
+        Parameters
+        ----------
+        validation
+            Conditions to choose settings on; by default a tenth of the conditions, or none of
+            fewer than ten. An empty list holds none out.
+        use_refit
+            Learn from the held-out conditions too, once all choices are made.
+
+        Raises
+        ------
+        ValueError
+            When there are no data, a condition to hold out has no cells, or none is left.
+        """
+        self._train(validation, use_refit=use_refit)
+
+    def _train(
+        self,
+        validation: Perturbations | None,
+        *,
+        use_refit: bool,
+        first_budget: int | None = None,
+        max_steps: int | None = None,
+        hardware: Hardware | None = None,
+    ) -> None:
+        """Run the recipe; see :class:`~scbig.predictor.TrainingPlan` for the budgets."""
+        adata = self._get_adata(None)
+        cells = self._vocabulary.read_screen(adata)
+        for targets in cells.screen.conditions:
+            self._check_trainable(targets)
+        held_out = self._choose_held_out(cells, validation)
+        earlier_history = self.history_ or {}  # scvi-tools overwrites it
+        runner = StageRunner(self, hardware or Hardware())
+        with seeded(self._seed):
+            rng = np.random.default_rng(self._seed)
+            vocabulary = self._vocabulary.extend(cells, adata.obs, rng)
+            self._method.extend(vocabulary)
+            recipe = Recipe(
+                type(self).__name__,
+                self._method,
+                cells,
+                vocabulary,
+                earlier=self._effects,
+                plan=TrainingPlan(held_out, use_refit, first_budget, max_steps, self._seed),
+                runner=runner,
+            )
+            outcome = recipe.run(
+                uses_networks=self._uses_networks, compares=self.compares_with_floors
+            )
+        self._set_state(
+            vocabulary,
+            self._method,
+            effects=outcome.effects,
+            uses_networks=outcome.uses_networks,
+        )
+        self.history_ = join_histories(earlier_history, runner.history)
+        self._n_steps += runner.n_steps
+        self.comparison_ = outcome.comparison
+        if self.module is not None:
+            self.module.eval()
+        if self.compares_with_floors:
+            name = type(self).__name__
+            nothing = f"No conditions were held out: {name} was not compared with the floors."
+            logger.info("%s", outcome.comparison or nothing)
+
+    def _choose_held_out(
+        self, cells: ScreenCells, validation: Perturbations | None
+    ) -> frozenset[Targets]:
+        """Conditions to hold out: those that are named, or else some of the screen."""
+        if validation is not None:
+            return read_validation(self._vocabulary, cells, validation)
+        conditions = [targets for targets in cells.screen.conditions if targets]
+        return frozenset(self._choose_validation(conditions))
+
+    def _choose_validation(self, conditions: Sequence[Targets]) -> Sequence[Targets]:
+        """Choose conditions to hold out where none are named."""
+        return choose_validation(conditions, np.random.default_rng(self._seed))
+
+    def _check_trainable(self, targets: Targets) -> None:
+        """Raise when a condition cannot be trained on; by default all can."""
+
+    # --- prediction --------------------------------------------------------------------------
+
+    def predict(
+        self,
+        adata: AnnData | None = None,
+        *,
+        perturbations: Perturbations | None = None,
+        key_added: str | None = None,
+        n_cells: int | None = None,
+        n_samples: int = 1,
+        seed: int | None = None,
+    ) -> AnnData:
+        """Predict perturbed expression and write it into a layer.
+
+        With ``perturbations``, a new AnnData is made: control cells crossed with the wanted
+        perturbations, in every context, and the control cells themselves; its ``X`` is the
+        expression of the control cells. Without, ``adata`` is annotated: each perturbed row is
+        predicted for its own label from a control cell of its context, never from itself, and
+        control rows are their own expression. If ``adata.raw`` is set, call scanpy's tools with
+        ``use_raw=False``.
+
+        Parameters
+        ----------
+        adata
+            Data with control cells. By default the control cells that came with the training
+            data (with ``perturbations``) or the training data (without).
+        perturbations
+            Labels as the screen writes them, such as ``["A", "A+B"]``, or sequences of targets.
+        key_added
+            Name of the layer; by default the name of the model in small letters.
+        n_cells
+            Cells for each perturbation and context; by default all controls, at most 500.
+        n_samples
+            Number of predictions for each cell, of which the mean is written, and the standard
+            deviation into ``layers[key_added + "_std"]`` if there is more than one.
+        seed
+            Seed of the control cells drawn and of the samples; by default the model's.
+
+        Returns
+        -------
+        The object that was written into: ``layers[key_added]`` (non-negative log1p expression),
+        ``obs[key_added + "_confidence"]`` (see :meth:`get_confidence`; not for baselines, which
+        have none) and ``uns[key_added]`` (how it was made).
+
+        Raises
+        ------
+        RuntimeError
+            When the model has not been trained.
+        ValueError
+            When the data do not fit, or nothing is known of a target.
+        """
+        seed = self._seed if seed is None else seed
+        key = self.default_key if key_added is None else key_added
+        if perturbations is None and key == self._vocabulary.schema.layer:
+            raise ValueError(
+                f"layers[{key!r}] holds the measured expression and would be overwritten. "
+                f"Choose another name: key_added={self.default_key!r}"
+            )
+        request, prediction = self._predict(adata, perturbations, n_cells, n_samples, seed)
+        confidence = self._method.get_confidence(request.targets, request.context)
+        return write_prediction(
+            request.query.out,
+            key,
+            prediction,
+            confidence=spread_confidence(request, confidence),
+            description={
+                "class": type(self).__name__,
+                "version": version("scbig"),
+                "schema": {k: v for k, v in self._vocabulary.schema.to_dict().items() if v},
+                "seed": seed,
+                "n_samples": n_samples,
+                "steps": self._n_steps,
+            },
+        )
+
+    def get_predicted_expression(
+        self,
+        adata: AnnData | None = None,
+        *,
+        perturbations: Perturbations | None = None,
+        n_cells: int | None = None,
+        n_samples: int = 1,
+        seed: int | None = None,
+    ) -> np.ndarray:
+        """Predict as :meth:`predict` does, and write nothing.
+
+        Parameters
+        ----------
+        adata, perturbations, n_cells, n_samples, seed
+            See :meth:`predict`.
+
+        Returns
+        -------
+        Predicted log1p expression, shape ``(n_rows, n_vars)``, in the order of the rows that
+        :meth:`predict` returns.
+        """
+        seed = self._seed if seed is None else seed
+        return self._predict(adata, perturbations, n_cells, n_samples, seed)[1].mean
+
+    def get_confidence(self, perturbations: Perturbations) -> pd.Series:
+        """Forecast how well each condition is predicted.
+
+        The correlation of predicted and real effect (:func:`scbig.metrics.pearson_delta`) that
+        is to be expected, calibrated on conditions that were left out. It ranks predictions and
+        says nothing of the size of their errors; in a screen unlike the training screen it is
+        not calibrated.
+
+        Parameters
+        ----------
+        perturbations
+            Labels, or sequences of targets.
+
+        Returns
+        -------
+        Expected correlation in [0, 1] by label; the mean over contexts.
+
+        Raises
+        ------
+        NotImplementedError
+            When the predictor cannot tell, as the baselines cannot.
+        """
+        self._check_trained()
+        vocabulary = self._vocabulary
+        wanted = vocabulary.schema.read_labels(perturbations)
+        targets = [vocabulary.resolve(group) for group in wanted.values()]
+        n_contexts = len(vocabulary.contexts)
+        values = self._method.get_confidence(
+            targets * n_contexts, np.repeat(np.arange(n_contexts), len(targets))
+        )
+        if values is None:
+            raise NotImplementedError(
+                f"{type(self).__name__} cannot tell how far its predictions are to be trusted."
+            )
+        mean = values.reshape(n_contexts, len(targets)).mean(axis=0)
+        return pd.Series(mean, index=list(wanted), name="confidence")
+
+    def _predict(
+        self,
+        adata: AnnData | None,
+        perturbations: Perturbations | None,
+        n_cells: int | None,
+        n_samples: int,
+        seed: int,
+    ) -> tuple[Request, Prediction]:
+        effects, rng = self._check_trained(), np.random.default_rng(seed)
+        if adata is None and perturbations is not None:
+            adata = self._vocabulary.controls
+        request = read_request(
+            self._vocabulary, self._get_adata(adata), perturbations, n_cells, rng
+        )
+        for targets in request.targets:
+            self._check_known(targets)
+        control_mean = effects.get_control(request.context)
+        prediction = answer_request(
+            request,
+            self._vocabulary,
+            self._make_mover(request.targets, request.context, control_mean),
+            expected_expression=effects.get_control(np.array([-1]))[0],
+            n_samples=n_samples,
+            rng=rng,
+        )
+        return request, prediction
+
+    def _make_mover(
+        self, targets: Sequence[Targets], context: np.ndarray, control_mean: np.ndarray
+    ) -> CellMover:
+        method = self._method
+        if self._uses_networks:
+            return method.make_mover(targets, context, control_mean)
+        return EffectMover(method.predict_effects(targets, context), control_mean)
+
+    def _check_known(self, targets: Targets) -> None:
+        """Raise when nothing is known of a target, unless the mean effect will do."""
+        if self._missing_embedding == "mean":
+            return
+        embeddings = self._vocabulary.embeddings
+        seen = {target for group in self._check_trained().targets for target in group}
+        if unknown := [t for t in targets if t not in seen and t not in embeddings]:
+            name = type(self).__name__
+            raise ValueError(
+                f"Nothing is known of the target(s) {unknown}: not seen in training, and without "
+                f"a vector in {embeddings.describe()}. Give a table that has them, "
+                f"{name}(adata, perturbation_embedding=...), or predict the mean effect of a "
+                f"target with {name}(adata, missing_embedding='mean')."
+            )

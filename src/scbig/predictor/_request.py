@@ -1,0 +1,169 @@
+"""What is asked of a predictor, read once, and how it is answered."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from anndata import AnnData
+
+from scbig.data import (
+    Perturbations,
+    Prediction,
+    Query,
+    ScreenSchema,
+    Targets,
+    annotate_query,
+    check_expression,
+    get_gene_names,
+    infer_schema,
+    make_query,
+    match_genes,
+    predict_query,
+)
+from scbig.predictor._method import CellMover
+from scbig.predictor._vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """Rows to predict, and the conditions and contexts that they belong to.
+
+    Attributes
+    ----------
+    query
+        Rows to write, each with the control cell that it starts from.
+    targets
+        Target set of each group of rows, under the names that the predictor knows.
+    context
+        Context of each group, shape ``(n_groups,)``.
+    rows
+        Row numbers of each group.
+    """
+
+    query: Query
+    targets: Sequence[Targets]
+    context: np.ndarray
+    rows: Sequence[np.ndarray]
+
+
+def read_request(
+    vocabulary: Vocabulary,
+    adata: AnnData,
+    perturbations: Perturbations | None,
+    n_cells: int | None,
+    rng: np.random.Generator,
+) -> Request:
+    """Read what is to be predicted.
+
+    Parameters
+    ----------
+    vocabulary
+        Names that the predictor knows.
+    adata
+        Data with control cells; ``vocabulary.controls`` are those that travel with it.
+    perturbations
+        Wanted perturbations; ``None`` predicts each row of ``adata`` for its own label.
+    n_cells
+        Cells for each perturbation and context.
+    rng
+        Draws the control cells.
+
+    Returns
+    -------
+    The request.
+
+    Raises
+    ------
+    ValueError
+        When the data or the labels cannot be read.
+    """
+    if adata is vocabulary.controls:
+        schema = vocabulary.schema.without_places()
+    else:
+        schema = _check_adata(adata, vocabulary)
+    contexts = vocabulary.contexts
+    if perturbations is None:
+        query = annotate_query(adata, schema, contexts=contexts, rng=rng)
+    else:
+        query = make_query(
+            adata, schema, perturbations, contexts=contexts, n_cells=n_cells, rng=rng
+        )
+    groups = list(query.screen.get_groups())
+    return Request(
+        query=query,
+        targets=[vocabulary.resolve(targets) for targets, *_ in groups],
+        context=np.array([context for _, context, _ in groups], dtype=np.int64),
+        rows=[rows for *_, rows in groups],
+    )
+
+
+def _check_adata(adata: AnnData, vocabulary: Vocabulary) -> ScreenSchema:
+    """Check that data can be read as the training data were."""
+    known = vocabulary.schema
+    schema = infer_schema(
+        adata,
+        layer=known.layer,
+        perturbation_key=known.perturbation_key,
+        control=known.control,
+        context_keys=known.context_keys,
+        separator=known.separator or "",
+        gene_key=known.gene_key if known.gene_key in adata.var else None,
+    )
+    check_expression(adata, schema.layer, is_log1p=vocabulary.is_log1p)
+    return schema
+
+
+def answer_request(
+    request: Request,
+    vocabulary: Vocabulary,
+    mover: CellMover,
+    *,
+    expected_expression: np.ndarray,
+    n_samples: int,
+    rng: np.random.Generator,
+) -> Prediction:
+    """Carry the control cells of a request to their conditions.
+
+    Parameters
+    ----------
+    request
+        What is to be predicted.
+    vocabulary
+        Names that the predictor knows.
+    mover
+        Prepared for the groups of the request, in their order.
+    expected_expression
+        Mean expression of genes that the data lack, shape ``(n_genes,)``.
+    n_samples
+        Number of predictions for each row.
+    rng
+        Source of the samples.
+
+    Returns
+    -------
+    Predicted expression of all rows.
+    """
+    names = get_gene_names(request.query.out, vocabulary.schema.gene_key)
+    match = match_genes(names, vocabulary.genes, resolve=vocabulary.resolve_gene)
+
+    def predict_group(x: np.ndarray, group: int, rng: np.random.Generator) -> np.ndarray:
+        return mover(x, np.array([group]), rng, is_sampled=n_samples > 1)[0]
+
+    return predict_query(
+        request.query,
+        match,
+        predict_group,
+        control_mean=expected_expression,
+        n_samples=n_samples,
+        rng=rng,
+    )
+
+
+def spread_confidence(request: Request, values: np.ndarray | None) -> np.ndarray | None:
+    """Confidence of each row; controls are certain, as they are not predicted."""
+    if values is None:
+        return None
+    confidence = np.ones(request.query.out.n_obs, dtype=np.float32)
+    for value, rows in zip(values, request.rows, strict=True):
+        confidence[rows] = value
+    return confidence

@@ -1,0 +1,151 @@
+"""`setup_anndata`, alike for all predictors, and what scvi-tools' base class cannot do here."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any, ClassVar, NoReturn
+
+import rich.pretty  # noqa: F401 - scvi-tools 1.4 uses it in view_anndata_setup unimported
+from anndata import AnnData
+from mudata import MuData
+from scvi.data import AnnDataManager
+from scvi.model.base import BaseModelClass
+
+from scbig._constants import REGISTRY
+from scbig.data import ExpressionField, PerturbationField, ScreenSchema, infer_schema
+
+logger = logging.getLogger(__name__)
+
+
+class NotOffered:
+    """A verb of scvi-tools' base class that has no meaning for predictors of perturbations.
+
+    Parameters
+    ----------
+    reason
+        Why, and what to use instead.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+        self._name = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: object, owner: type) -> NoReturn:
+        raise AttributeError(f"{owner.__name__} has no {self._name}: {self._reason}")
+
+
+_NO_POSTERIOR = "it has no posterior of normalised expression. Use predict(perturbations=[...])."
+_OWN_FORMAT = "models are saved in a format of their own. Use load(path)."
+_OWN_READING = "screens are read by setup_anndata(adata), backed files too."
+
+
+class RegisteredModel(BaseModelClass):
+    """Registers screens with a class of predictors."""
+
+    get_normalized_expression: ClassVar = NotOffered(_NO_POSTERIOR)
+    get_normalized_function_name: ClassVar = NotOffered(_NO_POSTERIOR)
+    differential_abundance: ClassVar = NotOffered(_NO_POSTERIOR)
+    convert_legacy_save: ClassVar = NotOffered(_OWN_FORMAT)
+    load_registry: ClassVar = NotOffered(_OWN_FORMAT)
+    view_setup_args: ClassVar = NotOffered(_OWN_FORMAT)
+    setup_annbatch: ClassVar = NotOffered(_OWN_READING)
+
+    @classmethod
+    def setup_anndata(
+        cls,
+        adata: AnnData,
+        *,
+        layer: str | None = None,
+        perturbation_key: str | None = None,
+        control: str | None = None,
+        context_keys: Sequence[str] = (),
+        separator: str | None = None,
+        gene_key: str | None = None,
+        is_log1p: bool = False,
+    ) -> None:
+        """Register a screen; the usual conventions are recognised.
+
+        Parameters
+        ----------
+        adata
+            Log1p-normalised expression of single cells with perturbation labels. May be backed.
+        layer
+            Layer with the expression; ``None`` for ``X``.
+        perturbation_key
+            Column of ``obs`` with the labels; recognised among ``perturbation``, ``condition``,
+            ``perturbation_name`` and others.
+        control
+            Label of the control cells; recognised among ``control``, ``ctrl``,
+            ``non-targeting``, ``NT`` and others.
+        context_keys
+            Columns of ``obs`` within which controls are matched to perturbed cells, such as cell
+            line or batch. Every context needs control cells.
+        separator
+            What stands between the targets of a label such as ``A+B``; recognised by default.
+            An empty string says that no label is a combination.
+        gene_key
+            Column of ``var`` with gene names, where ``var_names`` are other identifiers.
+        is_log1p
+            Take integer values for log1p values.
+
+        Raises
+        ------
+        ValueError
+            When labels or expression cannot be read, or can be read in two ways; the message
+            says what was found, where, and what mends it.
+        """
+        if isinstance(adata, MuData):
+            raise ValueError(
+                f"A MuData was given; it holds {list(adata.mod)}. Take the modality with the "
+                f"expression: adata = scbig.data.from_mudata(mdata, modality='...')"
+            )
+        # As a saved model keeps it.
+        context_keys = [context_keys] if isinstance(context_keys, str) else list(context_keys)
+        setup_args = BaseModelClass._get_setup_method_args(**locals())
+        schema = infer_schema(
+            adata,
+            layer=layer,
+            perturbation_key=perturbation_key,
+            control=control,
+            context_keys=context_keys,
+            separator=separator,
+            gene_key=gene_key,
+        )
+        fields = [
+            PerturbationField(schema),
+            ExpressionField(layer, gene_key, is_log1p=is_log1p),
+        ]
+        manager = AnnDataManager(fields=fields, setup_method_args=setup_args)
+        manager.register_fields(adata)
+        cls.register_manager(manager)
+        logger.info(schema.describe())
+
+    def _read_registered_schema(self) -> tuple[ScreenSchema, bool]:
+        """Return the schema of the registered screen, and whether integers are log1p values."""
+        registry = self.adata_manager.get_state_registry(REGISTRY.PERTURBATION)
+        schema = ScreenSchema.from_dict(dict(registry["schema"]))
+        return schema, bool(self.registry_["setup_args"]["is_log1p"])
+
+    def _attach_adata(self, adata: AnnData, schema: ScreenSchema, *, is_log1p: bool) -> None:
+        """Register a screen with a loaded model, under the conventions it was trained with."""
+        cls = type(self)
+        cls.setup_anndata(
+            adata,
+            layer=schema.layer,
+            perturbation_key=schema.perturbation_key,
+            control=schema.control,
+            context_keys=schema.context_keys,
+            separator=schema.separator or "",
+            gene_key=schema.gene_key,
+            is_log1p=is_log1p,
+        )
+        self._adata = adata
+        self._adata_manager = cls._get_most_recent_anndata_manager(adata, required=True)
+        self._register_manager_for_instance(self._adata_manager)
+        self.registry_ = self._adata_manager.registry
+
+    def _record_init_params(self, values: dict[str, Any]) -> None:
+        """Keep the arguments of the constructor where scvi-tools looks for them."""
+        self.init_params_ = BaseModelClass._get_init_params(self, values)

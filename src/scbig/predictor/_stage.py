@@ -1,0 +1,301 @@
+"""One stage of training networks, with the trainer of scvi-tools."""
+
+import logging
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Self
+
+import lightning.pytorch as pl
+import pandas as pd
+import torch
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
+from scvi import settings
+from scvi.model.base import BaseModelClass
+from scvi.train import TrainRunner
+
+logger = logging.getLogger(__name__)
+
+History = dict[str, pd.DataFrame]
+N_EPOCHS = 20
+PATIENCE = 6
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where to train and whether to show progress, as the trainer of scvi-tools takes it.
+
+    Attributes
+    ----------
+    accelerator
+        ``"cpu"``, ``"gpu"``, ``"mps"`` or ``"auto"``.
+    devices
+        Number or list of devices, or ``"auto"``.
+    use_progress_bar
+        Whether to show a progress bar.
+    """
+
+    accelerator: str = "auto"
+    devices: int | list[int] | str = "auto"
+    use_progress_bar: bool = True
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long a stage runs and how a step is taken.
+
+    Attributes
+    ----------
+    n_epochs
+        Largest number of epochs.
+    validate_every
+        Epochs between validations; 0 for none at all.
+    clip_norm
+        Largest gradient norm; ``None`` for no clipping.
+    accumulation
+        Batches whose gradients are summed in a step.
+    ema_decay
+        Decay of the moving average of the weights; 0 for none.
+    """
+
+    n_epochs: int
+    validate_every: int = 1
+    clip_norm: float | None = None
+    accumulation: int = 1
+    ema_decay: float = 0.0
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """When a stage stops by itself: when the score has not risen for some validations.
+
+    Attributes
+    ----------
+    monitor
+        Name of the logged score; higher is better.
+    patience
+        Number of validations without a better score.
+    initial
+        Score of the untrained weights, which are kept when nothing beats them.
+    """
+
+    monitor: str
+    patience: int = PATIENCE
+    initial: float = -math.inf
+
+
+def plan_epochs(max_steps: int, n_epochs: int = N_EPOCHS) -> tuple[int, int]:
+    """Spread steps over epochs, after each of which there is a validation.
+
+    Returns
+    -------
+    Number of epochs, and of steps in each; their product is ``max_steps``, rounded up.
+    """
+    n_steps = math.ceil(max_steps / n_epochs)
+    return math.ceil(max_steps / n_steps), n_steps
+
+
+@dataclass
+class StageRunner:
+    """Trains stages of one model, and remembers what they logged.
+
+    Parameters
+    ----------
+    model
+        The model; its ``module`` is trained in place.
+    hardware
+        Where to train.
+
+    Attributes
+    ----------
+    history
+        Logged values by name, one row an epoch.
+    n_steps
+        Steps taken so far.
+    """
+
+    model: BaseModelClass
+    hardware: Hardware
+    history: History = field(default_factory=dict)
+    n_steps: int = 0
+
+    def run(
+        self,
+        plan: pl.LightningModule,
+        batches: pl.LightningDataModule,
+        schedule: Schedule,
+        stopping: Stopping | None = None,
+    ) -> None:
+        """Train one stage.
+
+        Parameters
+        ----------
+        plan
+            What a step does.
+        batches
+            What it sees.
+        schedule
+            How long it runs.
+        stopping
+            When it stops by itself, where something is held out.
+        """
+        model, hardware = self.model, self.hardware
+        # What an earlier stage left in evaluation mode would train without its dropout.
+        plan.train()
+        # scvi-tools appends to the history of the last call, and only for names it had.
+        model.is_trained_, model.history_ = False, None
+        runner = TrainRunner(
+            model,
+            training_plan=plan,
+            data_splitter=batches,
+            max_epochs=schedule.n_epochs,
+            accelerator=hardware.accelerator,
+            devices=hardware.devices,
+            check_val_every_n_epoch=schedule.validate_every or schedule.n_epochs + 1,
+            gradient_clip_val=schedule.clip_norm,
+            accumulate_grad_batches=schedule.accumulation,
+            callbacks=_make_callbacks(schedule, stopping),
+            enable_progress_bar=hardware.use_progress_bar,
+            log_every_n_steps=1,
+        )
+        with warnings.catch_warnings():
+            # Lightning 2.6 uses a name that torch deprecates; nobody who trains can help it.
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
+            runner()
+        self.history |= model.history_ or {}
+        self.n_steps += model.trainer.global_step
+
+
+def _make_callbacks(schedule: Schedule, stopping: Stopping | None) -> list[Callback]:
+    callbacks: list[Callback] = [] if stopping is None else [KeepBest(stopping)]
+    if schedule.ema_decay > 0:
+        # After KeepBest, which is to see the averaged weights at each validation.
+        callbacks.append(EMAWeightAveraging(decay=schedule.ema_decay, use_buffers=False))
+    return callbacks
+
+
+class KeepBest(Callback):
+    """Keep the weights with the best validation score, and go back to them at the end.
+
+    Parameters
+    ----------
+    stopping
+        What to look at, and for how long.
+    """
+
+    def __init__(self, stopping: Stopping) -> None:
+        self.stopping = stopping
+        self.best = stopping.initial
+        self.n_waited = 0
+        self._weights: dict[str, torch.Tensor] = {}
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Remember the untrained weights, if they have a score."""
+        if self.best > -math.inf:
+            self._remember(pl_module)
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Remember better weights, and stop when there have been none for long."""
+        score = float(trainer.callback_metrics[self.stopping.monitor])
+        self.n_waited += 1
+        if score > self.best:
+            self.best, self.n_waited = score, 0
+            self._remember(pl_module)
+        trainer.should_stop = trainer.should_stop or self.n_waited >= self.stopping.patience
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Go back to the best weights."""
+        if self._weights:
+            pl_module.load_state_dict(self._weights)
+        self._weights = {}
+
+    def _remember(self, pl_module: pl.LightningModule) -> None:
+        self._weights = {
+            name: weight.detach().clone() for name, weight in pl_module.state_dict().items()
+        }
+
+
+class StagePlan(pl.LightningModule):
+    """A training step of a stage: what all of them share.
+
+    Parameters
+    ----------
+    module
+        The networks.
+    validate
+        Returns their score on what is held out; ``None`` where a subclass scores a batch.
+    """
+
+    #: Name of the stage, with which the names of its logged values begin.
+    stage: str
+
+    def __init__(
+        self, module: torch.nn.Module, validate: Callable[[], float] | None = None
+    ) -> None:
+        super().__init__()
+        self.module = module
+        self._validate = validate
+
+    def validation_step(self, batch: torch.Tensor, batch_idx: int) -> None:
+        """Score on what is held out."""
+        if self._validate is not None:
+            self.log_value("validation_score", torch.tensor(self._validate()))
+
+    def log_value(self, name: str, value: torch.Tensor, n_cells: int = 1) -> None:
+        """Log a value, averaged over the epoch, under the name of the stage."""
+        name = f"{self.stage}_{name}"
+        self.log(name, value, on_step=False, on_epoch=True, batch_size=n_cells)
+
+
+class StageData:
+    """What a stage learns from, which stays on the CPU until it is used."""
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        # Weight averaging copies the training plan, and must not copy the data with it.
+        return self
+
+
+def join_histories(earlier: History, later: History) -> History:
+    """Append one history to another, with the epochs of each stage counted on.
+
+    Parameters
+    ----------
+    earlier, later
+        Logged values by name, indexed by epoch. Names begin with that of their stage, as in
+        ``"flow_train_loss"``.
+
+    Returns
+    -------
+    The values of both.
+    """
+    n_epochs: dict[str, int] = {}
+    for name, values in earlier.items():
+        stage = name.partition("_")[0]
+        n_epochs[stage] = max(n_epochs.get(stage, 0), int(values.index.max()) + 1)
+    joined = dict(earlier)
+    for name, values in later.items():
+        values = values.set_axis(values.index + n_epochs.get(name.partition("_")[0], 0))
+        values = pd.concat([joined[name], values]) if name in joined else values
+        joined[name] = values.rename_axis("epoch")
+    return joined
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed torch inside the block, and restore its generators afterwards.
+
+    Parameters
+    ----------
+    seed
+        Seed of all devices.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+def get_default_seed() -> int:
+    """Return the seed of scvi-tools if the user set one, or else 0."""
+    return 0 if settings.seed is None else int(settings.seed)

@@ -1,0 +1,308 @@
+"""The recipe: from a screen to a fitted method, once for all models and baselines.
+
+Hold conditions out, fit, train networks and keep them where they help, compare with the floors,
+refit, calibrate. Held-out conditions are read here and by the judge, and nowhere else.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from scbig.data import Effects, Expression, Targets, compute_effects, join_effects
+from scbig.predictor._judge import FloorComparison, Judge
+from scbig.predictor._method import EffectMover, Method
+from scbig.predictor._stage import StageRunner
+from scbig.predictor._vocabulary import ScreenCells, Vocabulary
+
+logger = logging.getLogger(__name__)
+
+Group = tuple[Targets, int, np.ndarray]
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """What a call of `train` asks for.
+
+    Attributes
+    ----------
+    validation
+        Held-out conditions of the screen; may be empty.
+    use_refit
+        Learn from the held-out conditions too, once all is chosen.
+    first_budget
+        Epochs or steps of what a method trains before its networks; ``None`` for its default.
+    max_steps
+        Largest number of steps of the networks; ``None`` for the method's default, or none where
+        nothing is held out to check an anchored network on.
+    seed
+        Seed of everything random.
+    """
+
+    validation: frozenset[Targets]
+    use_refit: bool
+    first_budget: int | None
+    max_steps: int | None
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What a method learns from.
+
+    Attributes
+    ----------
+    cells
+        All cells of the screen.
+    groups
+        Targets, context and row numbers of the training groups of this screen.
+    held_out
+        The same of the held-out groups, to stop networks on.
+    measured
+        Effects of ``groups``, in their order.
+    trained
+        The same, and behind those of earlier screens that were not measured again: what is
+        known of earlier groups comes first.
+    judge
+        The held-out conditions.
+    vocabulary
+        Names that the predictor knows.
+    runner
+        Trains a stage of networks.
+    first_budget
+        See :class:`TrainingPlan`.
+    seed
+        Seed of everything random.
+    is_continued
+        Whether the method was fitted before.
+    """
+
+    cells: ScreenCells
+    groups: Sequence[Group]
+    held_out: Sequence[Group]
+    measured: Effects
+    trained: Effects
+    judge: Judge
+    vocabulary: Vocabulary
+    runner: StageRunner
+    first_budget: int | None
+    seed: int
+    is_continued: bool
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Row numbers of the control cells and of the cells of training conditions, sorted."""
+        held = [rows for *_, rows in self.held_out]
+        is_held_out = np.zeros(len(self.cells.screen.condition), dtype=bool)
+        is_held_out[np.concatenate([np.empty(0, dtype=np.int64), *held])] = True
+        return np.flatnonzero(~is_held_out)
+
+    def get_controls(self, groups: Sequence[Group]) -> list[np.ndarray]:
+        """Row numbers of the control cells that go with each group."""
+        controls = {context: self.cells.screen.get_controls(context) for _, context, _ in groups}
+        return [controls[context] for _, context, _ in groups]
+
+    def compute_effects(self, features: np.ndarray) -> Effects:
+        """Mean effects of the training groups on any features ``(n_cells, n_features)``."""
+        effects = compute_effects(Expression(features), self.cells.screen)
+        known = set(self.measured.keys)
+        return effects.subset(np.array([key in known for key in effects.keys], dtype=bool))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What training leaves beside a fitted method.
+
+    Attributes
+    ----------
+    effects
+        Effects that the method was fitted on, of earlier screens too.
+    uses_networks
+        Whether the networks predict; otherwise the expected effects do alone.
+    comparison
+        Scores of the model and of the floors on the held-out conditions, before the refit;
+        ``None`` when none were held out.
+    """
+
+    effects: Effects
+    uses_networks: bool
+    comparison: FloorComparison | None
+
+
+class Recipe:
+    """Fits a method to a screen.
+
+    Parameters
+    ----------
+    name
+        Name of the model, for messages.
+    method
+        What is fitted, in place.
+    cells
+        The screen.
+    vocabulary
+        Names that the predictor knows.
+    earlier
+        Effects of earlier screens, or ``None``.
+    plan
+        What was asked for.
+    runner
+        Trains a stage of networks.
+
+    Raises
+    ------
+    ValueError
+        When no perturbation is left to train on.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        method: Method,
+        cells: ScreenCells,
+        vocabulary: Vocabulary,
+        *,
+        earlier: Effects | None,
+        plan: TrainingPlan,
+        runner: StageRunner,
+    ) -> None:
+        check_conditions(cells, plan.validation)
+        self.name = name
+        self.method = method
+        self.cells = cells
+        self.vocabulary = vocabulary
+        self.plan = plan
+        self.runner = runner
+        self._measured = compute_effects(cells.expression, cells.screen)
+        self._is_continued = earlier is not None
+        # What is measured again counts as it is now, be it held out or not.
+        self._earlier = None if earlier is None else earlier.without(self._measured)
+
+    def run(self, *, uses_networks: bool, compares: bool) -> Outcome:
+        """Run the recipe.
+
+        Parameters
+        ----------
+        uses_networks
+            Whether networks of an earlier training predict.
+        compares
+            Whether to compare with the floors.
+
+        Returns
+        -------
+        What training leaves.
+        """
+        task = self._make_task(self.plan.validation)
+        self.method.fit(task)
+        uses_networks, predicted = self._fit_networks(task, uses_networks=uses_networks)
+        comparison = None
+        if compares and len(task.judge):
+            # The table given, or else co-expression: what the floors take by themselves.
+            tables = self.vocabulary.embeddings.mappings[:1]
+            comparison = task.judge.compare_with_floors(self.name, predicted, task.trained, tables)
+        if self.plan.use_refit and len(task.judge):
+            task = self._make_task(frozenset(), judge=task.judge)
+            self.method.refit(task)
+        self.method.calibrate(task)
+        self.method.release()
+        return Outcome(task.trained, uses_networks, comparison)
+
+    def _fit_networks(self, task: Task, *, uses_networks: bool) -> tuple[bool, np.ndarray]:
+        """Whether the networks are to predict, and what is then predicted of held-out groups."""
+        method, judge = self.method, task.judge
+        n_steps = self._choose_steps(task)
+        if n_steps > 0:
+            logger.info(
+                "Training networks on %d groups of cells, stopping on %d.",
+                len(task.groups),
+                len(judge),
+            )
+            method.fit_networks(task, n_steps)
+        control_mean = task.trained.get_control(judge.context)
+        effects = method.predict_effects(judge.targets, judge.context)
+        uses_networks = uses_networks or n_steps > 0 or not method.is_anchored
+        if not uses_networks or not len(judge):
+            return uses_networks, effects
+        after = judge.average(method.make_mover(judge.targets, judge.context, control_mean))
+        if method.is_anchored and method.use_gate and n_steps > 0:
+            before = judge.average(EffectMover(effects, control_mean))
+            uses_networks = judge.is_gain(before, after)
+            logger.info(
+                "Pearson delta of the held-out conditions: %.4f without networks, %.4f with "
+                "them; they are %s.",
+                judge.score(before),
+                judge.score(after),
+                "kept" if uses_networks else "left out, as that is no gain beyond chance",
+            )
+        return uses_networks, after if uses_networks else effects
+
+    def _choose_steps(self, task: Task) -> int:
+        """Steps of networks; none on top of expected effects where nothing can check them."""
+        default, wanted = self.method.n_steps, self.plan.max_steps
+        if wanted is not None:
+            return wanted
+        if default == 0 or len(task.judge) or not self.method.is_anchored:
+            return default
+        logger.info(
+            "No conditions are held out to check the networks on: expected effects predict "
+            "alone. Name some, train(validation=[...]), or insist: train(max_steps=%d).",
+            default,
+        )
+        return 0
+
+    def _make_task(self, validation: frozenset[Targets], judge: Judge | None = None) -> Task:
+        """Divide the screen; a judge that is given has nothing held out from the task."""
+        is_held_out = np.array([group in validation for group in self._measured.targets], bool)
+        measured = self._measured.subset(~is_held_out)
+        groups: list[Group] = list(self.cells.screen.get_groups())
+        cells, seed = self.cells, self.plan.seed
+        if judge is None:
+            held_out, n_cells = self._measured.subset(is_held_out), self.method.n_validation_cells
+            judge = Judge(held_out, cells.expression, cells.screen, seed, n_cells)
+        return Task(
+            cells=cells,
+            groups=[group for group in groups if group[0] not in validation],
+            held_out=[group for group in groups if group[0] in validation],
+            measured=measured,
+            trained=measured if self._earlier is None else join_effects(self._earlier, measured),
+            judge=judge,
+            vocabulary=self.vocabulary,
+            runner=self.runner,
+            first_budget=self.plan.first_budget,
+            seed=seed,
+            is_continued=self._is_continued,
+        )
+
+
+def check_conditions(cells: ScreenCells, validation: frozenset[Targets]) -> None:
+    """Raise when no perturbation is left to train on."""
+    known = {targets for targets in cells.screen.conditions if targets}
+    if not known:
+        raise ValueError("The screen has control cells only: there is nothing to train on.")
+    if not known - validation:
+        raise ValueError(
+            f"All {len(known)} perturbations of the screen are held out for validation; "
+            "none is left to train on."
+        )
+
+
+def read_validation(
+    vocabulary: Vocabulary, cells: ScreenCells, validation: Sequence[str | Sequence[str]]
+) -> frozenset[Targets]:
+    """Read the conditions that a user wants to hold out.
+
+    Raises
+    ------
+    ValueError
+        When one of them has no cells.
+    """
+    schema = vocabulary.schema
+    known = [targets for targets in cells.screen.conditions if targets]
+    chosen = frozenset(schema.read_labels(validation).values())
+    if unknown := sorted(map(schema.join, chosen.difference(known))):
+        raise ValueError(
+            f"{len(unknown)} validation condition(s) have no perturbed cells: {unknown[:5]}. "
+            f"Choose among {[schema.join(targets) for targets in sorted(known)[:5]]} ..."
+        )
+    return chosen

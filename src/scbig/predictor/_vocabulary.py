@@ -1,0 +1,334 @@
+"""What a predictor knows of its screens, and what of it travels with a saved model."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from scbig._types import Arrays, Values
+from scbig.data import (
+    Expression,
+    Screen,
+    ScreenSchema,
+    Targets,
+    controls_from_plain,
+    controls_to_plain,
+    get_gene_names,
+    get_matrix,
+    join_controls,
+    make_controls,
+    make_screen,
+    match_genes,
+)
+from scbig.priors import GeneAliases, GeneEmbedding, UnitVectors
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class TargetEmbeddings:
+    """Embeddings of perturbation targets from several tables, each used for what it has.
+
+    Attributes
+    ----------
+    tables
+        Gene embeddings.
+    aliases
+        Other names of the genes.
+    """
+
+    tables: tuple[GeneEmbedding, ...] = ()
+    aliases: GeneAliases | None = None
+
+    @cached_property
+    def mappings(self) -> tuple[UnitVectors, ...]:
+        """Lookup tables from target to unit vector."""
+        return tuple(UnitVectors(table, self.aliases) for table in self.tables)
+
+    @property
+    def dim(self) -> int:
+        """Length of the joint vector of a target."""
+        return sum(mapping.dim for mapping in self.mappings)
+
+    def __contains__(self, target: str) -> bool:
+        return any(target in mapping for mapping in self.mappings)
+
+    def get_vector(self, target: str) -> np.ndarray:
+        """Return the unit vectors of all tables side by side; zeros where a table lacks it."""
+        parts = [mapping.get(target, np.zeros(mapping.dim)) for mapping in self.mappings]
+        return np.concatenate([np.empty(0), *parts]).astype(np.float32)
+
+    def get_vectors(self, targets: Sequence[Targets]) -> np.ndarray:
+        """Vectors of B target sets, zeros where nothing is known and at padding, ``(B, T, D)``."""
+        vectors = np.zeros((len(targets), get_width(targets), self.dim), dtype=np.float32)
+        for rows, group in zip(vectors, targets, strict=True):
+            for row, target in zip(rows, group, strict=False):
+                row[:] = self.get_vector(target)
+        return vectors
+
+    def describe(self) -> str:
+        """Name the tables and how many genes each has, for messages."""
+        sizes = [len(mapping) for mapping in self.mappings]
+        return ", ".join(
+            f"{table.source} ({n} genes)" for table, n in zip(self.tables, sizes, strict=True)
+        )
+
+
+def get_width(targets: Sequence[Targets]) -> int:
+    """Return the largest number of targets of a condition, at least 1."""
+    return max((len(group) for group in targets), default=1) or 1
+
+
+@dataclass(frozen=True, eq=False)
+class ScreenCells:
+    """The cells of a screen, as a predictor reads them.
+
+    Attributes
+    ----------
+    expression
+        Log1p expression of all cells, in the genes of the predictor.
+    screen
+        Condition and context of all cells.
+    """
+
+    expression: Expression
+    screen: Screen
+
+
+@dataclass(frozen=True, eq=False)
+class Vocabulary:
+    """Names that a predictor knows, the conventions of its screens, and control cells.
+
+    Attributes
+    ----------
+    schema
+        Where screens keep their labels.
+    genes
+        Gene names, in the order of the predictor.
+    targets, contexts
+        Names of the targets and contexts seen; new ones are appended.
+    is_log1p
+        Whether integer values are taken for log1p values.
+    controls
+        Control cells to predict from when no data are given.
+    embeddings
+        Embeddings of perturbation targets; none where targets are not compared.
+    """
+
+    schema: ScreenSchema
+    genes: tuple[str, ...]
+    targets: tuple[str, ...]
+    contexts: tuple[str, ...]
+    is_log1p: bool
+    controls: AnnData
+    embeddings: TargetEmbeddings = field(default_factory=TargetEmbeddings)
+
+    @cached_property
+    def expected_expression(self) -> np.ndarray:
+        """Mean of the control cells, assumed of genes that data lack, shape ``(n_genes,)``."""
+        return np.asarray(self.controls.X.mean(axis=0), dtype=np.float32).ravel()
+
+    def read(self, adata: AnnData, layer: str | None = None) -> Expression:
+        """Read the predictor's genes of some data, in its order.
+
+        Parameters
+        ----------
+        adata
+            Annotated data.
+        layer
+            Layer to read; by default that of the screens.
+
+        Returns
+        -------
+        Their expression; genes that they lack have their mean over control cells.
+
+        Raises
+        ------
+        ValueError
+            When there is no such layer, or too many genes are missing.
+        """
+        layer = self.schema.layer if layer is None else layer
+        if layer is not None and layer not in adata.layers:
+            found = [name for name in adata.layers if name is not None]
+            raise ValueError(f"There is no layer {layer!r}. Layers found: {found}.")
+        names = get_gene_names(adata, self.schema.gene_key)
+        match = match_genes(names, self.genes, resolve=self.resolve_gene)
+        matrix = get_matrix(adata, layer)
+        if match.is_identity:
+            return Expression(matrix)
+        return Expression(matrix, match.columns, self.expected_expression)
+
+    def read_screen(self, adata: AnnData) -> ScreenCells:
+        """Read the cells of a screen; contexts that are new are numbered after the known ones."""
+        return ScreenCells(self.read(adata), make_screen(adata.obs, self.schema, self.contexts))
+
+    def extend(self, cells: ScreenCells, obs: pd.DataFrame, rng: np.random.Generator) -> Self:
+        """Append what a further screen has and the earlier ones had not.
+
+        Parameters
+        ----------
+        cells
+            The further screen, whose contexts begin with the known ones.
+        obs
+            Annotation of its cells.
+        rng
+            Draws the control cells of new contexts.
+
+        Returns
+        -------
+        A vocabulary with the targets, contexts and control cells of both.
+        """
+        screen = cells.screen
+        new = tuple(target for target in screen.targets if target not in self.targets)
+        if not new and screen.contexts == self.contexts:
+            return self
+        controls = make_controls(
+            cells.expression,
+            screen,
+            obs[self.schema.obs_keys],
+            self.genes,
+            rng,
+            known=self.contexts,
+        )
+        return replace(
+            self,
+            targets=self.targets + new,
+            contexts=screen.contexts,
+            controls=join_controls(self.controls, controls),
+        )
+
+    def resolve(self, targets: Targets) -> Targets:
+        """Return targets under the names that they were trained with."""
+        aliases = self.embeddings.aliases
+        if aliases is None:
+            return targets
+        seen = set(self.targets)
+        return tuple(sorted({aliases.resolve(target, seen) or target for target in targets}))
+
+    def resolve_gene(self, gene: str, known: set[str]) -> str | None:
+        """Return the name of a gene among known ones, or ``None``."""
+        aliases = self.embeddings.aliases
+        return None if aliases is None else aliases.resolve(gene, known)
+
+    def index_targets(self, targets: Sequence[Targets]) -> np.ndarray:
+        """Number targets among those seen; see :func:`index_targets`."""
+        return index_targets(targets, self.targets)
+
+    def index_contexts(self, context: np.ndarray) -> np.ndarray:
+        """Numbers of contexts, ``-1`` for those that were not seen, shape ``(B,)``."""
+        context = np.asarray(context)
+        is_seen = (context >= 0) & (context < len(self.contexts))
+        return np.where(is_seen, context, -1).astype(np.int64)
+
+    def to_plain(self) -> tuple[Values, Arrays]:
+        """Return values for JSON and arrays for safetensors."""
+        controls, arrays = controls_to_plain(self.controls)
+        tables, aliases = self.embeddings.tables, self.embeddings.aliases
+        arrays |= {f"embedding.{i}": table.vectors for i, table in enumerate(tables)}
+        values = {
+            "schema": self.schema.to_dict(),
+            "genes": list(self.genes),
+            "targets": list(self.targets),
+            "contexts": list(self.contexts),
+            "is_log1p": self.is_log1p,
+            "controls": controls,
+            "embeddings": [{"names": list(t.names), "source": t.source} for t in tables],
+            "aliases": None if aliases is None else aliases.to_dict(),
+        }
+        return values, arrays
+
+    @classmethod
+    def from_plain(cls, values: Values, arrays: Mapping[str, np.ndarray]) -> Self:
+        """Rebuild what :meth:`to_plain` returned."""
+        tables = [
+            GeneEmbedding(tuple(table["names"]), arrays[f"embedding.{i}"], table["source"])
+            for i, table in enumerate(values["embeddings"])
+        ]
+        aliases = values["aliases"]
+        return cls(
+            schema=ScreenSchema.from_dict(values["schema"]),
+            genes=tuple(values["genes"]),
+            targets=tuple(values["targets"]),
+            contexts=tuple(values["contexts"]),
+            is_log1p=values["is_log1p"],
+            controls=controls_from_plain(values["controls"], dict(arrays)),
+            embeddings=TargetEmbeddings(
+                tuple(tables), None if aliases is None else GeneAliases(aliases)
+            ),
+        )
+
+
+def read_vocabulary(
+    adata: AnnData, schema: ScreenSchema, rng: np.random.Generator, *, is_log1p: bool
+) -> tuple[Vocabulary, ScreenCells]:
+    """Read a registered screen for the first time.
+
+    Parameters
+    ----------
+    adata
+        The screen.
+    schema
+        Where it keeps its labels.
+    rng
+        Draws the control cells that travel with the predictor.
+    is_log1p
+        Whether integer values are taken for log1p values.
+
+    Returns
+    -------
+    What is known of it, and its cells.
+    """
+    genes = tuple(map(str, get_gene_names(adata, schema.gene_key)))
+    cells = ScreenCells(
+        Expression(get_matrix(adata, schema.layer)), make_screen(adata.obs, schema)
+    )
+    controls = make_controls(
+        cells.expression, cells.screen, adata.obs[schema.obs_keys], genes, rng
+    )
+    screen = cells.screen
+    return Vocabulary(schema, genes, screen.targets, screen.contexts, is_log1p, controls), cells
+
+
+def make_target_embeddings(
+    table: GeneEmbedding | None,
+    coexpression: GeneEmbedding,
+    targets: Sequence[str],
+    aliases: GeneAliases | None,
+) -> TargetEmbeddings:
+    """Put the table that a user gave beside co-expression, and say how far it reaches."""
+    if table is None:
+        return TargetEmbeddings((coexpression,), aliases)
+    logger.info("Perturbation targets: %s", table.get_coverage(targets, aliases=aliases))
+    return TargetEmbeddings((table, coexpression), aliases)
+
+
+def index_targets(targets: Sequence[Targets], names: Sequence[str]) -> np.ndarray:
+    """Find targets among names.
+
+    Parameters
+    ----------
+    targets
+        Target sets of B conditions, of at most T targets each.
+    names
+        Unique names.
+
+    Returns
+    -------
+    Positions in ``names``, ``-1`` where a target is not there and at padding, ``(B, T)``.
+    """
+    position = {name: i for i, name in enumerate(names)}
+    index = np.full((len(targets), get_width(targets)), -1, dtype=np.int64)
+    for row, group in zip(index, targets, strict=True):
+        row[: len(group)] = [position.get(target, -1) for target in group]
+    return index
+
+
+def mask_targets(targets: Sequence[Targets]) -> np.ndarray:
+    """True at targets, False at padding, shape ``(B, T)``."""
+    sizes = np.array([len(group) for group in targets], dtype=np.int64)
+    return np.arange(get_width(targets)) < sizes[:, None]
