@@ -1,17 +1,14 @@
-"""Control cells that travel with a predictor, and records taken apart and put together again."""
+"""Control cells that travel with a predictor, taken apart and put together again."""
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
 from scbig.data import (
-    Effects,
     Expression,
     Screen,
     controls_from_plain,
     controls_to_plain,
-    effects_from_plain,
-    effects_to_plain,
     make_controls,
     thin,
 )
@@ -58,19 +55,3 @@ def test_controls_survive_being_taken_apart() -> None:
     np.testing.assert_array_equal(again.X.toarray(), controls.X.toarray())
     pd.testing.assert_frame_equal(again.obs, controls.obs, check_dtype=False)
     assert again.var_names.tolist() == controls.var_names.tolist()
-
-
-def test_effects_survive_being_taken_apart() -> None:
-    rng = np.random.default_rng(0)
-    effects = Effects(
-        (("A",), ("A", "B")),
-        np.array([0, 1]),
-        rng.normal(size=(2, 3)),
-        np.array([5, 7]),
-        rng.normal(size=(2, 3)),
-        rng.random((2, 3)),
-    )
-    again = effects_from_plain(*effects_to_plain(effects))
-    assert again.targets == effects.targets
-    for part in ("context", "delta", "n_cells", "control_mean"):
-        np.testing.assert_array_equal(getattr(again, part), getattr(effects, part))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scbig.data import GeneMatch, get_gene_names, match_genes
-from scbig.data._checks import check_names
+from scbig.data._expression import check_names
 
 GENES = [f"G{i}" for i in range(10)]
 

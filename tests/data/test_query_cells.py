@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scbig.data import ScreenSchema, annotate_query, make_query
+from scbig.data import ScreenSchema, annotate_query, make_query, make_screen
 from scbig.data._query import MAX_CELLS
 
 SCHEMA = ScreenSchema("perturbation", "control", "+", ("batch",))
@@ -103,6 +103,36 @@ def test_order_of_known_contexts_is_kept(adata):
     assert query.screen.contexts == ("z", "b", "a")
     names = [query.screen.contexts[c] for c in query.screen.context]
     assert names == query.out.obs["batch"].tolist()
+
+
+@pytest.mark.parametrize("contexts", [(), ("z", "b"), ("b", "c"), CONTEXTS])
+def test_screen_is_that_of_the_labels_written(adata, contexts):
+    """Labels of one condition stay two labels; contexts without controls are not made."""
+    adata.obs["batch"] = adata.obs["batch"].cat.add_categories(["aa", "c"])
+    perturbed = np.flatnonzero(adata.obs["perturbation"] == "G0")
+    adata.obs.iloc[perturbed[0], 1], adata.obs.iloc[perturbed[1], 1] = "aa", "c"
+    query = make(adata, ["G1+G0", "G2", ("G0", "G1"), "control", "G0"], contexts=contexts)
+    expected = make_screen(query.out.obs, SCHEMA, contexts)
+    labels = list(query.out.obs["perturbation"].cat.categories)
+    assert labels == ["control", "G1+G0", "G2", "G0+G1", "G0"]
+    assert query.screen.conditions == expected.conditions
+    assert query.screen.contexts == expected.contexts
+    np.testing.assert_array_equal(query.screen.condition, expected.condition)
+    np.testing.assert_array_equal(query.screen.context, expected.context)
+    assert "aa" not in query.screen.contexts
+    groups = [(targets, context, rows.tolist()) for targets, context, rows in query.groups()]
+    assert groups == [(t, c, rows.tolist()) for t, c, rows in expected.get_groups()]
+    assert [targets for targets, *_ in groups[-2:]] == [("G0", "G1")] * 2
+
+
+def test_each_label_is_parsed_once(adata, monkeypatch):
+    parsed = []
+    parse = ScreenSchema.parse
+    monkeypatch.setattr(
+        ScreenSchema, "parse", lambda self, label: parsed.append(label) or parse(self, label)
+    )
+    make(adata, ["G7", "G0+G7"])
+    assert sorted(parsed) == sorted(["control", "G0", "G1", "G0+G1", "G7", "G0+G7"])
 
 
 def test_nothing_to_make(adata):

@@ -21,15 +21,22 @@ SCHEMA = ScreenSchema("perturbation", "control", "+", ("batch",))
 GENES = [f"G{i}" for i in range(8)]
 
 
-def shift(x, targets, context, rng):
+def make_shift(query):
     """Add 1 for each target and 10 for context b, and subtract 50 from the first gene."""
-    assert x.dtype == np.float32
-    shifted = x + len(targets) + 10 * context
-    shifted[:, 0] -= 50
-    return shifted
+    groups = list(query.groups())
+
+    def shift(x, group, rng):
+        assert x.dtype == np.float32
+        targets, context, _ = groups[group]
+        shifted = x + len(targets) + 10 * context
+        shifted[:, 0] -= 50
+        return shifted
+
+    return shift
 
 
-def run(query, match, predictor=shift, *, control_mean=None, n_samples=1, seed=0):
+def run(query, match, predictor=None, *, control_mean=None, n_samples=1, seed=0):
+    predictor = make_shift(query) if predictor is None else predictor
     control_mean = np.full(len(match.columns), 3.0) if control_mean is None else control_mean
     rng = np.random.default_rng(seed)
     return predict_query(
@@ -59,7 +66,7 @@ def test_genes_by_name(adata):
     match = match_genes(adata.var_names, genes, max_missing=0.5)
     seen = []
 
-    def record(x, targets, context, rng):
+    def record(x, group, rng):
         seen.append(x)
         return x + np.array([1, 2, 3], np.float32)
 
@@ -80,7 +87,7 @@ def test_samples(adata):
     match = match_genes(adata.var_names, GENES)
     query = annotate(adata)
 
-    def noisy(x, targets, context, rng):
+    def noisy(x, group, rng):
         return x + rng.uniform(1, 2, size=x.shape)
 
     seen = []
@@ -101,7 +108,7 @@ def test_samples(adata):
 
 
 def test_large_groups_are_predicted_in_pieces(adata, monkeypatch):
-    monkeypatch.setattr("scbig.data._predict.BATCH_SIZE", 4)
+    monkeypatch.setattr("scbig.data._write.BATCH_SIZE", 4)
     match = GeneMatch(np.arange(8), (), 0)
     query = annotate(adata)
     sizes = []
@@ -110,6 +117,27 @@ def test_large_groups_are_predicted_in_pieces(adata, monkeypatch):
     assert sum(sizes) == 45
     monkeypatch.undo()
     np.testing.assert_array_equal(pieces, run(query, match, lambda x, *_: x * 2).mean)
+
+
+def test_groups_are_counted_as_the_query_lists_them(adata, monkeypatch):
+    """Each piece of a group comes with its number; its rows start from the cells that it got."""
+    monkeypatch.setattr("scbig.data._write.BATCH_SIZE", 4)
+    query = annotate(adata)
+    seen = {}
+
+    def record(x, group, rng):
+        seen.setdefault(group, []).append(x)
+        return x
+
+    run(query, GeneMatch(np.arange(8), (), 0), record)
+    groups = list(query.groups())
+    assert list(seen) == list(range(len(groups))) == list(range(6))
+    for number, (targets, context, rows) in enumerate(groups):
+        np.testing.assert_array_equal(
+            np.concatenate(seen[number]), adata.X[query.source_row[rows]]
+        )
+        assert {SCHEMA.parse(label) for label in adata.obs["perturbation"].iloc[rows]} == {targets}
+        assert set(adata.obs["batch"].iloc[rows]) == {"ab"[context]}
 
 
 def test_what_is_written(adata, tmp_path):

@@ -1,27 +1,38 @@
 """The border to AnnData: conventions, checks, batches, queries, and simulated screens."""
 
 from scbig.data._batches import CellBatches, PairBatches, Pairs
-from scbig.data._check_expression import check_expression
-from scbig.data._controls import join_controls, make_controls, thin
-from scbig.data._effects import Effects, compute_effects, compute_group_means
-from scbig.data._expression import Expression, get_matrix
-from scbig.data._fields import ExpressionField, PerturbationField
-from scbig.data._genes import GeneMatch, get_gene_names, match_genes
-from scbig.data._mudata import from_mudata
-from scbig.data._plain import (
+from scbig.data._checks import check_expression
+from scbig.data._controls import (
     controls_from_plain,
     controls_to_plain,
+    join_controls,
+    make_controls,
+    thin,
+)
+from scbig.data._effects import (
+    Effects,
+    compute_effects,
+    compute_group_means,
     effects_from_plain,
     effects_to_plain,
+    join_effects,
 )
-from scbig.data._predict import Prediction, predict_query
+from scbig.data._expression import (
+    Expression,
+    GeneMatch,
+    from_mudata,
+    get_gene_names,
+    get_matrix,
+    match_genes,
+)
+from scbig.data._fields import ExpressionField, PerturbationField
 from scbig.data._predict_mixin import Perturbations, PredictMixin
 from scbig.data._query import Query, annotate_query, make_query
 from scbig.data._schema import ScreenSchema, infer_schema
 from scbig.data._screen import Screen, Targets, get_context_names, make_screen
 from scbig.data._simulate import simulate_screen
 from scbig.data._simulate_locus import simulate_locus_screen
-from scbig.data._write import write_prediction
+from scbig.data._write import Prediction, predict_query, write_prediction
 
 __all__ = [
     "CellBatches",
@@ -53,6 +64,7 @@ __all__ = [
     "get_matrix",
     "infer_schema",
     "join_controls",
+    "join_effects",
     "make_controls",
     "make_query",
     "make_screen",

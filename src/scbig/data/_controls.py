@@ -8,11 +8,13 @@ from anndata import AnnData
 from anndata.utils import make_index_unique
 from scipy import sparse
 
+from scbig._types import Arrays, Values
 from scbig.data._expression import Expression
 from scbig.data._screen import Screen
 
 # Enough to draw from; a genome-wide screen has far more.
 MAX_CONTROLS = 2000
+_SPARSE_PARTS = ("data", "indices", "indptr")
 
 
 def make_controls(
@@ -96,3 +98,44 @@ def thin(rows: np.ndarray, rng: np.random.Generator, n_kept: int = MAX_CONTROLS)
     The kept row numbers, sorted.
     """
     return rows if len(rows) <= n_kept else np.sort(rng.choice(rows, n_kept, replace=False))
+
+
+def controls_to_plain(controls: AnnData) -> tuple[Values, Arrays]:
+    """Take control cells apart.
+
+    Parameters
+    ----------
+    controls
+        Control cells, see :func:`make_controls`.
+
+    Returns
+    -------
+    Their annotation as values, and their expression as arrays.
+    """
+    x = sparse.csr_matrix(controls.X)
+    values = {
+        "names": controls.obs_names.tolist(),
+        "obs": {key: controls.obs[key].astype(str).tolist() for key in controls.obs},
+        "genes": controls.var_names.tolist(),
+    }
+    return values, {f"controls.{part}": getattr(x, part) for part in _SPARSE_PARTS}
+
+
+def controls_from_plain(values: Values, arrays: Arrays) -> AnnData:
+    """Rebuild what :func:`controls_to_plain` took apart.
+
+    Parameters
+    ----------
+    values, arrays
+        What it returned; further arrays do no harm.
+
+    Returns
+    -------
+    The control cells.
+    """
+    x = sparse.csr_matrix(
+        tuple(arrays[f"controls.{part}"] for part in _SPARSE_PARTS),
+        shape=(len(values["names"]), len(values["genes"])),
+    )
+    obs = pd.DataFrame(values["obs"], index=values["names"])
+    return AnnData(x, obs=obs, var=pd.DataFrame(index=values["genes"]))

@@ -1,12 +1,15 @@
-"""Mean effects of the conditions of a screen, the training data of every baseline."""
+"""Mean effects of the conditions of a screen: what every regression and baseline learns from."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
 
+from scbig._types import Arrays, Values
 from scbig.data._expression import Expression
 from scbig.data._screen import Screen, Targets
+
+_PARTS = ("context", "delta", "n_cells", "control_mean", "variance")
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,31 @@ class Effects:
         n_free = self.n_cells - 1
         return n_free @ self.variance / max(n_free.sum(), 1)
 
+    @property
+    def keys(self) -> list[tuple[Targets, int]]:
+        """Targets and context of each group."""
+        return list(zip(self.targets, self.context.tolist(), strict=True))
+
+    def get_control(self, context: np.ndarray) -> np.ndarray:
+        """Look up control expression, which contexts without controls borrow from the others.
+
+        Parameters
+        ----------
+        context
+            Context of each condition, shape ``(n,)``; contexts that are not numbered are unknown.
+
+        Returns
+        -------
+        Control expression of each condition, shape ``(n, n_genes)``: that of its context, or the
+        mean over contexts.
+        """
+        is_measured = ~np.isnan(self.control_mean).any(axis=1)
+        is_known = (context >= 0) & (context < len(self.control_mean))
+        row = np.where(is_known, context, 0)
+        is_known &= is_measured[row]
+        elsewhere = self.control_mean[is_measured].mean(axis=0)
+        return np.where(is_known[:, None], self.control_mean[row], elsewhere)
+
     def subset(self, rows: np.ndarray) -> "Effects":
         """Choose groups.
 
@@ -71,6 +99,22 @@ class Effects:
             self.control_mean,
             self.variance[rows],
         )
+
+    def without(self, other: "Effects") -> "Effects":
+        """Leave out groups.
+
+        Parameters
+        ----------
+        other
+            Effects whose groups are left out; its contexts are numbered alike.
+
+        Returns
+        -------
+        The effects of the groups that are not among those of ``other``; control means of all
+        contexts stay.
+        """
+        left_out = set(other.keys)
+        return self.subset(np.array([key not in left_out for key in self.keys], dtype=bool))
 
 
 def compute_effects(expression: Expression, screen: Screen) -> Effects:
@@ -118,6 +162,65 @@ def compute_group_means(expression: Expression, groups: list[np.ndarray]) -> np.
     Means, shape ``(n_groups, n_genes)``; NaN for a group without cells.
     """
     return _compute_moments(expression, groups)[0]
+
+
+def join_effects(old: Effects, new: Effects) -> Effects:
+    """Join the groups of an earlier screen with those of a new one.
+
+    Parameters
+    ----------
+    old
+        Effects in the earlier screen; the names of its contexts come first in ``new``.
+    new
+        Effects in the new screen.
+
+    Returns
+    -------
+    All effects, the old ones first.
+    """
+    # A context without control cells in the new screen keeps its earlier mean.
+    known = np.full_like(new.control_mean, np.nan)
+    known[: len(old.control_mean)] = old.control_mean
+    return Effects(
+        targets=old.targets + new.targets,
+        context=np.concatenate([old.context, new.context]),
+        delta=np.vstack([old.delta, new.delta]),
+        n_cells=np.concatenate([old.n_cells, new.n_cells]),
+        control_mean=np.where(np.isnan(new.control_mean), known, new.control_mean),
+        variance=np.vstack([old.variance, new.variance]),
+    )
+
+
+def effects_to_plain(effects: Effects) -> tuple[Values, Arrays]:
+    """Take effects apart.
+
+    Parameters
+    ----------
+    effects
+        Effects of a screen.
+
+    Returns
+    -------
+    Their targets as values, and the rest as arrays.
+    """
+    values = {"targets": [list(group) for group in effects.targets]}
+    return values, {f"effects.{part}": getattr(effects, part) for part in _PARTS}
+
+
+def effects_from_plain(values: Values, arrays: Arrays) -> Effects:
+    """Rebuild what :func:`effects_to_plain` took apart.
+
+    Parameters
+    ----------
+    values, arrays
+        What it returned; further arrays do no harm.
+
+    Returns
+    -------
+    The effects.
+    """
+    targets = tuple(tuple(group) for group in values["targets"])
+    return Effects(targets, **{part: arrays[f"effects.{part}"] for part in _PARTS})
 
 
 def _compute_moments(

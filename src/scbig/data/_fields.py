@@ -12,9 +12,8 @@ from anndata import AnnData
 from scvi.data.fields import BaseAnnDataField
 
 from scbig._constants import REGISTRY
-from scbig.data._check_expression import check_expression
-from scbig.data._checks import check_controls, check_labels
-from scbig.data._genes import get_gene_names
+from scbig.data._checks import check_controls, check_expression, check_labels
+from scbig.data._expression import get_gene_names
 from scbig.data._schema import ScreenSchema
 from scbig.data._screen import make_screen
 

@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -10,13 +9,12 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scbig.data._check_expression import check_expression
-from scbig.data._genes import get_gene_names, match_genes
-from scbig.data._predict import Prediction, predict_query
+from scbig.data._checks import check_expression
+from scbig.data._expression import get_gene_names, match_genes
 from scbig.data._query import Query, annotate_query, make_query
 from scbig.data._schema import ScreenSchema, infer_schema
 from scbig.data._screen import Targets
-from scbig.data._write import write_prediction
+from scbig.data._write import Prediction, predict_query, write_prediction
 
 Perturbations = Sequence[str | Sequence[str]]
 
@@ -173,10 +171,16 @@ class PredictMixin(ABC):
         match = match_genes(names, self._genes, resolve=self._resolve_gene)
         for targets in query.screen.conditions:
             self._check_known(targets)
+        groups = list(query.groups())
+
+        def predict_group(x: np.ndarray, group: int, rng: np.random.Generator) -> np.ndarray:
+            targets, context, _ = groups[group]
+            return self._predict_cells(x, targets, context, rng, is_sampled=n_samples > 1)
+
         prediction = predict_query(
             query,
             match,
-            partial(self._predict_cells, is_sampled=n_samples > 1),
+            predict_group,
             control_mean=self._get_control_mean(-1),
             n_samples=n_samples,
             rng=rng,

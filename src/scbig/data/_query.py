@@ -1,7 +1,7 @@
 """What is to be predicted: rows to write, and for each the control cell it starts from."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from scipy import sparse
 from scbig._constants import OBS
 from scbig.data._expression import Expression, get_matrix
 from scbig.data._schema import ScreenSchema
-from scbig.data._screen import Screen, Targets, make_screen
+from scbig.data._screen import Screen, Targets, make_screen, sort_conditions
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +39,10 @@ class Query:
     screen: Screen
     source: Expression
     source_row: np.ndarray
+
+    def groups(self) -> Iterator[tuple[Targets, int, np.ndarray]]:
+        """Yield targets, context and rows of each group to predict; controls are none."""
+        return self.screen.get_groups()
 
 
 def make_query(
@@ -89,12 +93,14 @@ def make_query(
             f"There are no cells labelled {schema.control!r} in obs[{schema.perturbation_key!r}] "
             "to start from. Give an AnnData that has control cells."
         )
-    out = _make_output(cells, schema, block, [schema.control, *labels])
+    # Contexts that the model does not know are there only if controls were drawn from them.
+    kept = [i for i, rows in enumerate(drawn) if i < len(contexts) or len(rows)]
+    context = np.searchsorted(kept, controls.context[block])
     return Query(
-        out,
-        make_screen(out.obs, schema, contexts),
+        _make_output(cells, schema, block, list(labels)),
+        _cross(list(labels.values()), tuple(controls.contexts[i] for i in kept), context),
         Expression(get_matrix(cells, schema.layer)),
-        np.tile(block, len(labels) + 1),
+        np.tile(block, len(labels)),
     )
 
 
@@ -145,15 +151,15 @@ def annotate_query(
 def _read_labels(
     perturbations: Sequence[str | Sequence[str]], schema: ScreenSchema
 ) -> dict[str, Targets]:
-    """Return the distinct wanted labels with their targets; controls are left out."""
+    """Return the label of controls, then the distinct wanted ones, each with its targets."""
     if isinstance(perturbations, str):
         perturbations = [perturbations]
-    labels: dict[str, Targets] = {}
+    labels: dict[str, Targets] = {schema.control: ()}
     for wanted in perturbations:
         label = wanted if isinstance(wanted, str) else schema.join(list(wanted))
         if targets := schema.parse(label):
             labels[label] = targets
-    if not labels:
+    if len(labels) == 1:
         raise ValueError(
             "No perturbation was asked for. Name at least one: predict(perturbations=['GENE'])."
         )
@@ -176,6 +182,22 @@ def _draw(
             wanted,
         )
     return np.sort(rng.choice(controls, wanted, replace=wanted > len(controls)))
+
+
+def _cross(wanted: Sequence[Targets], contexts: tuple[str, ...], context: np.ndarray) -> Screen:
+    """Return the screen of cells of the given contexts, repeated for each of the wanted targets.
+
+    Two labels may name the same targets: they are one condition.
+    """
+    conditions = sort_conditions(wanted)
+    index = {targets: i for i, targets in enumerate(conditions)}
+    condition = np.array([index[targets] for targets in wanted], dtype=np.int64)
+    return Screen(
+        conditions,
+        np.repeat(condition, len(context)),
+        contexts,
+        np.tile(context, len(wanted)),
+    )
 
 
 def _make_output(

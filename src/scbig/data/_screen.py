@@ -1,6 +1,6 @@
 """A screen as groups of cells: which perturbation, in which context."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,11 +97,16 @@ def make_screen(
     check_missing(obs, (schema.perturbation_key, *schema.context_keys))
     codes, labels = pd.factorize(obs[schema.perturbation_key].astype(str), sort=True)
     parsed = [schema.parse(label) for label in labels]
-    conditions = tuple(sorted(set(parsed), key=lambda targets: (len(targets), targets)))
+    conditions = sort_conditions(parsed)
     index = {targets: i for i, targets in enumerate(conditions)}
     condition = np.array([index[targets] for targets in parsed], dtype=np.int64)[codes]
     names, context = _read_contexts(obs, schema.context_keys, contexts or ())
     return Screen(conditions, condition, names, context)
+
+
+def sort_conditions(targets: Iterable[Targets]) -> tuple[Targets, ...]:
+    """Return the distinct target sets, the smallest first."""
+    return tuple(sorted(set(targets), key=lambda group: (len(group), group)))
 
 
 def get_context_names(obs: pd.DataFrame, keys: Sequence[str]) -> pd.Series:

@@ -1,75 +1,22 @@
+"""Mean effects against pandas and by hand; chosen, left out, joined and taken apart."""
+
 import numpy as np
 import pandas as pd
-import pytest
 
 from scbig.data import (
+    Effects,
     Expression,
     ScreenSchema,
     compute_effects,
     compute_group_means,
-    get_context_names,
+    effects_from_plain,
+    effects_to_plain,
+    join_effects,
     make_screen,
 )
-from scbig.data._checks import check_controls
 from scbig.data._expression import CHUNK_SIZE
 
 SCHEMA = ScreenSchema("perturbation", "control", "+", ("batch",))
-
-
-def test_labels_of_one_condition_are_one_condition():
-    obs = pd.DataFrame({"perturbation": ["B+A", "control", "A+B", "A+ctrl", "A", "ctrl+control"]})
-    screen = make_screen(obs, ScreenSchema("perturbation", "control", "+"))
-    assert screen.conditions == ((), ("A",), ("A", "B"))
-    np.testing.assert_array_equal(screen.condition, [2, 0, 2, 1, 1, 0])
-    np.testing.assert_array_equal(screen.is_control, [0, 1, 0, 0, 0, 1])
-    assert screen.targets == ("A", "B")
-    assert screen.contexts == ("all",)
-    assert [(t, c, list(rows)) for t, c, rows in screen.get_groups()] == [
-        (("A",), 0, [3, 4]),
-        (("A", "B"), 0, [0, 2]),
-    ]
-
-
-def test_groups_and_controls_agree_with_pandas(obs):
-    screen = make_screen(obs.sample(frac=1, random_state=0), SCHEMA)
-    obs = obs.sample(frac=1, random_state=0).reset_index()
-    expected = obs.groupby(["perturbation", "batch"], observed=True).indices
-    groups = {(t, screen.contexts[c]): rows for t, c, rows in screen.get_groups()}
-    assert {(SCHEMA.parse(p), b) for p, b in expected if p != "control"} == set(groups)
-    for (label, batch), rows in expected.items():
-        if label != "control":
-            np.testing.assert_array_equal(groups[SCHEMA.parse(label), batch], rows)
-    for i, batch in enumerate(screen.contexts):
-        np.testing.assert_array_equal(screen.get_controls(i), expected["control", batch])
-
-
-def test_contexts(obs):
-    obs["line"] = np.repeat(["x", "y"], 30)
-    names = get_context_names(obs, ["line", "batch"])
-    assert names.iloc[[0, 1, 59]].tolist() == ["x | a", "x | b", "y | b"]
-    assert get_context_names(obs, ["batch"]).tolist() == obs["batch"].tolist()
-    assert set(get_context_names(obs, [])) == {"all"}
-    screen = make_screen(obs, SCHEMA, contexts=["new", "b"])
-    assert screen.contexts == ("new", "b", "a")
-    assert [screen.contexts[c] for c in screen.context] == obs["batch"].tolist()
-    assert len(screen.get_controls(0)) == 0
-
-
-@pytest.mark.parametrize("key", ["perturbation", "batch"])
-@pytest.mark.parametrize("as_type", [object, "category"])
-def test_missing_labels_are_never_read_as_a_condition(obs, key, as_type):
-    obs[key] = obs[key].astype(object)
-    obs.iloc[3, obs.columns.get_loc(key)] = None
-    obs[key] = obs[key].astype(as_type)
-    with pytest.raises(ValueError, match=rf"obs\['{key}'\] is missing for 1 cell"):
-        make_screen(obs, SCHEMA)
-
-
-def test_contexts_without_controls():
-    is_control = np.array([True, False, False, False])
-    check_controls(is_control, np.array([0, 0, 0, 0]), ["a"])
-    with pytest.raises(ValueError, match=r"2 context\(s\).*no control cells: \['b', 'c'\]"):
-        check_controls(is_control, np.array([0, 0, 1, 2]), ["a", "b", "c"])
 
 
 def test_effects_agree_with_groupby(store, values, obs, storage):
@@ -190,3 +137,85 @@ def test_a_constant_gene_has_no_variance(obs):
     effects = compute_effects(Expression(np.full((60, 2), 0.1)), make_screen(obs, SCHEMA))
     assert (effects.variance >= 0).all()
     np.testing.assert_allclose(effects.variance, 0, atol=1e-12)
+
+
+def draw_effects(keys, control_mean, *, seed=0) -> Effects:
+    """Random effects of the given groups."""
+    rng = np.random.default_rng(seed)
+    n, n_genes = len(keys), control_mean.shape[1]
+    return Effects(
+        tuple(targets for targets, _ in keys),
+        np.array([context for _, context in keys], dtype=np.int64),
+        rng.normal(size=(n, n_genes)),
+        rng.integers(1, 9, n),
+        control_mean,
+        rng.random((n, n_genes)),
+    )
+
+
+def test_keys_are_targets_and_context(adata):
+    effects = compute_effects(Expression(adata.X), make_screen(adata.obs, SCHEMA))
+    assert effects.keys == [(effects.targets[i], int(effects.context[i])) for i in range(6)]
+    assert len(set(effects.keys)) == 6
+
+
+def test_control_of_each_condition_by_hand():
+    nan = np.nan
+    control_mean = np.array([[1.0, 2.0], [nan, nan], [3.0, 6.0], [5.0, nan]])
+    effects = draw_effects([(("A",), 0)], control_mean)
+    mean = np.mean(control_mean[[0, 2]], axis=0)
+    context = np.array([2, 0, 1, -1, 4, 3, 2])
+    expected = [control_mean[c] if c in (0, 2) else mean for c in context]
+    np.testing.assert_array_equal(effects.get_control(context), expected)
+    np.testing.assert_array_equal(effects.get_control(context[:0]), np.empty((0, 2)))
+
+
+def test_groups_of_other_effects_are_left_out():
+    """The same targets in another context are another group."""
+    rng = np.random.default_rng(1)
+    keys = [((t, u) if t < u else (t,), c) for t in "ABC" for u in "ABC" for c in range(3)]
+    keys = [keys[i] for i in rng.permutation(len(keys))]
+    keys = list(dict.fromkeys(keys))
+    control_mean = rng.normal(size=(3, 4))
+    effects = draw_effects(keys, control_mean)
+    other = draw_effects([*keys[::3], (("X",), 0), (("A",), 7)], control_mean, seed=2)
+    kept = effects.without(other)
+    rows = [i for i in range(len(keys)) if i % 3 != 0]
+    assert kept.keys == [keys[i] for i in rows]
+    for part in ("delta", "n_cells", "variance"):
+        np.testing.assert_array_equal(getattr(kept, part), getattr(effects, part)[rows])
+    np.testing.assert_array_equal(kept.control_mean, control_mean)
+    assert effects.without(effects).keys == []
+    assert effects.without(effects).delta.shape == (0, 4)
+    assert effects.without(kept).keys == keys[::3]
+
+
+def test_joined_effects_by_hand():
+    """The new screen measures the controls of contexts 1 and 2, and those of 0 no more."""
+    nan = np.nan
+    old = draw_effects([(("A",), 1), (("A", "B"), 0)], np.array([[1.0, 2.0], [3.0, 4.0]]))
+    new_mean = np.array([[nan, nan], [5.0, 6.0], [7.0, 8.0], [nan, nan]])
+    new = draw_effects([(("C",), 2), (("A",), 2), (("C",), 1)], new_mean, seed=1)
+    joined = join_effects(old, new)
+    assert joined.keys == [*old.keys, *new.keys]
+    for part in ("delta", "n_cells", "variance"):
+        expected = [*getattr(old, part), *getattr(new, part)]
+        np.testing.assert_array_equal(getattr(joined, part), expected)
+    np.testing.assert_array_equal(joined.control_mean, [[1, 2], [5, 6], [7, 8], [nan, nan]])
+    np.testing.assert_array_equal(new.control_mean, new_mean)
+
+
+def test_effects_survive_being_taken_apart() -> None:
+    rng = np.random.default_rng(0)
+    effects = Effects(
+        (("A",), ("A", "B")),
+        np.array([0, 1]),
+        rng.normal(size=(2, 3)),
+        np.array([5, 7]),
+        rng.normal(size=(2, 3)),
+        rng.random((2, 3)),
+    )
+    again = effects_from_plain(*effects_to_plain(effects))
+    assert again.targets == effects.targets
+    for part in ("context", "delta", "n_cells", "control_mean", "variance"):
+        np.testing.assert_array_equal(getattr(again, part), getattr(effects, part))
