@@ -3,13 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import partial
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from scbig import __version__
 from scbig.data._check_expression import check_expression
 from scbig.data._genes import get_gene_names, match_genes
 from scbig.data._predict import Prediction, predict_query
@@ -234,7 +234,7 @@ class PredictMixin(ABC):
         schema = {k: v for k, v in self._schema.to_dict().items() if v is not None and v != []}
         return {
             "class": type(self).__name__,
-            "version": version("scbig"),
+            "version": __version__,
             "schema": schema,
             "seed": seed,
             "n_samples": n_samples,
