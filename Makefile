@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip install $(PIP_FLAGS) --disable-pip-version-check -c 
 PYTEST_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-all lint format types docs notebooks clean
+.PHONY: help env demo test test-all coverage lint format types docs notebooks clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "[2/3] installing torch"
 	@$(PIP) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
 	@echo "[3/3] installing scbig and its dependencies (a few minutes the first time)"
+	@# An environment from before the rename would hold two distributions of one import name.
+	@$(BIN)/python -m pip uninstall -qq -y scbig
 	@$(PIP) -e '.[dev]'
 	@touch $@
 
@@ -41,6 +43,9 @@ test: env ## the tests, without the slow ones
 
 test-all: env ## every test
 	@$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+coverage: env ## the tests of `make test`, and which lines they reach; coverage.xml
+	@$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term --cov-report=xml $(PYTEST_FLAGS)
 
 lint: env ## style and formatting
 	@$(BIN)/ruff check .

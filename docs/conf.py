@@ -2,14 +2,13 @@
 
 import os
 from importlib import import_module
-from importlib.metadata import version as get_version
 
 import scbig
 
 project = "scbig"
 author = "The scbig developers"
 copyright = "2026, The scbig developers"
-version = release = get_version("scbig")
+version = release = scbig.__version__
 
 extensions = [
     "myst_nb",

@@ -59,3 +59,11 @@ def test_linked_files_exist():
     links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
     assert len(links) >= 5
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_checks_are_described_as_they_are():
+    [line] = re.findall(r"^make .*$", (ROOT / ".ci" / "run").read_text("utf-8"), re.MULTILINE)
+    targets = [word for word in line.split()[1:] if not word.startswith("-")]
+    page = (ROOT / "docs" / "developer" / "contributing.md").read_text("utf-8")
+    assert f"`make {' '.join(targets)}`" in page
+    assert targets[-1] == "test"

@@ -1,10 +1,12 @@
 """Predict how single cells respond to genetic perturbations, in AnnData workflows."""
 
 from importlib import import_module
-from importlib.metadata import version
 from types import ModuleType
 
-__version__ = version("scbig")
+from scbig._optional import get_version
+
+# Before all else, so that any module below may say `from scbig import __version__`.
+__version__ = get_version()
 
 # The rooms of the public interface. They load on first use, so that `import scbig` and
 # `scbig --help` do not wait for torch and scvi-tools.

@@ -10,7 +10,7 @@ import pytest
 
 def test_version(scbig_command: Callable):
     result = scbig_command("--version")
-    assert (result.exit_code, result.output) == (0, f"scbig {version('scbig')}\n")
+    assert (result.exit_code, result.output) == (0, f"scbig {version('scbig-perturb')}\n")
 
 
 def test_without_a_command_the_help_is_shown(scbig_command: Callable):
@@ -53,4 +53,4 @@ def test_help_loads_no_heavy_library():
 def test_the_module_is_the_command():
     command = [sys.executable, "-m", "scbig", "--version"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout == f"scbig {version('scbig')}\n"
+    assert done.stdout == f"scbig {version('scbig-perturb')}\n"

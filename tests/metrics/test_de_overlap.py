@@ -84,7 +84,7 @@ def test_another_release_of_cell_eval_is_named(pair, caplog, monkeypatch):
 
 def test_without_cell_eval_the_extra_is_named(pair, monkeypatch):
     monkeypatch.setitem(sys.modules, "cell_eval", None)
-    with pytest.raises(ImportError, match=r"pip install 'scbig\[eval\]'"):
+    with pytest.raises(ImportError, match=r"pip install 'scbig-perturb\[eval\]'"):
         metrics.des(*pair, **KEYS)
 
 

@@ -92,7 +92,7 @@ def test_without_cell_eval_the_row_says_how_to_install_it(real, predicted, monke
 
     monkeypatch.setattr(_optional, "import_module", refuse)
     scores = evaluate(real, predicted, **NAMES)
-    assert "pip install 'scbig[eval]'" in _get_status(scores, "des", "A")
+    assert "pip install 'scbig-perturb[eval]'" in _get_status(scores, "des", "A")
     assert (scores["metric"] == "des").sum() == 10
     assert _get_status(scores, "mse", "A") == "ok"
 

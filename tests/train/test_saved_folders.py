@@ -42,7 +42,7 @@ def test_another_class_is_named(folder: Path) -> None:
 
 def test_a_later_format_asks_for_an_upgrade(folder: Path) -> None:
     _change(folder, format=99)
-    with pytest.raises(ValueError, match=r"format 99.*pip install -U scbig"):
+    with pytest.raises(ValueError, match=r"format 99.*pip install -U scbig-perturb"):
         read_model(folder, "Some")
 
 

@@ -6,13 +6,14 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
+from scbig import __version__
 from scbig.benchmark._fingerprint import make_fingerprint
 from scbig.benchmark._parts import Part
 from scbig.benchmark._predictors import PredictorSpec
 from scbig.benchmark._settings import BenchmarkSettings
 from scbig.splits import Split
 
-LIBRARIES = ("scbig", "anndata", "numpy", "scikit-learn", "scipy", "scvi-tools", "torch")
+LIBRARIES = ("anndata", "numpy", "scikit-learn", "scipy", "scvi-tools", "torch")
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def make_config(
     """
     return Config(
         fixed={
-            "scbig": version("scbig"),
+            "scbig": __version__,
             "screen": screen,
             "resources": resources,
             "metrics": list(settings.get_metrics()),
@@ -87,6 +88,7 @@ def make_config(
         },
         versions={
             "Python": platform.python_version(),
+            "scbig": __version__,
             **{name: version(name) for name in LIBRARIES},
         },
     )

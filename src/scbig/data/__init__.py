@@ -26,9 +26,8 @@ from scbig.data._expression import (
     match_genes,
 )
 from scbig.data._fields import ExpressionField, PerturbationField
-from scbig.data._predict_mixin import Perturbations, PredictMixin
 from scbig.data._query import Query, annotate_query, make_query
-from scbig.data._schema import ScreenSchema, infer_schema
+from scbig.data._schema import Perturbations, ScreenSchema, infer_schema
 from scbig.data._screen import Screen, Targets, get_context_names, make_screen
 from scbig.data._simulate import simulate_screen
 from scbig.data._simulate_locus import simulate_locus_screen
@@ -44,7 +43,6 @@ __all__ = [
     "Pairs",
     "PerturbationField",
     "Perturbations",
-    "PredictMixin",
     "Prediction",
     "Query",
     "Screen",

@@ -11,7 +11,7 @@ from scipy import sparse
 
 from scbig._constants import OBS
 from scbig.data._expression import Expression, get_matrix
-from scbig.data._schema import ScreenSchema
+from scbig.data._schema import Perturbations, ScreenSchema
 from scbig.data._screen import Screen, Targets, make_screen, sort_conditions
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class Query:
 def make_query(
     cells: AnnData,
     schema: ScreenSchema,
-    perturbations: Sequence[str | Sequence[str]],
+    perturbations: Perturbations,
     *,
     contexts: Sequence[str],
     n_cells: int | None,
@@ -148,22 +148,14 @@ def annotate_query(
     return Query(adata, screen, Expression(get_matrix(adata, schema.layer)), source_row)
 
 
-def _read_labels(
-    perturbations: Sequence[str | Sequence[str]], schema: ScreenSchema
-) -> dict[str, Targets]:
+def _read_labels(perturbations: Perturbations, schema: ScreenSchema) -> dict[str, Targets]:
     """Return the label of controls, then the distinct wanted ones, each with its targets."""
-    if isinstance(perturbations, str):
-        perturbations = [perturbations]
-    labels: dict[str, Targets] = {schema.control: ()}
-    for wanted in perturbations:
-        label = wanted if isinstance(wanted, str) else schema.join(list(wanted))
-        if targets := schema.parse(label):
-            labels[label] = targets
-    if len(labels) == 1:
+    wanted = {k: v for k, v in schema.read_labels(perturbations).items() if v}
+    if not wanted:
         raise ValueError(
             "No perturbation was asked for. Name at least one: predict(perturbations=['GENE'])."
         )
-    return labels
+    return {schema.control: (), **wanted}
 
 
 def _draw(

@@ -4,7 +4,7 @@ The usual conventions are recognised; what the user names is taken as it is.
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -32,6 +32,8 @@ CONTROL_LABELS = (
     "NTC",
     "unperturbed",
 )
+Perturbations = Sequence[str | Sequence[str]]
+
 DEFAULT_SEPARATOR = "+"
 SEPARATORS = (DEFAULT_SEPARATOR, "_", "|", ";", ",", "&")
 
@@ -79,6 +81,22 @@ class ScreenSchema:
         """
         return parse_perturbation(label, control=self.control, separator=self.separator)
 
+    def read_labels(self, perturbations: Perturbations) -> dict[str, tuple[str, ...]]:
+        """Read what a user asks for, each label once.
+
+        Parameters
+        ----------
+        perturbations
+            A label, labels such as ``["A", "A+B"]``, or sequences of targets.
+
+        Returns
+        -------
+        Target sets by label, in the order given; that of the control is empty.
+        """
+        wanted = [perturbations] if isinstance(perturbations, str) else perturbations
+        labels = [one if isinstance(one, str) else self.join(list(one)) for one in wanted]
+        return {label: self.parse(label) for label in labels}
+
     def join(self, targets: Sequence[str]) -> str:
         """Write targets as a label of this screen.
 
@@ -102,6 +120,15 @@ class ScreenSchema:
                 f"Name one at setup: separator={DEFAULT_SEPARATOR!r}"
             )
         return (self.separator or "").join(targets) if targets else self.control
+
+    @property
+    def obs_keys(self) -> list[str]:
+        """Columns of ``obs`` that are read."""
+        return [self.perturbation_key, *self.context_keys]
+
+    def without_places(self) -> "ScreenSchema":
+        """Return the conventions of data with expression in ``X`` and genes as ``var_names``."""
+        return replace(self, layer=None, gene_key=None)
 
     def describe(self) -> str:
         """Say what was taken for what, for the log."""

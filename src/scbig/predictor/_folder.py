@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pandas as pd
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from scbig import __version__
 from scbig._types import Arrays, Values
 from scbig.predictor._stage import History
 
@@ -56,7 +56,7 @@ def write_folder(
     header = {
         "format": FORMAT,
         "class": class_name,
-        "version": version("scbig"),
+        "version": __version__,
         "sha256": _hash(folder / _ARRAYS),
     }
     (folder / _VALUES).write_text(json.dumps(header | values, indent=1), encoding="utf-8")

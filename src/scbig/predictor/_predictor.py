@@ -2,13 +2,13 @@
 
 import logging
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from scbig import __version__
 from scbig.data import Perturbations, Prediction, Targets, write_prediction
 from scbig.predictor._method import CellMover, EffectMover
 from scbig.predictor._request import (
@@ -203,7 +203,7 @@ class BasePredictor(StoredPredictor):
             confidence=spread_confidence(request, confidence),
             description={
                 "class": type(self).__name__,
-                "version": version("scbig"),
+                "version": __version__,
                 "schema": {k: v for k, v in self._vocabulary.schema.to_dict().items() if v},
                 "seed": seed,
                 "n_samples": n_samples,

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from scbig import __version__
 from scbig._types import Arrays, Values
 
 FORMAT = 1
@@ -54,7 +54,7 @@ def write_model(
     header = {
         "format": FORMAT,
         "class": class_name,
-        "version": version("scbig"),
+        "version": __version__,
         "sha256": _hash(folder / _ARRAYS),
     }
     (folder / _VALUES).write_text(json.dumps(header | values, indent=1), encoding="utf-8")
@@ -94,7 +94,7 @@ def read_model(path: str | PathLike[str], class_name: str) -> tuple[Values, Arra
     if values.get("format", 0) > FORMAT:
         raise ValueError(
             f"{folder} was saved by scbig {values.get('version')} in format {values['format']}; "
-            f"this version reads up to {FORMAT}. Upgrade: pip install -U scbig"
+            f"this version reads up to {FORMAT}. Upgrade: pip install -U scbig-perturb"
         )
     if values.get("sha256") != _hash(folder / _ARRAYS):
         raise ValueError(
