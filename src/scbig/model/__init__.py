@@ -1,9 +1,13 @@
 """Models of perturbation responses."""
 
-from scbig.model.base import CellLatent, FloorComparison
-from scbig.model.dualstream import DualStreamConfig, DualStreamMamba
+from scbig.model._effect_regression import EffectRegression
+
+# from scbig.model.dualstream import DualStreamConfig, DualStreamMamba
 from scbig.model.scbig import SCBIG, SCBIGConfig
-from scbig.model.strand import STRAND, STRANDConfig
+
+# from scbig.model.strand import STRAND, STRANDConfig
+from scbig.nn import CellLatent
+from scbig.predictor import FloorComparison
 
 __all__ = [
     "SCBIG",
@@ -11,6 +15,7 @@ __all__ = [
     "CellLatent",
     "DualStreamConfig",
     "DualStreamMamba",
+    "EffectRegression",
     "FloorComparison",
     "SCBIGConfig",
     "STRANDConfig",

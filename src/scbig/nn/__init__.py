@@ -7,6 +7,7 @@ from scbig.nn._change import add_change
 from scbig.nn._distance import DistanceBias, compute_distance
 from scbig.nn._dna import BP_PER_TOKEN, DNATower
 from scbig.nn._inducing import AttentionMaps, InducedBlock
+from scbig.nn._latent import CellLatent, PrincipalComponents, find_components
 from scbig.nn._locus import LocusAttention
 from scbig.nn._locus_set import LocusSet
 from scbig.nn._mamba_block import MambaBlock
@@ -28,6 +29,7 @@ __all__ = [
     "Attention",
     "AttentionMaps",
     "BridgeNet",
+    "CellLatent",
     "DNATower",
     "DistanceBias",
     "FourierTime",
@@ -35,6 +37,7 @@ __all__ = [
     "LocusAttention",
     "LocusSet",
     "MambaBlock",
+    "PrincipalComponents",
     "ProgramLinear",
     "ProgramUnlinear",
     "S6Mixer",
@@ -44,6 +47,7 @@ __all__ = [
     "add_change",
     "compute_distance",
     "compute_info_nce",
+    "find_components",
     "make_program_index",
     "s6_kernel",
     "s6_scan",

@@ -93,9 +93,7 @@ class RegressionMethod(Method):
         """Learn what predictions of left-out training conditions score."""
         self._confidence = Confidence.calibrate(self.anchor.regression, score_effects)
 
-    def get_confidence(
-        self, targets: Sequence[Targets], context: np.ndarray
-    ) -> np.ndarray | None:
+    def get_confidence(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray | None:
         """Expected ``pearson_delta`` of the expected effects, in [0, 1]."""
         if self._confidence is None:
             return None

@@ -170,3 +170,19 @@ def _read_coherence(values: Mapping[str, Any]) -> Coherence:
 
 def _to_number(value: Any) -> int | float:
     return value.item() if isinstance(value, np.generic) else value
+
+
+def average_programs(labels: np.ndarray) -> np.ndarray:
+    """Return the matrix that averages the genes of each program.
+
+    Parameters
+    ----------
+    labels
+        Program of each gene, shape ``(G,)``.
+
+    Returns
+    -------
+    Rows that sum to one, shape ``(K, G)``.
+    """
+    one_hot = np.eye(labels.max() + 1, dtype=np.float32)[:, labels]
+    return one_hot / one_hot.sum(axis=1, keepdims=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from scbig.baselines import Denoising
+from scbig.regression import Denoising
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-from scbig.baselines import Denoising
+from scbig.regression import Denoising
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from scbig.predictor import (
     plan_epochs,
     set_weights,
 )
-from scbig.programs import GenePrograms
+from scbig.programs import GenePrograms, average_programs
 
 N_ALIGNED_GROUPS = 3
 N_ALIGNED_CELLS = 64
@@ -51,9 +51,7 @@ class ProgramPriors:
     @cached_property
     def averaging(self) -> np.ndarray:
         """Averages the genes of each program, shape ``(K, G)``."""
-        labels = self.programs.labels
-        one_hot = np.eye(labels.max() + 1, dtype=np.float32)[:, labels]
-        return one_hot / one_hot.sum(axis=1, keepdims=True)
+        return average_programs(self.programs.labels)
 
 
 class AnchoredFlow(RegressionMethod):
@@ -112,7 +110,7 @@ class AnchoredFlow(RegressionMethod):
     def fit(self, task: Task) -> None:
         """Train the autoencoder, unless there is one already, and fit the regression."""
         # An autoencoder that is there is kept, unless it is asked for.
-        if task.first_budget is None and not task.is_continued or task.first_budget:
+        if (task.first_budget is None and not task.is_continued) or task.first_budget:
             self._check_first_stage(task)
             fit_autoencoder(self.module, task)
         self._latents = compute_latents(self.module, task.cells.expression)
@@ -132,9 +130,11 @@ class AnchoredFlow(RegressionMethod):
         if self._latents is None:
             raise RuntimeError("The latents of the screen were released.")
         measured = task.compute_effects(self._latents)
-        known = {} if self._anchor is None else dict(zip(
-            self._anchor.effects.keys, self._anchor.features, strict=True
-        ))
+        known = (
+            {}
+            if self._anchor is None
+            else dict(zip(self._anchor.effects.keys, self._anchor.features, strict=True))
+        )
         known |= dict(zip(measured.keys, measured.delta, strict=True))
         return np.stack([known[key] for key in task.trained.keys])
 

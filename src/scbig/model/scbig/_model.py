@@ -1,23 +1,32 @@
 """SCBIG: predict perturbed cells from control cells, by an anchored flow between programs."""
 
+from dataclasses import replace
 from typing import Literal
 
+import numpy as np
+import pandas as pd
+import torch
 from anndata import AnnData
-from scvi.model.base import BaseModelClass
 
-from scbig._constants import REGISTRY
-from scbig.data import ScreenSchema
-from scbig.model.scbig._build import Builder, Priors
+from scbig._types import Arrays, Values
+from scbig.data import Effects, Perturbations, compute_group_means
+from scbig.model.scbig._build import GivenPriors, make_program_priors
 from scbig.model.scbig._config import SCBIGConfig, get_config
-from scbig.model.scbig._io import StateMixin
-from scbig.model.scbig._representation import RepresentationMixin
-from scbig.model.scbig._training import TrainMixin
+from scbig.model.scbig._method import AnchoredFlow
+from scbig.model.scbig._networks import ProgramEncoder
+from scbig.model.scbig._stages import compute_latents
+from scbig.predictor import (
+    BasePredictor,
+    Hardware,
+    Vocabulary,
+    make_target_embeddings,
+    seeded,
+)
 from scbig.priors import GeneAliases, GeneEmbedding, GeneGraph, GeneSets
-from scbig.programs import GenePrograms
-from scbig.train import get_default_seed, seeded
+from scbig.programs import GenePrograms, make_coexpression_embedding
 
 
-class SCBIG(TrainMixin, StateMixin, RepresentationMixin, BaseModelClass):
+class SCBIG(BasePredictor):
     """Perturbation responses from gene programs and conditional flow matching.
 
     After arXiv 2602.04901: genes are clustered into programs, cells are encoded program by
@@ -64,6 +73,7 @@ class SCBIG(TrainMixin, StateMixin, RepresentationMixin, BaseModelClass):
     """
 
     default_key = "scbig"
+    _method: AnchoredFlow
 
     def __init__(
         self,
@@ -80,36 +90,185 @@ class SCBIG(TrainMixin, StateMixin, RepresentationMixin, BaseModelClass):
         aliases: GeneAliases | None = None,
         seed: int | None = None,
     ) -> None:
-        super().__init__(adata)
+        super().__init__(adata, missing_embedding=missing_embedding, seed=seed)
         config = get_config(preset)
-        if missing_embedding not in ("error", "mean"):
-            raise ValueError(
-                f"missing_embedding={missing_embedding!r} is unknown. Choose 'error' or 'mean'."
-            )
-        self._seed = get_default_seed() if seed is None else int(seed)
-        self._missing_embedding = missing_embedding
-        priors = Priors(
-            programs=programs,
-            n_programs=n_programs,
-            gene_embedding=gene_embedding,
-            gene_graph=gene_graph,
-            gene_sets=gene_sets,
-            perturbation_embedding=perturbation_embedding,
-            aliases=aliases,
+        vocabulary, cells = self._read_screen()
+        coexpression = make_coexpression_embedding(
+            cells.expression, cells.screen, vocabulary.genes, np.random.default_rng(self._seed)
         )
+        table = perturbation_embedding or gene_embedding
+        embeddings = make_target_embeddings(table, coexpression, vocabulary.targets, aliases)
+        vocabulary = replace(vocabulary, embeddings=embeddings)
+        given = GivenPriors(programs, n_programs, gene_embedding, gene_graph, gene_sets, aliases)
         with seeded(self._seed):
-            state = Builder(adata, self._registered_schema, priors, self._seed).build(config)
-        self._set_state(state)
-        self._n_steps = 0
-        self.comparison_ = None
-        self._record_init_params(locals())
+            priors = make_program_priors(
+                adata, cells, vocabulary.genes, given, coexpression, self._seed
+            )
+            mean = compute_group_means(cells.expression, [np.arange(adata.n_obs)])[0]
+            method = AnchoredFlow(vocabulary, config, priors, mean)
+        self._start(vocabulary, method, locals())
 
-    @property
-    def uses_networks(self) -> bool:
-        """Whether the flow predicts; otherwise the regression does alone."""
-        return not self.module.is_anchor_alone
+    def train(
+        self,
+        *,
+        max_epochs: int | None = None,
+        max_steps: int | None = None,
+        validation: Perturbations | None = None,
+        use_refit: bool = True,
+        accelerator: str = "auto",
+        devices: int | list[int] | str = "auto",
+        use_progress_bar: bool = True,
+    ) -> None:
+        """Train the model, or continue to train it.
 
-    @property
-    def _registered_schema(self) -> ScreenSchema:
-        registry = self.adata_manager.get_state_registry(REGISTRY.PERTURBATION)
-        return ScreenSchema.from_dict(dict(registry["schema"]))
+        Two stages: the autoencoder on all training cells, then the flow on pairs of control and
+        perturbed cells, which stops by itself when held-out *conditions* are predicted no
+        better. The flow is kept only if it betters the regression on these conditions by more
+        than chance (Pearson delta, one-sided paired t-test, p < 0.05) without a larger squared
+        error; otherwise the regression predicts alone, which is logged. A model that was trained
+        before keeps its autoencoder; its effects are joined with those of the present screen, and
+        new targets and contexts are added.
+
+        At the end the model, as it is before the refit, is compared with the baselines of
+        :data:`scbig.baselines.FLOORS`, trained on the same conditions, by Pearson delta on the
+        held-out conditions. The result is logged in one line and kept in ``comparison_``, which
+        is ``None`` when no conditions were held out. Both sides have made choices on these
+        conditions (the model when to stop, the regressions their settings), so that the figures
+        flatter both; for others, predict conditions that took no part.
+
+        Parameters
+        ----------
+        max_epochs
+            Largest number of epochs of the autoencoder over all cells; by default the preset's
+            budget.
+        max_steps
+            Largest number of steps of the flow; by default the preset's, or none where no
+            condition is held out and the model has an anchor: an unchecked flow can do harm.
+        validation
+            Conditions to stop on; by default a tenth of the conditions, or none of fewer
+            than ten. An empty list holds none out.
+        use_refit
+            Fit the anchor once more, on held-out conditions too, when all choices are made.
+        accelerator, devices
+            As scvi-tools takes them.
+        use_progress_bar
+            Show a progress bar.
+
+        Raises
+        ------
+        ValueError
+            When the model has no data, or a condition to stop on has no cells.
+        """
+        self._train(
+            validation,
+            use_refit=use_refit,
+            first_budget=max_epochs,
+            max_steps=max_steps,
+            hardware=Hardware(accelerator, devices, use_progress_bar),
+        )
+
+    @classmethod
+    def _load_method(
+        cls, vocabulary: Vocabulary, effects: Effects | None, values: Values, arrays: Arrays
+    ) -> AnchoredFlow:
+        return AnchoredFlow.from_plain(vocabulary, effects, values, arrays)
+
+    def get_latent_representation(
+        self, adata: AnnData | None = None, *, layer: str | None = None
+    ) -> np.ndarray:
+        """Encode cells.
+
+        Parameters
+        ----------
+        adata
+            Cells to encode; by default the training data.
+        layer
+            Layer to read, such as a predicted one; by default that of the training data.
+
+        Returns
+        -------
+        Standardised latents, shape ``(n_cells, n_latent)``.
+        """
+        self._check_trained()
+        return compute_latents(self.module, self._vocabulary.read(self._get_adata(adata), layer))
+
+    def get_program_activity(
+        self, adata: AnnData | None = None, *, layer: str | None = None
+    ) -> pd.DataFrame:
+        """Average the expression of each gene program.
+
+        Parameters
+        ----------
+        adata
+            Cells; by default the training data.
+        layer
+            Layer to read, such as a predicted one; by default that of the training data.
+
+        Returns
+        -------
+        Mean log1p expression, cells by programs.
+        """
+        adata = self._get_adata(adata)
+        priors = self._method.priors
+        chunks = [x @ priors.averaging.T for _, x in self._vocabulary.read(adata, layer).chunks()]
+        return pd.DataFrame(
+            np.vstack(chunks), index=adata.obs_names, columns=list(priors.programs.names)
+        )
+
+    @torch.no_grad()
+    def get_attention(
+        self,
+        adata: AnnData | None = None,
+        *,
+        groupby: str | None = None,
+        layer: str | None = None,
+    ) -> pd.DataFrame:
+        """Attention that the encoder pays to each program, averaged over groups of cells.
+
+        The share of attention of the inducing points, averaged over points, heads and blocks.
+        How it differs between perturbed and control cells is what the analysis of
+        arXiv 2602.04901 looks at.
+
+        Parameters
+        ----------
+        adata
+            Cells; by default the training data.
+        groupby
+            Column of ``obs``; by default the perturbation.
+        layer
+            Layer to read, such as a predicted one; by default that of the training data.
+
+        Returns
+        -------
+        Attention, groups by programs; rows add up to one.
+
+        Raises
+        ------
+        ValueError
+            When ``groupby`` or ``layer`` is not there, or the encoder is principal components.
+        """
+        self._check_trained()
+        encoder = self.module.encoder
+        if not isinstance(encoder, ProgramEncoder):
+            raise ValueError(
+                "Principal components pay no attention: this model was made with "
+                "autoencoder='pca'. Take the gene-cluster-aware encoder: SCBIG(adata)."
+            )
+        adata = self._get_adata(adata)
+        key = self._vocabulary.schema.perturbation_key if groupby is None else groupby
+        if key not in adata.obs:
+            raise ValueError(
+                f"groupby={key!r} is not a column of obs. Columns found: {list(adata.obs)}."
+            )
+        names = list(self._method.priors.programs.names)
+        chunks = [
+            self._attend(encoder, x) for _, x in self._vocabulary.read(adata, layer).chunks(512)
+        ]
+        table = pd.DataFrame(np.vstack(chunks), columns=names)
+        return table.groupby(adata.obs[key].astype(str).to_numpy()).mean()
+
+    def _attend(self, encoder: ProgramEncoder, x: np.ndarray) -> np.ndarray:
+        self.module.eval()
+        cells = torch.from_numpy(np.ascontiguousarray(x)).to(self.module.device)
+        maps = encoder.attend(cells - self.module.gene_mean)
+        return torch.stack([m.points_to_tokens.mean(1) for m in maps]).mean(0).cpu().numpy()

@@ -18,6 +18,7 @@ from scbig.nn import (
 )
 from scbig.predictor import Vocabulary, mask_targets
 
+
 class ProgramSemantics(nn.Module):
     """What is known of each program beyond its expression: the mean embedding of its genes.
 
@@ -171,7 +172,7 @@ class FlowCondition(NamedTuple):
         context: np.ndarray,
         anchor: np.ndarray,
     ) -> "FlowCondition":
-        """Turn B conditions, with their expected latent effects ``(B, n_latent)``, into tensors."""
+        """Turn B conditions with their latent anchors ``(B, n_latent)`` into tensors."""
         index = vocabulary.index_targets(targets)
         return cls(
             target=torch.from_numpy(np.maximum(index, 0)),

@@ -74,9 +74,7 @@ def _train_autoencoder(module: SCBIGModule, task: Task, cells: np.ndarray) -> No
     )
 
 
-def plan_autoencoder(
-    n_cells: int, config: SCBIGConfig, max_epochs: int | None
-) -> tuple[int, int]:
+def plan_autoencoder(n_cells: int, config: SCBIGConfig, max_epochs: int | None) -> tuple[int, int]:
     """Spread the budget of steps over epochs.
 
     Parameters
@@ -193,9 +191,7 @@ class FlowPlan(StagePlan):
     stage = "flow"
     module: SCBIGModule
 
-    def __init__(
-        self, module: SCBIGModule, data: FlowData, validate: Callable[[], float]
-    ) -> None:
+    def __init__(self, module: SCBIGModule, data: FlowData, validate: Callable[[], float]) -> None:
         super().__init__(module, validate)
         self._data = data
         self._path = LinearPath(module.config.sigma)

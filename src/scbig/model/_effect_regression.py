@@ -1,0 +1,88 @@
+"""EffectRegression: the regression of effects by itself, in a second and without networks."""
+
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+from anndata import AnnData
+
+from scbig._types import Arrays, Values
+from scbig.data import Effects
+from scbig.predictor import (
+    BasePredictor,
+    RegressionMethod,
+    Vocabulary,
+    make_target_embeddings,
+)
+from scbig.priors import GeneAliases, GeneEmbedding
+from scbig.programs import make_coexpression_embedding
+from scbig.regression import Denoising
+
+
+class EffectRegression(BasePredictor):
+    """Perturbation responses by a denoised regression of effects on the perturbed targets.
+
+    What SCBIG and DualStreamMamba start from, alone: Gaussian processes over conditions, one for
+    each principal component of the effects with its own noise, mixed with a regression gene by
+    gene (:class:`scbig.regression.DenoisedRegression`). It is fitted in a second, has no networks,
+    and is what they predict with where their networks do not help.
+
+    Parameters
+    ----------
+    adata
+        Screen registered with :meth:`setup_anndata`.
+    perturbation_embedding
+        Embedding of perturbation targets. Co-expression serves beside it for targets that are
+        measured genes.
+    denoising
+        Parts of the regression, see :class:`scbig.regression.Denoising`.
+    missing_embedding
+        What to do when asked for a target that was not seen in training and has no embedding:
+        raise an ``"error"``, or predict the ``"mean"`` effect of a target.
+    aliases
+        Other names of genes.
+    seed
+        Seed of the held-out conditions and of the control cells drawn; by default
+        ``scvi.settings.seed``, or else 0.
+
+    Examples
+    --------
+    >>> import scbig
+    >>> adata = scbig.data.simulate_screen(n_cells=1000, n_genes=200)
+    >>> scbig.model.EffectRegression.setup_anndata(adata)
+    >>> model = scbig.model.EffectRegression(adata)
+    >>> model.train()
+    >>> predicted = model.predict(perturbations=["GENE0001"])
+    """
+
+    default_key = "effect_regression"
+
+    def __init__(
+        self,
+        adata: AnnData,
+        *,
+        perturbation_embedding: GeneEmbedding | None = None,
+        denoising: Denoising | None = None,
+        missing_embedding: Literal["error", "mean"] = "error",
+        aliases: GeneAliases | None = None,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(adata, missing_embedding=missing_embedding, seed=seed)
+        vocabulary, cells = self._read_screen()
+        coexpression = make_coexpression_embedding(
+            cells.expression, cells.screen, vocabulary.genes, np.random.default_rng(self._seed)
+        )
+        embeddings = make_target_embeddings(
+            perturbation_embedding, coexpression, vocabulary.targets, aliases
+        )
+        vocabulary = replace(vocabulary, embeddings=embeddings)
+        method = RegressionMethod(vocabulary, denoising or Denoising())
+        self._start(vocabulary, method, locals())
+
+    @classmethod
+    def _load_method(
+        cls, vocabulary: Vocabulary, effects: Effects | None, values: Values, arrays: Arrays
+    ) -> RegressionMethod:
+        method = RegressionMethod(vocabulary, Denoising(**values["denoising"]))
+        method.restore(effects, values, arrays)
+        return method
