@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 from anndata import AnnData
 
+from scbig.baselines import Baseline
+
 CELLS = {"control": 6, "A": 3, "B": 4, "A+B": 5, "B+C": 2}
 
 
@@ -38,3 +40,14 @@ def get_effect(adata: AnnData, label: str, line: str | None = None) -> np.ndarra
 @pytest.fixture
 def effect_of():
     return get_effect
+
+
+@pytest.fixture
+def predict_effect():
+    """Expected effect of a condition in the first context."""
+
+    def predict(baseline: Baseline, *targets: str) -> np.ndarray:
+        resolved = baseline._vocabulary.resolve(targets)
+        return baseline._method.predict_effects([resolved], np.zeros(1, dtype=int))[0]
+
+    return predict

@@ -72,7 +72,11 @@ def test_a_baseline_predicts_what_its_rule_says(
 
 @pytest.mark.parametrize("cls", EMBEDDING_BASELINES)
 def test_an_unseen_target_is_predicted_after_loading(
-    screen: AnnData, table: GeneEmbedding, tmp_path: Path, cls: type[EmbeddingBaseline]
+    screen: AnnData,
+    table: GeneEmbedding,
+    predict_effect,
+    tmp_path: Path,
+    cls: type[EmbeddingBaseline],
 ):
     aliases = GeneAliases({"OLD": ("NEW",)})
     baseline = fit(cls, screen, gene_embedding=table, aliases=aliases)
@@ -89,34 +93,34 @@ def test_an_unseen_target_is_predicted_after_loading(
         np.testing.assert_array_equal(first, second)
     # NEW is OLD, which is like A and unlike FAR.
     by_name = {
-        label: loaded._predict_effect((label,), 0) for label in ("A", "OLD", "NEW", "FAR", "NONE")
+        label: predict_effect(loaded, label) for label in ("A", "OLD", "NEW", "FAR", "NONE")
     }
     np.testing.assert_array_equal(by_name["NEW"], by_name["OLD"])
     assert np.corrcoef(by_name["A"], by_name["OLD"])[0, 1] > 0.5
     assert not np.allclose(by_name["OLD"], by_name["NONE"])
     # It can be trained anew, with the embedding that it has.
     loaded.train()
-    np.testing.assert_array_equal(loaded._predict_effect(("OLD",), 0), by_name["OLD"])
+    np.testing.assert_array_equal(predict_effect(loaded, "OLD"), by_name["OLD"])
 
 
 @pytest.mark.parametrize("cls", EMBEDDING_BASELINES)
 def test_a_seen_target_is_found_by_its_other_name(
-    screen: AnnData, table: GeneEmbedding, cls: type[EmbeddingBaseline]
+    screen: AnnData, table: GeneEmbedding, predict_effect, cls: type[EmbeddingBaseline]
 ):
     baseline = fit(cls, screen, gene_embedding=table, aliases=GeneAliases({"A2": ("A",)}))
-    known = baseline._predict_effect(("A", "B"), 0)
-    np.testing.assert_array_equal(baseline._predict_effect(("A2", "B"), 0), known)
+    known = predict_effect(baseline, "A", "B")
+    np.testing.assert_array_equal(predict_effect(baseline, "A2", "B"), known)
 
 
-def test_without_an_embedding_co_expression_serves_measured_genes(screen: AnnData):
+def test_without_an_embedding_co_expression_serves_measured_genes(screen: AnnData, predict_effect):
     loadings = compute_coexpression(screen.X[(screen.obs["perturbation"] == "control").to_numpy()])
     given = GeneEmbedding(tuple(screen.var_names), loadings, "by hand")
     for cls in EMBEDDING_BASELINES:
         first, second = fit(cls, screen), fit(cls, screen, gene_embedding=given)
         for target in ("G0", "A", "NONE"):
             np.testing.assert_allclose(
-                first._predict_effect((target, "B"), 0),
-                second._predict_effect((target, "B"), 0),
+                predict_effect(first, target, "B"),
+                predict_effect(second, target, "B"),
                 rtol=1e-5,
                 atol=1e-6,
             )
@@ -154,11 +158,11 @@ def test_a_tenth_is_held_out_to_choose_on(simulated: AnnData, cls: type[Baseline
     labels = ["+".join(targets) for targets in chosen]
     by_default, given = fit(cls, simulated), fit(cls, simulated, {"validation": labels})
     assert len(labels) == 2
-    assert by_default._state.settings == given._state.settings
+    assert by_default._method._kernel.settings == given._method._kernel.settings
     assert len(by_default._effects) == len(effects)
     left_out = fit(cls, simulated, {"use_refit": False})
     assert set(effects.targets) - set(left_out._effects.targets) == set(chosen)
-    assert left_out._state.settings == given._state.settings
+    assert left_out._method._kernel.settings == given._method._kernel.settings
 
 
 def test_where_nothing_is_chosen_nothing_is_held_out(simulated: AnnData):
@@ -174,8 +178,8 @@ def test_validation_conditions_decide_on_the_penalty(simulated: AnnData):
     source = np.arange(noisy.n_obs)
     source[rows] = np.resize(np.flatnonzero(noisy.obs["perturbation"] == "control"), len(rows))
     noisy.X = noisy.X[source]
-    as_measured = fit(RidgeIndicator, simulated, {"validation": labels})._state.settings
-    as_noise = fit(RidgeIndicator, noisy, {"validation": labels})._state.settings
+    as_measured = fit(RidgeIndicator, simulated, {"validation": labels})._method._kernel.settings
+    as_noise = fit(RidgeIndicator, noisy, {"validation": labels})._method._kernel.settings
     assert as_noise.noise > as_measured.noise
 
 
@@ -209,7 +213,7 @@ TRIALS = {
 @pytest.mark.data_kit
 @pytest.mark.parametrize("split", TRIALS)
 def test_real_condition_means_are_predicted_as_in_trials(
-    norman: AnnData, data_kit: Path, split: str
+    norman: AnnData, data_kit: Path, predict_effect, split: str
 ):
     """Apart from those of the nearest condition, the figures are those of other code."""
     held_out = json.loads((data_kit / "splits" / "norman2019_resampled.json").read_text())[split]
@@ -222,6 +226,6 @@ def test_real_condition_means_are_predicted_as_in_trials(
     for cls, (low, high) in TRIALS[split].items():
         init = {"gene_embedding": table} if issubclass(cls, EmbeddingBaseline) else {}
         baseline = fit(cls, train, {"validation": held_out["val"]}, **init)
-        predicted = [control + baseline._predict_effect(group, 0) for group in real.targets]
+        predicted = [control + predict_effect(baseline, *group) for group in real.targets]
         r = pearson_delta(control + real.delta, predicted, control).mean()
         assert low <= r <= high, cls.__name__

@@ -91,12 +91,12 @@ def test_without_features_there_are_none_to_predict(effects: Effects):
     ]
 
 
-def test_groups_are_found_by_targets_and_context(anchor: Anchor):
-    rows = anchor.find([("G0",), ("G0", "X"), ("G0",)], np.array([1, 0, 0]))
-    np.testing.assert_array_equal(rows, [6, 4, 0])
-    assert anchor.find([], np.empty(0, dtype=int)).shape == (0,)
-    with pytest.raises(KeyError):
-        anchor.find([("G1",)], np.array([1]))
+def test_the_last_groups_are_taken(effects: Effects, features: np.ndarray, anchor: Anchor):
+    for unseen in anchor_as_unseen(anchor, [], np.random.default_rng(0)):
+        last = unseen.take_last(2)
+        np.testing.assert_array_equal(last.effect, unseen.effect[len(effects) - 2 :])
+        np.testing.assert_array_equal(last.features, unseen.features[len(effects) - 2 :])
+        assert last.forgotten == (unseen.forgotten and unseen.forgotten[-2:])
 
 
 def test_left_out_one_by_one(effects: Effects, features: np.ndarray, anchor: Anchor):

@@ -53,7 +53,7 @@ def score(predicted: np.ndarray, effects: Effects) -> np.ndarray:
 
 
 def trust(effects: Effects) -> Confidence:
-    return Confidence(DenoisedRegression(effects, KERNEL), score)
+    return Confidence.calibrate(DenoisedRegression(effects, KERNEL), score)
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_confidence_is_what_new_pairs_reach(
 def test_confidence_is_in_the_score_that_it_is_given(effects: Effects):
     """A quarter of the score of everything, a quarter of the confidence; one is the most."""
     regression = DenoisedRegression(effects, KERNEL)
-    quarter = Confidence(regression, lambda predicted, real: score(predicted, real) / 4)
+    quarter = Confidence.calibrate(regression, lambda predicted, real: score(predicted, real) / 4)
     found, whole = (predict_here(one, NEW_PAIRS) for one in (quarter, trust(effects)))
     assert 0.1 < found.min() < found.max() < 0.3
     np.testing.assert_allclose(np.minimum(4 * found, 1), whole, rtol=1e-6)
@@ -148,7 +148,7 @@ def test_confidence_is_in_the_score_that_it_is_given(effects: Effects):
 def test_confidence_grows_with_the_size_of_the_effect(effects: Effects):
     regression = DenoisedRegression(effects, KERNEL)
     size = np.linalg.norm(predict_here(regression, NEW_PAIRS), axis=1)
-    confidence = predict_here(Confidence(regression, score), NEW_PAIRS)
+    confidence = predict_here(Confidence.calibrate(regression, score), NEW_PAIRS)
     order = np.argsort(size)
     assert (np.diff(confidence[order]) >= 0).all()
     assert confidence[order[-1]] > confidence[order[0]] + 0.2
@@ -258,7 +258,7 @@ def test_a_large_screen_leaves_out_some_targets_only(
     monkeypatch.setattr(
         regression, "leave_target_out", lambda target: left_out.append(target) or leave(target)
     )
-    confidence = predict_here(Confidence(regression, score), NEW_PAIRS)
+    confidence = predict_here(Confidence.calibrate(regression, score), NEW_PAIRS)
     assert left_out == NAMES[::4]
     assert np.abs(confidence - predict_here(trust(effects), NEW_PAIRS)).max() < 0.2
 
@@ -268,7 +268,7 @@ def test_nothing_is_expected_of_targets_that_no_embedding_has(
 ):
     table = dict(zip([*NAMES, "NEW"], np.eye(N_TARGETS + 1), strict=True))
     kernel = TargetKernel((table,), KernelSettings(embedding=(1.0,)))
-    confidence = Confidence(DenoisedRegression(effects, kernel), score)
+    confidence = Confidence.calibrate(DenoisedRegression(effects, kernel), score)
     last = NAMES[-1]
     unknown, with_new, with_unknown = predict_here(
         confidence, [("NOSUCH",), ("NEW", last), ("NOSUCH", last)]
@@ -277,7 +277,7 @@ def test_nothing_is_expected_of_targets_that_no_embedding_has(
     assert 0 < with_unknown < with_new
     assert with_unknown == pytest.approx(with_new / 2, rel=0.05)
     # Where no embedding counts, all unseen targets are alike.
-    blind = Confidence(
+    blind = Confidence.calibrate(
         DenoisedRegression(effects, replace(kernel, settings=KernelSettings(embedding=(0.0,)))),
         score,
     )
