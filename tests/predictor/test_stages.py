@@ -1,3 +1,5 @@
+"""Stages of training: which weights are kept, seeds, histories, and how long they run."""
+
 from types import SimpleNamespace
 
 import numpy as np
@@ -5,7 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-from scbig.train import KeepBest, join_histories, seeded
+from scbig.predictor import Stopping, plan_epochs, seeded
+from scbig.predictor._stage import KeepBest, join_histories
 
 
 def _run(callback: KeepBest, weights: list[float], scores: list[float]) -> tuple[float, int]:
@@ -43,7 +46,7 @@ def _set(layer: torch.nn.Linear, value: float) -> None:
 def test_keep_best_goes_back_to_the_best_weights(
     scores: list[float], initial: float, expected: tuple[float, int]
 ) -> None:
-    callback = KeepBest("score", patience=3, initial=initial)
+    callback = KeepBest(Stopping("score", patience=3, initial=initial))
     weights = [1.0, 2.0, 3.0, 4.0, 5.0][: len(scores)]
     assert _run(callback, weights, scores) == expected
 
@@ -86,3 +89,10 @@ def test_histories_are_joined_with_epochs_counted_on_by_stage() -> None:
     }
     assert joined["flow_loss"].index.name == "epoch"
     assert len(earlier["flow_loss"]) == 2
+
+
+@pytest.mark.parametrize("max_steps", [1, 7, 19, 20, 21, 40, 999, 1000])
+def test_steps_are_spread_over_at_most_twenty_epochs(max_steps: int) -> None:
+    n_epochs, n_steps = plan_epochs(max_steps)
+    assert n_epochs <= 20
+    assert max_steps <= n_epochs * n_steps < max_steps + n_steps
