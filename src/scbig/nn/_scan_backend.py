@@ -1,15 +1,16 @@
-"""The CUDA kernels of mamba-ssm, where they can be imported."""
+"""What a scan runs on: float32 at least, and the kernels of mamba-ssm where they import."""
 
 import logging
 from collections.abc import Callable
-from functools import cache
+from functools import cache, wraps
 from importlib import import_module
-from typing import Literal
+from typing import Literal, ParamSpec
 
 import torch
 
 logger = logging.getLogger(__name__)
 
+P = ParamSpec("P")
 ScanKind = Literal["ssd", "s6"]
 
 _KERNELS = {
@@ -18,6 +19,32 @@ _KERNELS = {
 }
 # Below this the products of the Triton kernel have no tile.
 _N_TILE = 16
+
+
+def in_full_precision(
+    function: Callable[P, torch.Tensor],
+) -> Callable[P, torch.Tensor]:
+    """Run a function of tensors without autocast, its half-precision inputs as float32.
+
+    Decays of a scan are multiplied over thousands of positions; half precision loses them.
+
+    Parameters
+    ----------
+    function
+        Takes tensors by position and options by keyword; the first tensor names the device.
+
+    Returns
+    -------
+    The function, with float32 or float64 inside and in what it returns.
+    """
+
+    @wraps(function)
+    def widened(*args: P.args, **kwargs: P.kwargs) -> torch.Tensor:
+        device = next(arg.device.type for arg in args if isinstance(arg, torch.Tensor))
+        with torch.autocast(device, enabled=False):
+            return function(*map(_widen, args), **kwargs)  # type: ignore[arg-type]
+
+    return widened
 
 
 def is_fused(kind: ScanKind, x: torch.Tensor, n_states: int) -> bool:
@@ -71,3 +98,8 @@ def _get_kernel(kind: ScanKind) -> Callable[..., torch.Tensor]:
     if kernel is None:
         raise ImportError("mamba_ssm is not importable; scan in plain torch.")
     return kernel
+
+
+def _widen(arg: object) -> object:
+    is_half = isinstance(arg, torch.Tensor) and arg.dtype in (torch.float16, torch.bfloat16)
+    return arg.float() if is_half else arg  # type: ignore[attr-defined]

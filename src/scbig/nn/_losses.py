@@ -1,10 +1,12 @@
-"""Alignment of what perturbs with what it does."""
+"""Losses of networks: the alignment of causes and effects, and what weight decay may pull."""
 
 import math
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from scbig.nn._mamba import S6Mixer, SSDMixer
 
 # A temperature near zero turns the softmax into a maximum, whose gradient explodes.
 _LEAST_TEMPERATURE = 0.01
@@ -100,7 +102,40 @@ def compute_info_nce(
     return (F.cross_entropy(scores, own) + F.cross_entropy(scores.T, own)) / 2
 
 
+def split_weight_decay(module: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    """Make the parameter groups of an optimiser that spares rates, skips and temperatures.
+
+    Pulled towards zero, the log rates of a state-space mixer would all become the same rate,
+    and the temperature of an alignment would become 1.
+
+    Parameters
+    ----------
+    module
+        Holds any number of :class:`SSDMixer`, :class:`S6Mixer` and :class:`AlignmentLoss`.
+    weight_decay
+        Weight decay of all other parameters.
+
+    Returns
+    -------
+    Two groups, for example for :class:`torch.optim.AdamW`: with and without decay.
+    """
+    spared = {id(p) for part in module.modules() for p in _get_spared(part)}
+    groups: dict[bool, list[nn.Parameter]] = {False: [], True: []}
+    for parameter in module.parameters():
+        groups[id(parameter) in spared].append(parameter)
+    return [
+        {"params": groups[False], "weight_decay": weight_decay},
+        {"params": groups[True], "weight_decay": 0.0},
+    ]
+
+
 def _average_groups(x: torch.Tensor, group: torch.Tensor) -> torch.Tensor:
     """Average the rows of each group; groups are numbered from 0 without gaps."""
     n_rows = torch.bincount(group).unsqueeze(1)
     return x.new_zeros(len(n_rows), x.shape[1]).index_add(0, group, x) / n_rows
+
+
+def _get_spared(module: nn.Module) -> tuple[nn.Parameter, ...]:
+    if isinstance(module, SSDMixer | S6Mixer):
+        return module.log_rate, module.skip
+    return (module.log_excess,) if isinstance(module, AlignmentLoss) else ()

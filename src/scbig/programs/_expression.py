@@ -1,11 +1,16 @@
-"""Gene loadings from co-expression: what the data alone say about which genes belong together."""
+"""What expression says of genes and programs: co-expression, and the mean of each program."""
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
 from scipy import sparse
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
+
+from scbig.data import Expression, Screen, thin
+from scbig.priors import GeneEmbedding
+from scbig.programs._clustering import make_membership
 
 Matrix: TypeAlias = np.ndarray | sparse.csr_array | sparse.csr_matrix
 
@@ -61,6 +66,81 @@ def compute_coexpression(
     loadings = np.zeros((n_genes, n_found), dtype=np.float32)
     loadings[varies] = (_with_fixed_signs(pca.components_) * scale[:, None]).T
     return loadings
+
+
+def make_coexpression_embedding(
+    expression: Expression, screen: Screen, genes: Sequence[str], rng: np.random.Generator
+) -> GeneEmbedding:
+    """Embed the measured genes by their co-expression in control cells.
+
+    Parameters
+    ----------
+    expression, screen
+        Cells of a screen.
+    genes
+        Names of the genes.
+    rng
+        Chooses among more than 2,000 control cells.
+
+    Returns
+    -------
+    An embedding of every gene; of those that do not vary, with zero vectors.
+
+    Raises
+    ------
+    ValueError
+        When there are fewer than three control cells or two varying genes.
+    """
+    rows = thin(np.flatnonzero(screen.is_control), rng)
+    loadings = compute_coexpression(expression.rows(rows))
+    return GeneEmbedding(tuple(genes), loadings, "co-expression of control cells")
+
+
+def compute_program_means(x: Matrix, labels: np.ndarray, n_programs: int) -> np.ndarray:
+    """Average the genes of each program.
+
+    Parameters
+    ----------
+    x
+        Expression, shape (n_cells, n_genes), dense or sparse.
+    labels
+        Program of each gene, -1 for genes to leave out, shape (n_genes,).
+    n_programs
+        Number of programs.
+
+    Returns
+    -------
+    float64 array of shape (n_cells, n_programs); zero for a program without genes.
+
+    Raises
+    ------
+    ValueError
+        If the number of labels is not the number of genes.
+    """
+    if x.shape[1] != len(labels):
+        raise ValueError(f"Found {len(labels)} labels for {x.shape[1]} genes.")
+    membership = make_membership(np.asarray(labels), n_programs)
+    if sparse.issparse(x):
+        totals = (sparse.csr_array(x) @ membership).toarray()
+    else:
+        totals = np.asarray(x @ membership)
+    return totals / np.maximum(membership.sum(axis=0), 1.0)
+
+
+def average_programs(labels: np.ndarray) -> np.ndarray:
+    """Return the matrix that averages the genes of each program.
+
+    Parameters
+    ----------
+    labels
+        Program of each gene, shape ``(G,)``.
+
+    Returns
+    -------
+    Rows that sum to one, shape ``(K, G)``.
+    """
+    one_hot = np.eye(labels.max() + 1, dtype=np.float32)[:, labels]
+    return one_hot / one_hot.sum(axis=1, keepdims=True)
 
 
 def _find_varying(x: Matrix) -> np.ndarray:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from scbig.nn import s6_scan, ssd_scan
-from scbig.nn._fused_scan import find_kernel, fused_s6, fused_ssd, is_fused
+from scbig.nn._scan_backend import find_kernel, fused_s6, fused_ssd, in_full_precision, is_fused
 
 KERNELS = {
     "ssd": ("mamba_ssm.ops.triton.ssd_combined", "mamba_chunk_scan_combined"),
@@ -117,3 +117,38 @@ def test_kernels_are_used_where_they_can_be(kind: str, x: Shaped, n_states: int,
 @pytest.mark.usefixtures("no_kernels")
 def test_without_mamba_ssm_nothing_is_fused():
     assert is_fused("ssd", Shaped(), 16) is False
+
+
+@in_full_precision
+def multiply(
+    x: torch.Tensor, factor: torch.Tensor | None = None, *, power: int = 1
+) -> torch.Tensor:
+    """Multiply."""
+    return torch.linalg.matrix_power(x if factor is None else x @ factor, power)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "expected"),
+    [
+        (torch.float16, torch.float32),
+        (torch.bfloat16, torch.float32),
+        (torch.float32, torch.float32),
+        (torch.float64, torch.float64),
+    ],
+)
+def test_half_precision_is_widened_and_autocast_kept_out(
+    dtype: torch.dtype, expected: torch.dtype
+):
+    x = torch.tensor([[1.0, 1 / 3], [0.0, 1.0]], dtype=dtype)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = multiply(x, x, power=2)
+    assert y.dtype == expected
+    torch.testing.assert_close(y, torch.linalg.matrix_power(x.to(expected), 4))
+
+
+def test_what_is_no_tensor_passes():
+    assert torch.equal(multiply(torch.eye(2), None), torch.eye(2))
+
+
+def test_the_name_stays():
+    assert (multiply.__name__, multiply.__doc__) == ("multiply", "Multiply.")
