@@ -77,7 +77,7 @@ def test_no_change_has_no_de_genes_and_scores_zero(pair):
 
 def test_another_release_of_cell_eval_is_named(pair, caplog, monkeypatch):
     pytest.importorskip("cell_eval", reason="the extra 'eval' is not installed")
-    monkeypatch.setattr("scbig.metrics._differential_expression.version", lambda _: "0.6.1")
+    monkeypatch.setattr("scbig.metrics._differential.version", lambda _: "0.6.1")
     metrics.des(*pair, **KEYS)
     assert "cell-eval 0.6.1; scores are defined by 0.8.2: pip install" in caplog.text
 
