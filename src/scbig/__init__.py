@@ -18,8 +18,10 @@ _ROOMS = (
     "model",
     "pl",
     "pp",
+    "predictor",
     "priors",
     "programs",
+    "regression",
     "splits",
     "tl",
 )
