@@ -55,7 +55,7 @@ class PreparedCells:
 
     @cached_property
     def kernel_sum(self) -> float:
-        """Sum of :func:`_compute_kernel` over the pairs, at the cloud's own bandwidth."""
+        """Sum of the kernel of :func:`mmd_rbf` over the pairs, at the cloud's own bandwidth."""
         squared = pdist(self.values, "sqeuclidean")
         return float(_compute_kernel(squared, self.median_squared_distance).sum())
 
