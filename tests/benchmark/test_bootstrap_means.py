@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from scbig.benchmark._bootstrap import bootstrap_means
+from scbig.benchmark._summary import bootstrap_means
 
 
 def test_means_are_those_of_numpy(rng: np.random.Generator):

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from scbig.cli._requests import Training
+from scbig.cli._options import Training
 from scbig.data import ScreenSchema, infer_schema
 from scbig.model import SCBIG, STRAND, DualStreamMamba
 from scbig.model.strand import infer_locus_schema

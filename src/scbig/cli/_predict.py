@@ -1,9 +1,11 @@
 """`scbig predict`: from a saved model to predicted cells."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from scbig.cli._options import (
     SCREEN,
@@ -14,11 +16,15 @@ from scbig.cli._options import (
     Modality,
     Normalize,
     Overwrite,
+    Prediction,
+    PriorFiles,
+    ScreenFile,
     TargetSum,
     file_option,
+    split_list,
+    split_targets,
 )
-from scbig.cli._requests import Prediction, PriorFiles, ScreenFile, split_list
-from scbig.cli._session import run_session
+from scbig.cli._session import Session, run_session
 
 
 def predict(
@@ -80,8 +86,6 @@ def predict(
     - scbig predict model --perturbations chr8:127735434 --fasta hg38.fa --out predicted.h5ad
     """
     with run_session(context) as session:
-        from scbig.cli._predict_run import run_predict
-
         file = None if data is None else ScreenFile(data, modality, normalize, target_sum)
         run_predict(
             session,
@@ -98,3 +102,68 @@ def predict(
             out,
             overwrite=overwrite,
         )
+
+
+def run_predict(
+    session: Session,
+    folder: Path,
+    file: ScreenFile | None,
+    wanted: Prediction,
+    out: Path,
+    *,
+    overwrite: bool,
+) -> None:
+    """Load a model, predict and write the result.
+
+    Parameters
+    ----------
+    session
+        The running command.
+    folder
+        Folder of the model.
+    file
+        Screen with control cells, or ``None`` for those of the model.
+    wanted
+        What to predict.
+    out
+        File to write.
+    overwrite
+        Whether a file there is replaced.
+    """
+    from scbig.cli._files import check_out_file, read_priors, read_screen
+    from scbig.cli._models import find_model
+
+    check_out_file(out, overwrite=overwrite)
+    spec = find_model(folder)
+    known = read_priors(wanted.loci)
+    if lacking := sorted(set(known) - set(spec.priors)):
+        raise ValueError(f"{folder} holds {spec.model_class.__name__}, which has no {lacking}.")
+    model = spec.model_class.load(folder)
+    adata = None if file is None else read_screen(file, model.registry_["setup_args"]["layer"])
+    predicted = model.predict(
+        adata,
+        perturbations=_split_labels(model, wanted.perturbations),
+        key_added=wanted.key_added,
+        n_cells=wanted.n_cells,
+        n_samples=wanted.n_samples,
+        seed=wanted.seed,
+        **known,
+    )
+    predicted.write_h5ad(out, compression="gzip")
+    key = wanted.key_added or model.default_key
+    session.say(
+        f"Wrote {predicted.n_obs} cells x {predicted.n_vars} genes to "
+        f"[bold]{escape(str(out))}[/bold]; the prediction is layers[{escape(repr(key))}]."
+    )
+
+
+def _split_labels(model: Any, labels: Sequence[str]) -> list[list[str]]:
+    """Split labels at their ``+``, unless no label of the model's screen is a combination."""
+    from scbig._constants import REGISTRY
+    from scbig.data import ScreenSchema
+
+    fields = model.registry_["field_registries"][REGISTRY.PERTURBATION]
+    schema = ScreenSchema.from_dict(dict(fields["state_registry"]["schema"]))
+    if schema.separator is None:
+        return [[label] for label in labels]
+    return [split_targets(label) for label in labels]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from scbig.cli._options import (
     HOLDING,
@@ -17,7 +18,9 @@ from scbig.cli._options import (
     Fasta,
     GeneEmbeddingFile,
     GeneKey,
+    Holding,
     IsLog1p,
+    Labels,
     Layer,
     LociFile,
     LocusEmbedding,
@@ -26,15 +29,18 @@ from scbig.cli._options import (
     Overwrite,
     Pathways,
     PerturbationKey,
+    PriorFiles,
+    ScreenFile,
     ScreenPath,
     Separator,
     SplitFile,
     StringInfo,
     StringLinks,
     TargetSum,
+    Training,
+    split_list,
 )
-from scbig.cli._requests import Holding, Labels, PriorFiles, ScreenFile, Training, split_list
-from scbig.cli._session import run_session
+from scbig.cli._session import Session, run_session
 
 HINT = (
     "Arguments in this message are options here: control=... is --control, is_log1p=True is "
@@ -157,7 +163,6 @@ def train(
     """
     with run_session(context, HINT) as session:
         from scbig.cli._models import check_options
-        from scbig.cli._train_run import run_train
 
         check_options(context, model.value)
         run_train(
@@ -197,3 +202,56 @@ def train(
             out,
             overwrite=overwrite,
         )
+
+
+def run_train(
+    session: Session,
+    file: ScreenFile,
+    labels: Labels,
+    priors: PriorFiles,
+    holding: Holding,
+    training: Training,
+    out: Path,
+    *,
+    overwrite: bool,
+) -> None:
+    """Read a screen, train on it and save the model.
+
+    Parameters
+    ----------
+    session
+        The running command.
+    file, labels, priors, holding, training
+        What was asked for.
+    out
+        Folder for the model.
+    overwrite
+        Whether a model there is replaced.
+    """
+    from scbig.cli._files import check_out_folder, read_priors, read_screen
+    from scbig.cli._models import MODELS
+    from scbig.cli._splits import hold_out
+    from scbig.data import check_expression
+
+    spec = MODELS[training.model]
+    check_out_folder(out, overwrite=overwrite)
+    adata = read_screen(file, labels.layer)
+    arguments = labels.to_dict()
+    is_log1p = arguments.pop("is_log1p")
+    schema = spec.infer(adata, **arguments)
+    check_expression(adata, schema.layer, is_log1p=is_log1p)
+    known = read_priors(priors)
+    adata, validation = hold_out(adata, schema, holding)
+    # What was recognised on the whole screen holds, whatever is left of it.
+    recognised = schema.to_dict() | {"separator": schema.separator or ""}
+    spec.model_class.setup_anndata(adata, **recognised, is_log1p=is_log1p)
+    model = spec.make(adata, training, known)
+    model.train(
+        validation=validation,
+        accelerator=training.accelerator,
+        use_progress_bar=not session.verbosity.is_quiet,
+        **{name: getattr(training, name) for name in spec.train},
+    )
+    model.save(out, overwrite=overwrite)
+    session.say(f"Wrote the model to [bold]{escape(str(out))}[/bold]. Predict with it:")
+    session.say(f"  scbig predict {escape(str(out))} --perturbations A,A+B --out predicted.h5ad")
