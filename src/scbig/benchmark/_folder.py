@@ -14,8 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scbig.benchmark._parts import Part, PartResult
-from scbig.benchmark._predictors import PredictorSpec
-from scbig.benchmark._settings import BenchmarkSettings, make_fingerprint
+from scbig.benchmark._settings import BenchmarkSettings, PredictorSpec, make_fingerprint
 from scbig.splits import Split
 
 CONFIG = "config.json"

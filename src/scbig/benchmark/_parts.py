@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from scbig.benchmark._predictors import PredictorSpec
-from scbig.benchmark._settings import CEILING, POOLED
+from scbig.benchmark._settings import CEILING, POOLED, PredictorSpec
 from scbig.splits import Split
 
 

@@ -14,9 +14,14 @@ from anndata import AnnData
 from scbig._protocols import Predictor
 from scbig.benchmark._folder import BenchmarkFolder, Config, make_config
 from scbig.benchmark._parts import Part, PartResult, ShowProgress, Tracker, make_parts
-from scbig.benchmark._predictors import PredictorSpec, resolve_predictors
 from scbig.benchmark._report import make_report
-from scbig.benchmark._settings import BenchmarkSettings, Resources, describe_screen
+from scbig.benchmark._settings import (
+    BenchmarkSettings,
+    PredictorSpec,
+    Resources,
+    describe_screen,
+    resolve_predictors,
+)
 from scbig.benchmark._split_run import COLUMNS, SplitLabels, SplitRunner, read_split, take_cells
 from scbig.benchmark._summary import compare, find_best_floors, summarise
 from scbig.data import ScreenSchema, Targets, check_expression, infer_schema

@@ -1,8 +1,9 @@
-"""What a benchmark is given besides screen, splits and predictors, and its fingerprints."""
+"""What a benchmark is given: settings, prior knowledge and predictors, and its fingerprints."""
 
 import json
+import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,16 @@ from typing import Any
 import numpy as np
 from anndata import AnnData
 
+from scbig._protocols import Predictor
 from scbig.data import Expression, ScreenSchema, get_gene_names, get_matrix
 from scbig.metrics import METRICS
+from scbig.model.catalogue import CATALOGUE, PredictorSpec, find_spec, get_names
 from scbig.priors import GeneAliases, GeneEmbedding, GeneGraph, GeneSets, Loci, TableEncoder
 
 POOLED = "pooled"
 CEILING = "ceiling"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -178,3 +183,73 @@ def describe_screen(adata: AnnData, schema: ScreenSchema) -> dict[str, Any]:
         "schema": schema.to_dict(),
         "fingerprint": make_fingerprint(parts),
     }
+
+
+def get_predictors() -> dict[str, PredictorSpec]:
+    """Return the predictors that come with scbig.
+
+    Returns
+    -------
+    By name: the baselines, which are the floors of every table, the models ``scbig``,
+    ``dualstream`` and ``strand``, and ``scbig_anchor``, the regression inside SCBIG without its
+    networks.
+    """
+    return {spec.name: _load(spec) for spec in CATALOGUE}
+
+
+def get_predictor_names(resources: Resources | None = None) -> tuple[str, ...]:
+    """Return the names that :func:`run` knows, those of other packages included.
+
+    Parameters
+    ----------
+    resources
+        Leave those of scbig's own predictors out that need a resource which is not there.
+
+    Returns
+    -------
+    The predictors of scbig, then the entry points of the group ``scbig.predictors``.
+    """
+    lacking = {
+        spec.name for spec in CATALOGUE if resources is not None and spec.find_missing(resources)
+    }
+    return tuple(name for name in get_names() if name not in lacking)
+
+
+def resolve_predictors(
+    wanted: Iterable[str | type[Predictor] | PredictorSpec],
+) -> tuple[PredictorSpec, ...]:
+    """Turn names, import paths, classes and specs into specs.
+
+    Where no floor is among them, all are added: scores without floors say little.
+
+    Parameters
+    ----------
+    wanted
+        Names as in :func:`get_predictor_names`, import paths ``"package.module:NAME"`` of
+        classes or specs, classes, which go by their ``default_key``, or specs.
+
+    Returns
+    -------
+    The specs, floors first, as they are quick.
+
+    Raises
+    ------
+    ValueError
+        When a name is unknown or there twice, or a class is no predictor.
+    """
+    specs = [_load(find_spec(one)) for one in wanted]
+    if not any(spec.is_floor for spec in specs):
+        floors = [_load(spec) for spec in CATALOGUE if spec.is_floor]
+        logger.info("Added the floors %s.", ", ".join(spec.name for spec in floors))
+        specs = [*floors, *specs]
+    names = [spec.name for spec in specs]
+    if doubled := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"Predictors of the same name: {doubled}. Name each once.")
+    if CEILING in names:
+        raise ValueError(f"A predictor cannot be named {CEILING!r}: that row is the ceiling.")
+    return tuple(sorted(specs, key=lambda spec: not spec.is_floor))
+
+
+def _load(spec: PredictorSpec) -> PredictorSpec:
+    """Import the class now, so that what is amiss is said before anything runs."""
+    return replace(spec, predictor_class=spec.load_class())

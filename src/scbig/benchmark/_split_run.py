@@ -16,8 +16,7 @@ from anndata import AnnData
 from scbig._constants import OBS
 from scbig._protocols import Predictor
 from scbig.benchmark._parts import Part, PartResult
-from scbig.benchmark._predictors import PredictorSpec
-from scbig.benchmark._settings import BenchmarkSettings, Resources
+from scbig.benchmark._settings import BenchmarkSettings, PredictorSpec, Resources
 from scbig.data import (
     ScreenSchema,
     Targets,
@@ -228,7 +227,7 @@ class SplitRunner:
 
     def _predict(self, spec: PredictorSpec, seed: int) -> AnnData:
         schema, train = self._cells.schema, self._cells.copy_train()
-        spec.predictor_class.setup_anndata(
+        spec.load_class().setup_anndata(
             train,
             perturbation_key=schema.perturbation_key,
             control=schema.control,

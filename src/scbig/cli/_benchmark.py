@@ -15,6 +15,7 @@ from rich.table import Table
 
 from scbig.cli._options import (
     LABELS,
+    OWN,
     Aliases,
     Assembly,
     Control,
@@ -63,7 +64,7 @@ SHOWN = ("pearson_delta", "pearson_delta_top20", "mse", "pds_l1", "energy_distan
 N_SHOWN = 5
 
 
-class Task(StrEnum):
+class BenchmarkTask(StrEnum):
     """What to hold out."""
 
     ADDITIVE = "additive"
@@ -80,7 +81,10 @@ def benchmark(
     out: Annotated[Path, typer.Option(help="Folder for the results.", metavar="DIR")],
     predictors: Annotated[
         str | None,
-        typer.Option(help="Such as scbig,kernel_ridge; by default all.", metavar="A,B,C"),
+        typer.Option(
+            help=f"Such as scbig,kernel_ridge or your own, {OWN}; by default all.",
+            metavar="A,B,C",
+        ),
     ] = None,
     seeds: Annotated[
         str | None,
@@ -97,7 +101,7 @@ def benchmark(
         bool, typer.Option("--overwrite", help="Begin anew instead of going on from --out.")
     ] = False,
     task: Annotated[
-        Task | None, typer.Option(help="Which question to ask.", rich_help_panel=HOLDING)
+        BenchmarkTask | None, typer.Option(help="Which question to ask.", rich_help_panel=HOLDING)
     ] = None,
     n_cells: Annotated[
         str | None,
@@ -179,43 +183,45 @@ def benchmark(
     with run_session(context, HINT) as session:
         run_benchmark(
             session,
-            ScreenFile(data, modality, normalize, target_sum),
+            ScreenFile(
+                path=data, modality=modality, use_normalize=normalize, target_sum=target_sum
+            ),
             Labels(
-                layer,
-                perturbation_key,
-                control,
-                split_list(context_keys),
-                separator,
-                gene_key,
-                is_log1p,
+                layer=layer,
+                perturbation_key=perturbation_key,
+                control=control,
+                context_keys=split_list(context_keys),
+                separator=separator,
+                gene_key=gene_key,
+                is_log1p=is_log1p,
             ),
             PriorFiles(
-                gene_embedding,
-                string_links,
-                string_info,
-                pathways,
-                aliases,
-                loci,
-                fasta,
-                assembly,
-                coordinates,
-                locus_embedding,
+                gene_embedding=gene_embedding,
+                string_links=string_links,
+                string_info=string_info,
+                pathways=pathways,
+                aliases=aliases,
+                loci=loci,
+                fasta=fasta,
+                assembly=assembly,
+                coordinates=coordinates,
+                locus_embedding=locus_embedding,
             ),
             Splitting(
-                None if task is None else task.value,
-                split_numbers("--n-cells", n_cells),
-                held_out_context,
-                split_list(candidates),
-                share,
-                split_file,
-                tuple(split or ()),
+                task=None if task is None else task.value,
+                n_cells=split_numbers("--n-cells", n_cells),
+                context=held_out_context,
+                candidates=split_list(candidates),
+                share=share,
+                split_file=split_file,
+                split=tuple(split or ()),
             ),
             Scoring(
-                split_list(predictors),
-                split_numbers("--seeds", seeds),
-                split_list(metrics),
-                overwrite,
-                shlex.join(["scbig", *sys.argv[1:]]),
+                predictors=split_list(predictors),
+                seeds=split_numbers("--seeds", seeds),
+                metrics=split_list(metrics),
+                use_overwrite=overwrite,
+                command=shlex.join(["scbig", *sys.argv[1:]]),
             ),
             out,
         )

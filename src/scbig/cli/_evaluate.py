@@ -112,10 +112,22 @@ def evaluate(
     with run_session(context, HINT, log_level=logging.WARNING) as session:
         run_evaluate(
             session,
-            ScreenFile(data, modality, normalize, target_sum),
-            Labels(None, perturbation_key, control, split_list(context_keys)),
+            ScreenFile(
+                path=data, modality=modality, use_normalize=normalize, target_sum=target_sum
+            ),
+            Labels(
+                perturbation_key=perturbation_key,
+                control=control,
+                context_keys=split_list(context_keys),
+            ),
             Holding(split_file=split_file, split=split),
-            Evaluation(predicted, layer, split_list(metrics), gene_embedding, split_key),
+            Evaluation(
+                predicted=predicted,
+                layer=layer,
+                metrics=split_list(metrics),
+                gene_embedding=gene_embedding,
+                split_key=split_key,
+            ),
             out,
             overwrite=overwrite,
         )

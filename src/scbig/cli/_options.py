@@ -1,15 +1,125 @@
-"""Options that more than one command has, and the records that they are passed on in."""
+"""What can be asked of the commands: shared options, the models, and records of both."""
 
+from __future__ import annotations
+
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from scbig.model.catalogue import (
+    CATALOGUE,
+    PredictorSpec,
+    find_saved,
+    find_spec,
+    get_model_names,
+)
+
+MODELS: tuple[PredictorSpec, ...] = tuple(spec for spec in CATALOGUE if spec.is_model)
+#: How a class or record of the user's own is given.
+OWN = "package.module:NAME"
+
+
+def make_model_metavar() -> str:
+    """List what may be given for ``--model``."""
+    return f"[{'|'.join((*get_model_names(), OWN))}]"
+
+
+def describe_models() -> str:
+    """Say in the help what each model is."""
+    return "; ".join(f"{spec.name}: {spec.help}" for spec in MODELS) + "."
+
+
+def describe_counts(option: str) -> str:
+    """Say in the help what an option counts, such as the steps of each model."""
+    counts = (spec.options or {} for spec in MODELS)
+    *most, last = dict.fromkeys(counted[option] for counted in counts if option in counted)
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+def list_users(prior: str) -> str:
+    """List the models that have a use for some prior knowledge."""
+    return ", ".join(spec.name for spec in MODELS if prior in spec.get_priors())
+
+
+def check_model_name(name: str) -> str:
+    """Refuse what names no model, as a wrong use of the option."""
+    if ":" not in name and name not in get_model_names():
+        offered = ", ".join(map(repr, get_model_names()))
+        raise typer.BadParameter(f"{name!r} is not one of {offered}, and not a {OWN}.")
+    return name
+
+
+def check_options(context: typer.Context, spec: PredictorSpec) -> None:
+    """Refuse options that were given and do not fit the model.
+
+    Parameters
+    ----------
+    context
+        Context of the command.
+    spec
+        The model.
+
+    Raises
+    ------
+    ValueError
+        When an option belongs to another model; the message says to which.
+    """
+    specific = frozenset().union(*(model.get_options() for model in MODELS))
+    for option in sorted((specific - spec.get_options()) & set(context.params)):
+        source = context.get_parameter_source(option)
+        # By name: typer may bring a click of its own, whose members are others.
+        if source is not None and source.name == "COMMANDLINE":
+            fitting = [model.name for model in MODELS if option in model.get_options()]
+            raise ValueError(
+                f"--{option.replace('_', '-')} does not fit --model {spec.name}; it is for "
+                f"{', '.join(fitting)}."
+            )
+
+
+def find_model(folder: Path, model_class: str | None = None) -> PredictorSpec:
+    """Find the class of a saved model.
+
+    Parameters
+    ----------
+    folder
+        Folder of the model.
+    model_class
+        Import path of the class, if it is none of scbig's or of an entry point.
+
+    Returns
+    -------
+    What is known of it.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no model.
+    ValueError
+        When it is of a class that is no model, such as a baseline.
+    """
+    if model_class is not None:
+        return find_spec(model_class)
+    file = folder / "model.json"
+    if not file.is_file():
+        raise FileNotFoundError(f"{folder} holds no model saved by scbig: {file.name} is missing.")
+    name = json.loads(file.read_text(encoding="utf-8")).get("class")
+    spec = find_saved(name)
+    if spec is None:
+        known = [model.class_name for model in MODELS]
+        raise ValueError(
+            f"{folder} holds {name}; this command predicts with one of {known}, or with the class "
+            f"that --model-class {OWN} names."
+        )
+    return spec
+
+
 SCREEN = "The screen"
 LABELS = "Its labels (recognised by default)"
 PRIORS = "What is known of the genes (optional)"
-LOCI = "What is known of the loci (--model strand)"
+LOCI = f"What is known of the loci (--model {list_users('loci')})"
 HOLDING = "Conditions that are not trained on"
 TRAINING = "Training"
 
@@ -197,9 +307,13 @@ class Training:
     accelerator: str = "auto"
     model: str = "scbig"
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the arguments."""
+        return {name: value for name, value in asdict(self).items() if name != "model"}
+
 
 @dataclass(frozen=True)
-class Prediction:
+class PredictionRequest:
     """Arguments of ``predict``."""
 
     perturbations: tuple[str, ...]
@@ -208,6 +322,7 @@ class Prediction:
     key_added: str | None = None
     seed: int | None = None
     loci: PriorFiles = PriorFiles()
+    model_class: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,16 @@
 """`scbig predict`: from a saved model to predicted cells."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
 from scbig.cli._options import (
+    OWN,
     SCREEN,
     Assembly,
     Coordinates,
@@ -16,15 +19,19 @@ from scbig.cli._options import (
     Modality,
     Normalize,
     Overwrite,
-    Prediction,
+    PredictionRequest,
     PriorFiles,
     ScreenFile,
     TargetSum,
     file_option,
+    find_model,
     split_list,
     split_targets,
 )
 from scbig.cli._session import Session, run_session
+
+if TYPE_CHECKING:
+    from scbig.data import ScreenSchema
 
 
 def predict(
@@ -61,6 +68,10 @@ def predict(
     seed: Annotated[
         int | None, typer.Option(help="Seed of the drawn cells; the model's by default.")
     ] = None,
+    model_class: Annotated[
+        str | None,
+        typer.Option(help="Class of MODEL, if it is your own.", metavar=OWN),
+    ] = None,
     data: Annotated[
         Path | None,
         file_option("Control cells to start from; the model's own by default.", SCREEN),
@@ -86,18 +97,25 @@ def predict(
     - scbig predict model --perturbations chr8:127735434 --fasta hg38.fa --out predicted.h5ad
     """
     with run_session(context) as session:
-        file = None if data is None else ScreenFile(data, modality, normalize, target_sum)
+        file = None
+        if data is not None:
+            file = ScreenFile(
+                path=data, modality=modality, use_normalize=normalize, target_sum=target_sum
+            )
         run_predict(
             session,
             model,
             file,
-            Prediction(
-                split_list(perturbations),
-                n_cells,
-                n_samples,
-                key_added,
-                seed,
-                PriorFiles(loci=loci, fasta=fasta, assembly=assembly, coordinates=coordinates),
+            PredictionRequest(
+                perturbations=split_list(perturbations),
+                n_cells=n_cells,
+                n_samples=n_samples,
+                key_added=key_added,
+                seed=seed,
+                loci=PriorFiles(
+                    loci=loci, fasta=fasta, assembly=assembly, coordinates=coordinates
+                ),
+                model_class=model_class,
             ),
             out,
             overwrite=overwrite,
@@ -108,7 +126,7 @@ def run_predict(
     session: Session,
     folder: Path,
     file: ScreenFile | None,
-    wanted: Prediction,
+    wanted: PredictionRequest,
     out: Path,
     *,
     overwrite: bool,
@@ -131,18 +149,19 @@ def run_predict(
         Whether a file there is replaced.
     """
     from scbig.cli._files import check_out_file, read_priors, read_screen
-    from scbig.cli._models import find_model
 
     check_out_file(out, overwrite=overwrite)
-    spec = find_model(folder)
+    spec = find_model(folder, wanted.model_class)
     known = read_priors(wanted.loci)
-    if lacking := sorted(set(known) - set(spec.priors)):
-        raise ValueError(f"{folder} holds {spec.model_class.__name__}, which has no {lacking}.")
-    model = spec.model_class.load(folder)
-    adata = None if file is None else read_screen(file, model.registry_["setup_args"]["layer"])
+    if lacking := sorted(set(known) - set(spec.get_priors())):
+        raise ValueError(f"{folder} holds {spec.class_name}, which has no {lacking}.")
+    model: Any = spec.load_class().load(folder)
+    schema = _get_schema(model)
+    layer = None if schema is None else schema.layer
+    adata = None if file is None else read_screen(file, layer)
     predicted = model.predict(
         adata,
-        perturbations=_split_labels(model, wanted.perturbations),
+        perturbations=_split_labels(schema, wanted.perturbations),
         key_added=wanted.key_added,
         n_cells=wanted.n_cells,
         n_samples=wanted.n_samples,
@@ -157,13 +176,20 @@ def run_predict(
     )
 
 
-def _split_labels(model: Any, labels: Sequence[str]) -> list[list[str]]:
-    """Split labels at their ``+``, unless no label of the model's screen is a combination."""
+def _get_schema(model: Any) -> ScreenSchema | None:
+    """Return how a model of scbig reads labels; other models need not say it."""
     from scbig._constants import REGISTRY
     from scbig.data import ScreenSchema
 
-    fields = model.registry_["field_registries"][REGISTRY.PERTURBATION]
-    schema = ScreenSchema.from_dict(dict(fields["state_registry"]["schema"]))
-    if schema.separator is None:
+    registry = getattr(model, "registry_", None)
+    if registry is None:
+        return None
+    fields = registry["field_registries"][REGISTRY.PERTURBATION]
+    return ScreenSchema.from_dict(dict(fields["state_registry"]["schema"]))
+
+
+def _split_labels(schema: ScreenSchema | None, labels: Sequence[str]) -> list[list[str]]:
+    """Split labels at their ``+``, unless no label of the model's screen is a combination."""
+    if schema is not None and schema.separator is None:
         return [[label] for label in labels]
     return [split_targets(label) for label in labels]

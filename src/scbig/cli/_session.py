@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 # What a user may have got wrong. Anything else is an error of scbig, and keeps its traceback.
 USER_ERRORS = (ValueError, OSError, ImportError)
 CHATTY = ("lightning.pytorch", "lightning.fabric", "scvi")
-
-
 # What these say once for a model would be said for every part.
 TALKATIVE = (
     "baselines", "data", "metrics", "model", "priors", "programs", "splits", "train"
