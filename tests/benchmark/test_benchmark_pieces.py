@@ -11,13 +11,10 @@ from anndata import AnnData
 from scipy import sparse
 
 from scbig.benchmark import BenchmarkSettings, PredictorSpec, Progress, Resources
-from scbig.benchmark._attempt import Attempt
-from scbig.benchmark._config import Config, make_config
-from scbig.benchmark._fingerprint import describe_screen, make_fingerprint
-from scbig.benchmark._folder import BenchmarkFolder
-from scbig.benchmark._measure import Meter
-from scbig.benchmark._parts import Part, PartResult, make_parts
-from scbig.benchmark._progress import Tracker
+from scbig.benchmark._folder import BenchmarkFolder, Config, make_config
+from scbig.benchmark._parts import Part, PartResult, Tracker, make_parts
+from scbig.benchmark._settings import describe_screen, make_fingerprint
+from scbig.benchmark._split_run import Attempt, Meter
 from scbig.data import infer_schema
 from scbig.priors import GeneAliases, GeneEmbedding, GeneGraph, GeneSets
 from scbig.splits import Split

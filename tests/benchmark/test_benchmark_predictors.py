@@ -10,7 +10,7 @@ from anndata import AnnData
 
 from scbig.baselines import FLOORS, Additive, KernelRidge
 from scbig.benchmark import PredictorSpec, Resources, get_predictor_names, get_predictors
-from scbig.benchmark._registry import resolve_predictors
+from scbig.benchmark._settings import resolve_predictors
 from scbig.model import SCBIG
 from scbig.priors import GeneEmbedding
 

@@ -8,11 +8,15 @@ import pandas as pd
 import pytest
 
 from scbig.benchmark import BenchmarkSettings, PredictorSpec, compare, find_best_floors, summarise
-from scbig.benchmark._config import Config, make_config
-from scbig.benchmark._report import make_report
-from scbig.benchmark._report_conditions import average_conditions, find_extremes, list_problems
-from scbig.benchmark._report_tables import count_decimals, format_number
-from scbig.benchmark._report_words import describe_verdicts
+from scbig.benchmark._folder import Config, make_config
+from scbig.benchmark._report import (
+    average_conditions,
+    describe_verdicts,
+    find_extremes,
+    list_problems,
+    make_report,
+)
+from scbig.benchmark._report_displays import count_decimals, format_number
 from scbig.splits import Split
 
 HIGHER = {"pearson_delta": True, "mse": False}

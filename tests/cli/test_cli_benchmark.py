@@ -10,8 +10,8 @@ from anndata import AnnData
 
 from scbig.baselines import Additive
 from scbig.benchmark import Progress
-from scbig.cli._benchmark_progress import describe, format_seconds
-from scbig.cli._benchmark_requests import split_numbers
+from scbig.cli._benchmark import split_numbers
+from scbig.cli._session import describe, format_seconds
 
 QUICK = ("--predictors", "no_change,additive", "--metrics", "pearson_delta,mse")
 

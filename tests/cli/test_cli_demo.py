@@ -10,8 +10,7 @@ import pandas as pd
 import pytest
 
 from scbig.cli._demo_report import describe
-from scbig.cli._demo_screen import make_demo_screen
-from scbig.cli._demo_split import MIXED, PAIR, SINGLE
+from scbig.cli._demo_screen import MIXED, PAIR, SINGLE, make_demo_screen
 
 PREDICTORS = {"scbig", "no_change", "train_mean", "additive"}
 

@@ -9,7 +9,7 @@ import pytest
 from anndata import AnnData
 
 from scbig.baselines import Additive
-from scbig.cli._evaluate_report import describe_failures, make_tables
+from scbig.cli._evaluate import describe_failures, make_tables
 from scbig.tl import evaluate
 
 METRICS = ["mse", "pearson_delta"]

@@ -101,10 +101,3 @@ def test_other_models_have_no_loci(model_folder: Path, files: Files, scbig_comma
     )  # fmt: skip
     assert found.exit_code == 1
     assert "SCBIG, which has no ['fasta']" in found.output
-
-
-def test_models_of_the_help_are_those_of_the_registry():
-    from scbig.cli._models import MODELS
-    from scbig.cli._train import Model
-
-    assert [model.value for model in Model] == list(MODELS)

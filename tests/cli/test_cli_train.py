@@ -1,4 +1,4 @@
-"""`scbig train`: what it reads, what it leaves out, and how it refuses."""
+"""`scbig train`: what it reads, leaves out and says, and how it refuses."""
 
 import json
 import logging
@@ -6,13 +6,14 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import anndata as ad
 import mudata
 import numpy as np
 import pandas as pd
 import pytest
 from anndata import AnnData
 
-from scbig.model import SCBIG
+from scbig.model import SCBIG, DualStreamMamba
 
 # Everything but the training itself, which the fixture `model_folder` goes through.
 QUICK = ("--max-epochs", "0", "--max-steps", "0", "--accelerator", "cpu")
@@ -206,3 +207,34 @@ def test_debug_shows_where_an_error_came_up(
 ):
     result = scbig_command("--debug", "train", counts_file, "--out", tmp_path / "model")
     assert isinstance(result.exception, ValueError)
+
+
+def test_train_says_how_the_model_compares(
+    scbig_command: Callable, screen_file: Path, tmp_path: Path
+):
+    result = scbig_command("train", screen_file, "--out", tmp_path / "model", *QUICK)
+    assert result.exit_code == 0, result.output
+    comparison = SCBIG.load(tmp_path / "model").comparison_
+    assert comparison is not None
+    assert comparison.n_conditions == 2
+    assert str(comparison) in result.output
+
+
+def test_dualstream_trains_and_predicts(
+    screen_file: Path, scbig_command: Callable, tmp_path: Path
+):
+    model, out = tmp_path / "model", tmp_path / "predicted.h5ad"
+    found = scbig_command(
+        "train", screen_file, "--model", "dualstream", "--max-steps", 3, "--accelerator", "cpu",
+        "--out", model,
+    )  # fmt: skip
+    assert found.exit_code == 0, found.output
+    assert DualStreamMamba.load(model).is_trained
+    target = ad.read_h5ad(screen_file).uns["truth"]["effects"].index[0]
+    found = scbig_command(
+        "predict", model, "--perturbations", target, "--out", out, "--n-cells", 3
+    )
+    assert found.exit_code == 0, found.output
+    adata = ad.read_h5ad(out)
+    assert "dualstream" in adata.layers
+    assert list(adata.obs["perturbation"]) == ["control"] * 3 + [target] * 3

@@ -8,29 +8,62 @@ from datetime import datetime
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from scbig.benchmark._config import Config
-from scbig.benchmark._report_conditions import (
-    Extremes,
-    average_conditions,
-    find_extremes,
-    list_problems,
-    summarise_cost,
-)
-from scbig.benchmark._report_figures import draw_means, draw_scatter
-from scbig.benchmark._report_tables import (
+from scbig.benchmark._folder import Config
+from scbig.benchmark._report_displays import (
     Table,
     count_decimals,
     describe_metric,
+    draw_means,
+    draw_scatter,
     format_number,
     get_arrow,
     make_metric_table,
     make_split_table,
     order_predictors,
 )
-from scbig.benchmark._report_words import Verdict, describe_verdicts
 from scbig.benchmark._settings import CEILING, POOLED
-from scbig.benchmark._summary import ALL
+from scbig.benchmark._summary import ALL, BETTER, LEVEL_WITH, WORSE
 from scbig.metrics import METRICS
+
+N_SHOWN = 8
+_WORDS = {BETTER: "beats", LEVEL_WITH: "is level with", WORSE: "loses to"}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How one predictor compares with the best floor.
+
+    Attributes
+    ----------
+    predictor
+        The predictor.
+    style
+        ``"better"``, ``"level"`` or ``"worse"`` by the first metric.
+    text
+        A sentence without its subject.
+    """
+
+    predictor: str
+    style: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Extremes:
+    """Best and worst conditions of one predictor.
+
+    Attributes
+    ----------
+    predictor, floor
+        The predictor and the floor that it is compared with.
+    best, worst
+        Columns ``condition``, ``kind``, ``own``, ``floor``, ``difference`` and ``ceiling``.
+    """
+
+    predictor: str
+    floor: str
+    best: pd.DataFrame
+    worst: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -170,3 +203,140 @@ def _make_splits(
         for table in (summary, comparison)
     )
     return make_split_table(f"{metric}, split by split", rows, compared, floors)
+
+
+def average_conditions(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Average one metric over splits, seeds and contexts.
+
+    Parameters
+    ----------
+    scores
+        Scores of one task.
+    metric
+        The metric.
+
+    Returns
+    -------
+    Rows ``perturbation`` and ``kind``, a column for each predictor.
+    """
+    rows = scores[scores["metric"] == metric]
+    return rows.pivot_table(
+        index=["perturbation", "kind"], columns="predictor", values="value", dropna=False
+    ).dropna(how="all")
+
+
+def find_extremes(
+    means: pd.DataFrame, predictor: str, floor: str, *, is_higher_better: bool
+) -> Extremes:
+    """Find where a predictor is best and worst.
+
+    Parameters
+    ----------
+    means
+        See :func:`average_conditions`.
+    predictor, floor
+        What to compare.
+    is_higher_better
+        Direction of the metric.
+
+    Returns
+    -------
+    At most eight of each, none in both.
+    """
+    table = pd.DataFrame(
+        {
+            "condition": means.index.get_level_values("perturbation"),
+            "kind": means.index.get_level_values("kind"),
+            "own": means[predictor].to_numpy(),
+            "floor": means[floor].to_numpy(),
+            "difference": (means[predictor] - means[floor]).to_numpy(),
+            "ceiling": means[CEILING].to_numpy() if CEILING in means else float("nan"),
+        }
+    )
+    table = table.dropna(subset="own").sort_values("own", ascending=not is_higher_better)
+    n_shown = min(N_SHOWN, (len(table) + 1) // 2)
+    worst = table.tail(min(n_shown, len(table) - n_shown)).iloc[::-1]
+    return Extremes(predictor, floor, table.head(n_shown), worst)
+
+
+def summarise_cost(scores: pd.DataFrame, predictors: Sequence[str]) -> pd.DataFrame:
+    """Average what training and prediction cost.
+
+    Parameters
+    ----------
+    scores
+        All scores.
+    predictors
+        Names, in the order wanted.
+
+    Returns
+    -------
+    By predictor: number of ``parts``, mean ``seconds``, largest ``peak_memory_mb``.
+    """
+    parts = scores.drop_duplicates(["predictor", "split", "seed"]).groupby("predictor")
+    cost = pd.DataFrame(
+        {
+            "parts": parts.size(),
+            "seconds": parts["seconds"].mean(),
+            "peak_memory_mb": parts["peak_memory_mb"].max(),
+        }
+    )
+    return cost.reindex(list(predictors))
+
+
+def list_problems(scores: pd.DataFrame) -> pd.DataFrame:
+    """Count the scores that are missing, by predictor and reason.
+
+    Parameters
+    ----------
+    scores
+        All scores.
+
+    Returns
+    -------
+    Columns ``predictor``, ``status``, ``n`` and ``metrics``.
+    """
+    rows = scores[scores["value"].isna()]
+    groups = rows.groupby(["predictor", "status"], sort=False)["metric"]
+    return groups.agg(n="size", metrics=lambda names: ", ".join(names.unique())).reset_index()
+
+
+def describe_verdicts(comparison: pd.DataFrame, metric: str) -> list[Verdict]:
+    """Say how each predictor compares with the best floor.
+
+    Parameters
+    ----------
+    comparison
+        Rows of one task, pooled over splits, all kinds together.
+    metric
+        The metric that is said in figures; the others are counted.
+
+    Returns
+    -------
+    A verdict for each predictor.
+    """
+    return [
+        _describe(str(predictor), rows, metric)
+        for predictor, rows in comparison.groupby("predictor", sort=False)
+    ]
+
+
+def _describe(predictor: str, rows: pd.DataFrame, metric: str) -> Verdict:
+    counts = rows["verdict"].value_counts()
+    found = ", ".join(f"{name} on {counts[name]}" for name in _WORDS if name in counts)
+    n_metrics = rows["metric"].nunique()
+    counted = f" Against the best floor of each of {n_metrics} metrics: {found}."
+    main = rows[rows["metric"] == metric].dropna(subset="difference")
+    if main.empty:
+        return Verdict(predictor, LEVEL_WITH, f"has no {metric} to compare.{counted}")
+    row = main.iloc[0]
+    difference, low, high = (
+        f"{row[name]:+.3g}".replace("-", "−") for name in ("difference", "low", "high")
+    )
+    shown = f"{difference} {metric} (95% interval {low} to {high})"
+    n_conditions = int(row["n_conditions"])
+    text = (
+        f"{_WORDS[row['verdict']]} {row['floor']}, the best floor: {shown} on {n_conditions} "
+        f"held-out conditions.{counted}"
+    )
+    return Verdict(predictor, str(row["verdict"]), text)

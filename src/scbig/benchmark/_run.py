@@ -12,20 +12,18 @@ import pandas as pd
 from anndata import AnnData
 
 from scbig._protocols import Predictor
-from scbig.benchmark._compare import compare, find_best_floors
-from scbig.benchmark._config import Config, make_config
-from scbig.benchmark._fingerprint import describe_screen
-from scbig.benchmark._folder import BenchmarkFolder
-from scbig.benchmark._parts import Part, PartResult, make_parts
-from scbig.benchmark._predictors import PredictorSpec
-from scbig.benchmark._progress import ShowProgress, Tracker
-from scbig.benchmark._registry import resolve_predictors
+from scbig.benchmark._folder import BenchmarkFolder, Config, make_config
+from scbig.benchmark._parts import Part, PartResult, ShowProgress, Tracker, make_parts
 from scbig.benchmark._report import make_report
-from scbig.benchmark._resources import Resources
-from scbig.benchmark._run_part import COLUMNS, SplitRunner
-from scbig.benchmark._settings import BenchmarkSettings
-from scbig.benchmark._split_cells import SplitLabels, read_split, take_cells
-from scbig.benchmark._summary import summarise
+from scbig.benchmark._settings import (
+    BenchmarkSettings,
+    PredictorSpec,
+    Resources,
+    describe_screen,
+    resolve_predictors,
+)
+from scbig.benchmark._split_run import COLUMNS, SplitLabels, SplitRunner, read_split, take_cells
+from scbig.benchmark._summary import compare, find_best_floors, summarise
 from scbig.data import ScreenSchema, Targets, check_expression, infer_schema
 from scbig.metrics import METRICS
 from scbig.splits import Split, write_splits

@@ -1,11 +1,26 @@
-"""How a benchmark is run."""
+"""What a benchmark is given: settings, prior knowledge and predictors, and its fingerprints."""
 
-from dataclasses import dataclass
+import json
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+from anndata import AnnData
+
+from scbig._protocols import Predictor
+from scbig.data import Expression, ScreenSchema, get_gene_names, get_matrix
 from scbig.metrics import METRICS
+from scbig.model.catalogue import CATALOGUE, PredictorSpec, find_spec, get_names
+from scbig.priors import GeneAliases, GeneEmbedding, GeneGraph, GeneSets, Loci, TableEncoder
 
 POOLED = "pooled"
 CEILING = "ceiling"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,3 +69,187 @@ class BenchmarkSettings:
         if self.metrics is not None:
             return self.metrics
         return tuple(name for name, metric in METRICS.items() if "eval" not in metric.needs)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Prior knowledge that every predictor may use.
+
+    A predictor is given those that its constructor has an argument for.
+
+    Attributes
+    ----------
+    gene_embedding
+        Embedding of genes and targets.
+    gene_graph
+        Interactions of genes.
+    gene_sets
+        Pathways.
+    aliases
+        Other names of genes.
+    loci
+        Places that the labels of the screen stand for.
+    fasta
+        Their genome; it is known by its name and size, as a whole genome takes long to read.
+    encoder
+        Vectors of the loci.
+    """
+
+    gene_embedding: GeneEmbedding | None = None
+    gene_graph: GeneGraph | None = None
+    gene_sets: GeneSets | None = None
+    aliases: GeneAliases | None = None
+    loci: Loci | None = None
+    fasta: Path | None = None
+    encoder: TableEncoder | None = None
+
+    def get_given(self) -> dict[str, Any]:
+        """Return those that there are, by name."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def describe(self) -> dict[str, dict[str, str]]:
+        """Return source and fingerprint of each that there is, ready for JSON."""
+        return {
+            name: {
+                "source": getattr(value, "source", type(value).__name__),
+                "fingerprint": make_fingerprint(_get_content(value)),
+            }
+            for name, value in self.get_given().items()
+        }
+
+
+def _get_content(value: Any) -> list[Any]:
+    if isinstance(value, GeneEmbedding):
+        return [list(value.names), value.vectors]
+    if isinstance(value, GeneGraph):
+        matrix = value.adjacency.tocoo()
+        return [list(value.names), *matrix.coords, matrix.data]
+    if isinstance(value, GeneSets):
+        return [{name: list(genes) for name, genes in value.sets.items()}]
+    if isinstance(value, Loci):
+        return [value.assembly, value.to_frame().to_csv()]
+    if isinstance(value, TableEncoder):
+        return [value.fingerprint]
+    if isinstance(value, Path):
+        return [value.name, value.stat().st_size]
+    return [value.to_dict()]
+
+
+def make_fingerprint(parts: Iterable[Any]) -> str:
+    """Hash arrays by their bytes, and all else as JSON.
+
+    Parameters
+    ----------
+    parts
+        Arrays of numbers, and values that JSON can hold.
+
+    Returns
+    -------
+    Sixteen hexadecimal digits.
+    """
+    digest = blake2b(digest_size=8)
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            digest.update(f"{part.dtype.str}{part.shape}".encode())
+            digest.update(np.ascontiguousarray(part).view(np.uint8).data)
+        else:
+            digest.update(json.dumps(part, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def describe_screen(adata: AnnData, schema: ScreenSchema) -> dict[str, Any]:
+    """Describe a screen: its shape, its conventions, and the fingerprint of what predictors read.
+
+    Parameters
+    ----------
+    adata
+        Screen.
+    schema
+        Where it keeps its labels.
+
+    Returns
+    -------
+    Values for JSON. The fingerprint does not depend on how the matrix is stored.
+    """
+    columns = (schema.perturbation_key, *schema.context_keys)
+    labels = [adata.obs[key].astype(str).tolist() for key in columns]
+    genes = list(map(str, get_gene_names(adata, schema.gene_key)))
+    chunks = (rows for _, rows in Expression(get_matrix(adata, schema.layer)).chunks())
+    parts = (part for group in ([labels, genes], chunks) for part in group)
+    return {
+        "n_cells": adata.n_obs,
+        "n_genes": adata.n_vars,
+        "schema": schema.to_dict(),
+        "fingerprint": make_fingerprint(parts),
+    }
+
+
+def get_predictors() -> dict[str, PredictorSpec]:
+    """Return the predictors that come with scbig.
+
+    Returns
+    -------
+    By name: the baselines, which are the floors of every table, the models ``scbig``,
+    ``dualstream`` and ``strand``, and ``scbig_anchor``, the regression inside SCBIG without its
+    networks.
+    """
+    return {spec.name: _load(spec) for spec in CATALOGUE}
+
+
+def get_predictor_names(resources: Resources | None = None) -> tuple[str, ...]:
+    """Return the names that :func:`run` knows, those of other packages included.
+
+    Parameters
+    ----------
+    resources
+        Leave those of scbig's own predictors out that need a resource which is not there.
+
+    Returns
+    -------
+    The predictors of scbig, then the entry points of the group ``scbig.predictors``.
+    """
+    lacking = {
+        spec.name for spec in CATALOGUE if resources is not None and spec.find_missing(resources)
+    }
+    return tuple(name for name in get_names() if name not in lacking)
+
+
+def resolve_predictors(
+    wanted: Iterable[str | type[Predictor] | PredictorSpec],
+) -> tuple[PredictorSpec, ...]:
+    """Turn names, import paths, classes and specs into specs.
+
+    Where no floor is among them, all are added: scores without floors say little.
+
+    Parameters
+    ----------
+    wanted
+        Names as in :func:`get_predictor_names`, import paths ``"package.module:NAME"`` of
+        classes or specs, classes, which go by their ``default_key``, or specs.
+
+    Returns
+    -------
+    The specs, floors first, as they are quick.
+
+    Raises
+    ------
+    ValueError
+        When a name is unknown or there twice, or a class is no predictor.
+    """
+    specs = [_load(find_spec(one)) for one in wanted]
+    if not any(spec.is_floor for spec in specs):
+        floors = [_load(spec) for spec in CATALOGUE if spec.is_floor]
+        logger.info("Added the floors %s.", ", ".join(spec.name for spec in floors))
+        specs = [*floors, *specs]
+    names = [spec.name for spec in specs]
+    if doubled := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"Predictors of the same name: {doubled}. Name each once.")
+    if CEILING in names:
+        raise ValueError(f"A predictor cannot be named {CEILING!r}: that row is the ceiling.")
+    return tuple(sorted(specs, key=lambda spec: not spec.is_floor))
+
+
+def _load(spec: PredictorSpec) -> PredictorSpec:
+    """Import the class now, so that what is amiss is said before anything runs."""
+    return replace(spec, predictor_class=spec.load_class())

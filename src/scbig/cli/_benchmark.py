@@ -1,16 +1,21 @@
 """`scbig benchmark`: every predictor on every split, scored alike."""
 
+from __future__ import annotations
+
 import shlex
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
+from rich.table import Table
 
-from scbig.cli._benchmark_requests import Scoring, Splitting, split_numbers
 from scbig.cli._options import (
     LABELS,
+    OWN,
     Aliases,
     Assembly,
     Control,
@@ -19,6 +24,7 @@ from scbig.cli._options import (
     GeneEmbeddingFile,
     GeneKey,
     IsLog1p,
+    Labels,
     Layer,
     LociFile,
     LocusEmbedding,
@@ -26,15 +32,25 @@ from scbig.cli._options import (
     Normalize,
     Pathways,
     PerturbationKey,
+    PriorFiles,
+    Scoring,
+    ScreenFile,
     ScreenPath,
     Separator,
     SplitFile,
+    Splitting,
     StringInfo,
     StringLinks,
     TargetSum,
+    split_list,
+    split_numbers,
 )
-from scbig.cli._requests import Labels, PriorFiles, ScreenFile, split_list
-from scbig.cli._session import run_session
+from scbig.cli._session import Session, run_session, show_progress
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from scbig.benchmark import BenchmarkResult, BenchmarkSettings
 
 HOLDING = "What is held out: a task, or a file"
 HINT = (
@@ -44,7 +60,11 @@ HINT = (
 )
 
 
-class Task(StrEnum):
+SHOWN = ("pearson_delta", "pearson_delta_top20", "mse", "pds_l1", "energy_distance")
+N_SHOWN = 5
+
+
+class BenchmarkTask(StrEnum):
     """What to hold out."""
 
     ADDITIVE = "additive"
@@ -61,7 +81,10 @@ def benchmark(
     out: Annotated[Path, typer.Option(help="Folder for the results.", metavar="DIR")],
     predictors: Annotated[
         str | None,
-        typer.Option(help="Such as scbig,kernel_ridge; by default all.", metavar="A,B,C"),
+        typer.Option(
+            help=f"Such as scbig,kernel_ridge or your own, {OWN}; by default all.",
+            metavar="A,B,C",
+        ),
     ] = None,
     seeds: Annotated[
         str | None,
@@ -78,7 +101,7 @@ def benchmark(
         bool, typer.Option("--overwrite", help="Begin anew instead of going on from --out.")
     ] = False,
     task: Annotated[
-        Task | None, typer.Option(help="Which question to ask.", rich_help_panel=HOLDING)
+        BenchmarkTask | None, typer.Option(help="Which question to ask.", rich_help_panel=HOLDING)
     ] = None,
     n_cells: Annotated[
         str | None,
@@ -158,47 +181,174 @@ def benchmark(
     - scbig benchmark counts.h5ad --normalize --task context --context-keys cell_line --out bench
     """
     with run_session(context, HINT) as session:
-        from scbig.cli._benchmark_run import run_benchmark
-
         run_benchmark(
             session,
-            ScreenFile(data, modality, normalize, target_sum),
+            ScreenFile(
+                path=data, modality=modality, use_normalize=normalize, target_sum=target_sum
+            ),
             Labels(
-                layer,
-                perturbation_key,
-                control,
-                split_list(context_keys),
-                separator,
-                gene_key,
-                is_log1p,
+                layer=layer,
+                perturbation_key=perturbation_key,
+                control=control,
+                context_keys=split_list(context_keys),
+                separator=separator,
+                gene_key=gene_key,
+                is_log1p=is_log1p,
             ),
             PriorFiles(
-                gene_embedding,
-                string_links,
-                string_info,
-                pathways,
-                aliases,
-                loci,
-                fasta,
-                assembly,
-                coordinates,
-                locus_embedding,
+                gene_embedding=gene_embedding,
+                string_links=string_links,
+                string_info=string_info,
+                pathways=pathways,
+                aliases=aliases,
+                loci=loci,
+                fasta=fasta,
+                assembly=assembly,
+                coordinates=coordinates,
+                locus_embedding=locus_embedding,
             ),
             Splitting(
-                None if task is None else task.value,
-                split_numbers("--n-cells", n_cells),
-                held_out_context,
-                split_list(candidates),
-                share,
-                split_file,
-                tuple(split or ()),
+                task=None if task is None else task.value,
+                n_cells=split_numbers("--n-cells", n_cells),
+                context=held_out_context,
+                candidates=split_list(candidates),
+                share=share,
+                split_file=split_file,
+                split=tuple(split or ()),
             ),
             Scoring(
-                split_list(predictors),
-                split_numbers("--seeds", seeds),
-                split_list(metrics),
-                overwrite,
-                shlex.join(["scbig", *sys.argv[1:]]),
+                predictors=split_list(predictors),
+                seeds=split_numbers("--seeds", seeds),
+                metrics=split_list(metrics),
+                use_overwrite=overwrite,
+                command=shlex.join(["scbig", *sys.argv[1:]]),
             ),
             out,
         )
+
+
+def run_benchmark(
+    session: Session,
+    file: ScreenFile,
+    labels: Labels,
+    priors: PriorFiles,
+    splitting: Splitting,
+    scoring: Scoring,
+    out: Path,
+) -> None:
+    """Read a screen, run the benchmark and show its means.
+
+    Parameters
+    ----------
+    session
+        The running command.
+    file, labels, priors, splitting, scoring
+        What was asked for.
+    out
+        Folder for the results.
+
+    Raises
+    ------
+    typer.Exit
+        With status 1, when a predictor failed somewhere.
+    """
+    from scbig.benchmark import Resources, get_predictor_names, run
+    from scbig.cli._files import read_priors, read_screen
+    from scbig.cli._splits import find_context_keys, get_splits
+    from scbig.data import get_gene_names, infer_schema
+
+    settings = _make_settings(labels, splitting, scoring)
+    adata = read_screen(file, labels.layer)
+    arguments = labels.to_dict()
+    del arguments["is_log1p"]
+    schema = infer_schema(adata, **arguments)
+    splits = get_splits(adata, schema, splitting, scoring.seeds)
+    schema = replace(schema, context_keys=find_context_keys(schema, splits))
+    names = list(map(str, get_gene_names(adata, schema.gene_key)))
+    resources = Resources(**read_priors(priors, var_names=names))
+    with show_progress(session) as progress:
+        result = run(
+            adata,
+            splits,
+            scoring.predictors or get_predictor_names(resources),
+            out=out,
+            resources=resources,
+            schema=schema,
+            settings=settings,
+            progress=progress,
+        )
+    _conclude(session, result)
+
+
+def _make_settings(labels: Labels, splitting: Splitting, scoring: Scoring) -> BenchmarkSettings:
+    from scbig.benchmark import BenchmarkSettings
+
+    # Seeds of a task are those of its splits, and each split passes its own on.
+    seeds = scoring.seeds if splitting.split_file is not None else ()
+    return BenchmarkSettings(
+        seeds=seeds or None,
+        metrics=scoring.metrics or None,
+        is_log1p=labels.is_log1p,
+        use_overwrite=scoring.use_overwrite,
+        command=scoring.command,
+    )
+
+
+def _conclude(session: Session, result: BenchmarkResult) -> None:
+    if not session.verbosity.is_quiet:
+        session.console.print(make_table(result.summary))
+    folder = escape(str(result.folder))
+    session.say(
+        f"Wrote scores.csv, summary.csv, comparison.csv and report.html to [bold]{folder}[/bold]."
+    )
+    if result.failures:
+        listed = "\n".join(f"  {name}: {error}" for name, error in result.failures.items())
+        session.console.print(
+            f"[bold red]{len(result.failures)} part(s) failed[/bold red]; the same command tries "
+            f"them again:\n{escape(listed)}",
+            highlight=False,
+        )
+        raise typer.Exit(1)
+
+
+def make_table(summary: pd.DataFrame) -> Table:
+    """Lay out the means over all conditions and splits, the best of each task in bold.
+
+    Parameters
+    ----------
+    summary
+        See :func:`scbig.benchmark.summarise`.
+
+    Returns
+    -------
+    A row for each predictor, a column for each of a few metrics.
+    """
+    from scbig.metrics import METRICS
+
+    rows = summary[(summary["split"] == "pooled") & (summary["kind"] == "all")]
+    found = list(rows["metric"].unique())
+    metrics = [name for name in SHOWN if name in found] or found[:N_SHOWN]
+    table = Table(title="Mean over held-out conditions", caption="↑ higher is better, ↓ lower")
+    table.add_column("", no_wrap=True)
+    for name in metrics:
+        arrow = "↑" if METRICS[name].is_higher_better else "↓"
+        table.add_column(f"{name.replace('_', ' ')} {arrow}", justify="right")
+    for task, block in rows.groupby("task", sort=False):
+        means = block.pivot(index="predictor", columns="metric", values="mean")[metrics]  # noqa: PD010
+        means = means.loc[block["predictor"].unique()]
+        table.add_section()
+        table.add_row(f"[italic]{task}[/italic]")
+        contest = means.drop(index="ceiling", errors="ignore")
+        best = {
+            m: contest[m].max() if METRICS[m].is_higher_better else contest[m].min()
+            for m in metrics
+        }
+        for name, values in means.iterrows():
+            cells = [_format(values[m], is_best=values[m] == best[m]) for m in metrics]
+            table.add_row(f"  {name}", *cells)
+    return table
+
+
+def _format(value: float, *, is_best: bool) -> str:
+    text = f"{value:#.3g}"
+    return f"[bold green]{text}[/bold green]" if is_best else text

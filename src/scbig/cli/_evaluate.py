@@ -1,32 +1,57 @@
 """`scbig evaluate`: scores of a prediction, between floors and ceiling."""
 
+from __future__ import annotations
+
 import logging
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.box import SIMPLE
+from rich.markup import escape
+from rich.table import Table
 
 from scbig.cli._options import (
     HOLDING,
     PRIORS,
     ContextKeys,
     Control,
+    Holding,
+    Labels,
     Modality,
     Normalize,
     Overwrite,
     PerturbationKey,
+    ScreenFile,
     ScreenPath,
     SplitFile,
     TargetSum,
     file_option,
+    split_list,
 )
-from scbig.cli._requests import Holding, Labels, ScreenFile, split_list
-from scbig.cli._session import run_session
+from scbig.cli._session import Session, run_session
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+
+    from scbig.data import ScreenSchema
 
 HINT = (
     "Arguments in this message are options here: control=... is --control; a split is given by "
     "--split-file and --split, or in a column of obs that --split-key names."
 )
+
+
+LEGEND = (
+    "Means over test conditions; ↑ higher is better, ↓ lower; the best but the ceiling is bold."
+)
+CEILING = "ceiling"
+# Widths of the column of names, and of the others with what stands between them.
+NAME_WIDTH, COLUMN_WIDTH = 20, 12
 
 
 def evaluate(
@@ -85,14 +110,199 @@ def evaluate(
     """
     # Every floor would say what it took for what, and all take the same.
     with run_session(context, HINT, log_level=logging.WARNING) as session:
-        from scbig.cli._evaluate_run import Evaluation, run_evaluate
-
         run_evaluate(
             session,
-            ScreenFile(data, modality, normalize, target_sum),
-            Labels(None, perturbation_key, control, split_list(context_keys)),
+            ScreenFile(
+                path=data, modality=modality, use_normalize=normalize, target_sum=target_sum
+            ),
+            Labels(
+                perturbation_key=perturbation_key,
+                control=control,
+                context_keys=split_list(context_keys),
+            ),
             Holding(split_file=split_file, split=split),
-            Evaluation(predicted, layer, split_list(metrics), gene_embedding, split_key),
+            Evaluation(
+                predicted=predicted,
+                layer=layer,
+                metrics=split_list(metrics),
+                gene_embedding=gene_embedding,
+                split_key=split_key,
+            ),
             out,
             overwrite=overwrite,
         )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is to be scored, and how."""
+
+    predicted: Path | None
+    layer: str
+    metrics: tuple[str, ...]
+    gene_embedding: Path | None
+    split_key: str
+
+
+def run_evaluate(
+    session: Session,
+    file: ScreenFile,
+    labels: Labels,
+    holding: Holding,
+    wanted: Evaluation,
+    out: Path,
+    *,
+    overwrite: bool,
+) -> None:
+    """Score a prediction, show the means and write all scores.
+
+    Parameters
+    ----------
+    session
+        The running command.
+    file
+        Screen with the measured cells.
+    labels
+        Where it keeps its labels.
+    holding
+        Split to score on, if it is in a file.
+    wanted
+        What to score.
+    out
+        Table to write.
+    overwrite
+        Whether a file there is replaced.
+    """
+    from scbig.cli._files import check_out_file, read_screen
+    from scbig.metrics import summarise
+
+    check_out_file(out, overwrite=overwrite, suffix=".csv")
+    adata = read_screen(file, labels.layer)
+    session.say(
+        f"Read {adata.n_obs} cells x {adata.n_vars} genes. Scoring the prediction, the floors "
+        "and the ceiling."
+    )
+    scores = _score(adata, labels, holding, wanted)
+    scores.to_csv(out, index=False)
+    for table in make_tables(summarise(scores), session.console.width):
+        session.console.print(table, "")
+    session.say(LEGEND)
+    for line in describe_failures(scores):
+        session.say(escape(line))
+    session.say(f"Wrote {len(scores):,} scores to [bold]{escape(str(out))}[/bold].")
+
+
+def _score(adata: AnnData, labels: Labels, holding: Holding, wanted: Evaluation) -> pd.DataFrame:
+    import anndata as ad
+
+    from scbig.cli._splits import read_chosen
+    from scbig.priors import load_gene_embedding
+    from scbig.splits import assign_split
+    from scbig.tl import evaluate, evaluate_cells
+
+    if holding.split_file is not None or holding.split is not None:
+        schema = _read_schema(adata, labels)
+        for split in read_chosen(holding, schema):
+            assign_split(adata, split, schema, key_added=wanted.split_key)
+    path = wanted.gene_embedding
+    embedding = None if path is None else load_gene_embedding(path)
+    if wanted.predicted is None:
+        return evaluate(
+            adata,
+            wanted.layer,
+            split_key=wanted.split_key,
+            perturbation_key=labels.perturbation_key,
+            control=labels.control,
+            context_keys=labels.context_keys,
+            gene_embedding=embedding,
+            metrics=wanted.metrics or None,
+        )
+    return evaluate_cells(
+        adata,
+        ad.read_h5ad(wanted.predicted),
+        layer=None if wanted.layer == "X" else wanted.layer,
+        schema=_read_schema(adata, labels),
+        split_key=wanted.split_key,
+        gene_embedding=embedding,
+        metrics=wanted.metrics or None,
+    )
+
+
+def _read_schema(adata: AnnData, labels: Labels) -> ScreenSchema:
+    from scbig.data import infer_schema
+
+    return infer_schema(
+        adata,
+        perturbation_key=labels.perturbation_key,
+        control=labels.control,
+        context_keys=labels.context_keys,
+    )
+
+
+def make_tables(summary: pd.DataFrame, width: int) -> Iterator[Table]:
+    """Lay out the mean scores.
+
+    Parameters
+    ----------
+    summary
+        See :func:`scbig.metrics.summarise`.
+    width
+        Width of the terminal.
+
+    Yields
+    ------
+    Tables with a row for each predictor and as many metrics as fit; metrics without values are
+    left out.
+    """
+    means = summary.pivot_table(
+        index="predictor", columns="metric", values="mean", sort=False, dropna=False
+    ).dropna(axis=1, how="all")
+    step = max(1, (width - NAME_WIDTH) // COLUMN_WIDTH)
+    for start in range(0, means.shape[1], step):
+        yield _make_table(means.iloc[:, start : start + step])
+
+
+def describe_failures(scores: pd.DataFrame) -> Iterator[str]:
+    """Say which scores there are not, and why.
+
+    Parameters
+    ----------
+    scores
+        See :func:`scbig.tl.evaluate`.
+
+    Yields
+    ------
+    A line for each metric and reason.
+    """
+    failed = scores[scores["value"].isna()]
+    for (metric, status), rows in failed.groupby(["metric", "status"], sort=False):
+        n_conditions = len(rows[["perturbation", "context"]].drop_duplicates())
+        predictors = list(map(str, rows["predictor"].unique()))
+        of = f"{len(predictors)} predictors" if len(predictors) > 1 else predictors[0]
+        yield f"No {metric} of {of} on {n_conditions} condition(s): {status}"
+
+
+def _make_table(means: pd.DataFrame) -> Table:
+    from scbig.metrics import METRICS
+
+    table = Table(box=SIMPLE, show_edge=False)
+    table.add_column("", no_wrap=True)
+    best = {}
+    contest = means.drop(index=CEILING, errors="ignore")
+    for name in map(str, means.columns):
+        is_rising = METRICS[name].is_higher_better
+        best[name] = contest[name].max() if is_rising else contest[name].min()
+        heading = name.replace("_", "\n")
+        table.add_column(f"{heading} {'↑' if is_rising else '↓'}", justify="right")
+    for predictor, row in means.iterrows():
+        cells = [
+            _format(value, is_best=predictor != CEILING and value == best[str(name)])
+            for name, value in row.items()
+        ]
+        table.add_row(str(predictor), *cells)
+    return table
+
+
+def _format(value: float, *, is_best: bool) -> str:
+    text = "-" if math.isnan(value) else f"{value:#.3g}"
+    return f"[bold green]{text}[/bold green]" if is_best else text

@@ -1,14 +1,125 @@
-"""Options that more than one command has, and the panels of the help page."""
+"""What can be asked of the commands: shared options, the models, and records of both."""
 
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from scbig.model.catalogue import (
+    CATALOGUE,
+    PredictorSpec,
+    find_saved,
+    find_spec,
+    get_model_names,
+)
+
+MODELS: tuple[PredictorSpec, ...] = tuple(spec for spec in CATALOGUE if spec.is_model)
+#: How a class or record of the user's own is given.
+OWN = "package.module:NAME"
+
+
+def make_model_metavar() -> str:
+    """List what may be given for ``--model``."""
+    return f"[{'|'.join((*get_model_names(), OWN))}]"
+
+
+def describe_models() -> str:
+    """Say in the help what each model is."""
+    return "; ".join(f"{spec.name}: {spec.help}" for spec in MODELS) + "."
+
+
+def describe_counts(option: str) -> str:
+    """Say in the help what an option counts, such as the steps of each model."""
+    counts = (spec.options or {} for spec in MODELS)
+    *most, last = dict.fromkeys(counted[option] for counted in counts if option in counted)
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+def list_users(prior: str) -> str:
+    """List the models that have a use for some prior knowledge."""
+    return ", ".join(spec.name for spec in MODELS if prior in spec.get_priors())
+
+
+def check_model_name(name: str) -> str:
+    """Refuse what names no model, as a wrong use of the option."""
+    if ":" not in name and name not in get_model_names():
+        offered = ", ".join(map(repr, get_model_names()))
+        raise typer.BadParameter(f"{name!r} is not one of {offered}, and not a {OWN}.")
+    return name
+
+
+def check_options(context: typer.Context, spec: PredictorSpec) -> None:
+    """Refuse options that were given and do not fit the model.
+
+    Parameters
+    ----------
+    context
+        Context of the command.
+    spec
+        The model.
+
+    Raises
+    ------
+    ValueError
+        When an option belongs to another model; the message says to which.
+    """
+    specific = frozenset().union(*(model.get_options() for model in MODELS))
+    for option in sorted((specific - spec.get_options()) & set(context.params)):
+        source = context.get_parameter_source(option)
+        # By name: typer may bring a click of its own, whose members are others.
+        if source is not None and source.name == "COMMANDLINE":
+            fitting = [model.name for model in MODELS if option in model.get_options()]
+            raise ValueError(
+                f"--{option.replace('_', '-')} does not fit --model {spec.name}; it is for "
+                f"{', '.join(fitting)}."
+            )
+
+
+def find_model(folder: Path, model_class: str | None = None) -> PredictorSpec:
+    """Find the class of a saved model.
+
+    Parameters
+    ----------
+    folder
+        Folder of the model.
+    model_class
+        Import path of the class, if it is none of scbig's or of an entry point.
+
+    Returns
+    -------
+    What is known of it.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no model.
+    ValueError
+        When it is of a class that is no model, such as a baseline.
+    """
+    if model_class is not None:
+        return find_spec(model_class)
+    file = folder / "model.json"
+    if not file.is_file():
+        raise FileNotFoundError(f"{folder} holds no model saved by scbig: {file.name} is missing.")
+    name = json.loads(file.read_text(encoding="utf-8")).get("class")
+    spec = find_saved(name)
+    if spec is None:
+        known = [model.class_name for model in MODELS]
+        raise ValueError(
+            f"{folder} holds {name}; this command predicts with one of {known}, or with the class "
+            f"that --model-class {OWN} names."
+        )
+    return spec
+
+
 SCREEN = "The screen"
 LABELS = "Its labels (recognised by default)"
 PRIORS = "What is known of the genes (optional)"
-LOCI = "What is known of the loci (--model strand)"
+LOCI = f"What is known of the loci (--model {list_users('loci')})"
 HOLDING = "Conditions that are not trained on"
 TRAINING = "Training"
 
@@ -105,3 +216,134 @@ LocusEmbedding = Annotated[
 SplitFile = Annotated[
     Path | None, file_option('JSON: {"NAME": {"test": [...], "val": [...]}}.', HOLDING)
 ]
+
+
+def split_list(text: str | None) -> tuple[str, ...]:
+    """Read a comma-separated option."""
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+def split_numbers(option: str, text: str | None) -> tuple[int, ...]:
+    """Read an option of whole numbers, separated by commas.
+
+    Raises
+    ------
+    ValueError
+        When a part is no whole number.
+    """
+    parts = split_list(text)
+    if wrong := [part for part in parts if not part.isdecimal()]:
+        raise ValueError(f"{option} {text}: {wrong[0]!r} is no whole number. Write {option} 0,1,2")
+    return tuple(map(int, parts))
+
+
+def split_targets(label: str) -> list[str]:
+    """Read a label such as ``A+B``; on the command line ``+`` stands between targets always."""
+    return [part.strip() for part in label.split("+")]
+
+
+@dataclass(frozen=True)
+class ScreenFile:
+    """A file with a screen, and how to read it."""
+
+    path: Path
+    modality: str = "rna"
+    use_normalize: bool = False
+    target_sum: float = 1e4
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Arguments of ``setup_anndata``."""
+
+    layer: str | None = None
+    perturbation_key: str | None = None
+    control: str | None = None
+    context_keys: tuple[str, ...] = ()
+    separator: str | None = None
+    gene_key: str | None = None
+    is_log1p: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return them as keyword arguments."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class PriorFiles:
+    """Files with what is known of the genes, or of the loci."""
+
+    gene_embedding: Path | None = None
+    string_links: Path | None = None
+    string_info: Path | None = None
+    pathways: Path | None = None
+    aliases: Path | None = None
+    loci: Path | None = None
+    fasta: Path | None = None
+    assembly: str | None = None
+    coordinates: str | None = None
+    locus_embedding: Path | None = None
+
+
+@dataclass(frozen=True)
+class Holding:
+    """Conditions that are not trained on."""
+
+    hold_out: tuple[str, ...] = ()
+    validation: tuple[str, ...] = ()
+    split_file: Path | None = None
+    split: str | None = None
+
+
+@dataclass(frozen=True)
+class Training:
+    """Arguments of the model and its ``train``; each model takes those that it has."""
+
+    preset: str = "default"
+    max_epochs: int | None = None
+    max_steps: int | None = None
+    missing_embedding: str = "error"
+    seed: int = 0
+    accelerator: str = "auto"
+    model: str = "scbig"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the arguments."""
+        return {name: value for name, value in asdict(self).items() if name != "model"}
+
+
+@dataclass(frozen=True)
+class PredictionRequest:
+    """Arguments of ``predict``."""
+
+    perturbations: tuple[str, ...]
+    n_cells: int | None = None
+    n_samples: int = 1
+    key_added: str | None = None
+    seed: int | None = None
+    loci: PriorFiles = PriorFiles()
+    model_class: str | None = None
+
+
+@dataclass(frozen=True)
+class Splitting:
+    """What is held out: a task, or splits of a file."""
+
+    task: str | None = None
+    n_cells: tuple[int, ...] = ()
+    context: str | None = None
+    candidates: tuple[str, ...] = ()
+    share: float | None = None
+    split_file: Path | None = None
+    split: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Who is scored, and how."""
+
+    predictors: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+    metrics: tuple[str, ...] = ()
+    use_overwrite: bool = False
+    command: str | None = None

@@ -1,11 +1,16 @@
 """`scbig predict`: from a saved model to predicted cells."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from scbig.cli._options import (
+    OWN,
     SCREEN,
     Assembly,
     Coordinates,
@@ -14,11 +19,19 @@ from scbig.cli._options import (
     Modality,
     Normalize,
     Overwrite,
+    PredictionRequest,
+    PriorFiles,
+    ScreenFile,
     TargetSum,
     file_option,
+    find_model,
+    split_list,
+    split_targets,
 )
-from scbig.cli._requests import Prediction, PriorFiles, ScreenFile, split_list
-from scbig.cli._session import run_session
+from scbig.cli._session import Session, run_session
+
+if TYPE_CHECKING:
+    from scbig.data import ScreenSchema
 
 
 def predict(
@@ -55,6 +68,10 @@ def predict(
     seed: Annotated[
         int | None, typer.Option(help="Seed of the drawn cells; the model's by default.")
     ] = None,
+    model_class: Annotated[
+        str | None,
+        typer.Option(help="Class of MODEL, if it is your own.", metavar=OWN),
+    ] = None,
     data: Annotated[
         Path | None,
         file_option("Control cells to start from; the model's own by default.", SCREEN),
@@ -80,21 +97,99 @@ def predict(
     - scbig predict model --perturbations chr8:127735434 --fasta hg38.fa --out predicted.h5ad
     """
     with run_session(context) as session:
-        from scbig.cli._predict_run import run_predict
-
-        file = None if data is None else ScreenFile(data, modality, normalize, target_sum)
+        file = None
+        if data is not None:
+            file = ScreenFile(
+                path=data, modality=modality, use_normalize=normalize, target_sum=target_sum
+            )
         run_predict(
             session,
             model,
             file,
-            Prediction(
-                split_list(perturbations),
-                n_cells,
-                n_samples,
-                key_added,
-                seed,
-                PriorFiles(loci=loci, fasta=fasta, assembly=assembly, coordinates=coordinates),
+            PredictionRequest(
+                perturbations=split_list(perturbations),
+                n_cells=n_cells,
+                n_samples=n_samples,
+                key_added=key_added,
+                seed=seed,
+                loci=PriorFiles(
+                    loci=loci, fasta=fasta, assembly=assembly, coordinates=coordinates
+                ),
+                model_class=model_class,
             ),
             out,
             overwrite=overwrite,
         )
+
+
+def run_predict(
+    session: Session,
+    folder: Path,
+    file: ScreenFile | None,
+    wanted: PredictionRequest,
+    out: Path,
+    *,
+    overwrite: bool,
+) -> None:
+    """Load a model, predict and write the result.
+
+    Parameters
+    ----------
+    session
+        The running command.
+    folder
+        Folder of the model.
+    file
+        Screen with control cells, or ``None`` for those of the model.
+    wanted
+        What to predict.
+    out
+        File to write.
+    overwrite
+        Whether a file there is replaced.
+    """
+    from scbig.cli._files import check_out_file, read_priors, read_screen
+
+    check_out_file(out, overwrite=overwrite)
+    spec = find_model(folder, wanted.model_class)
+    known = read_priors(wanted.loci)
+    if lacking := sorted(set(known) - set(spec.get_priors())):
+        raise ValueError(f"{folder} holds {spec.class_name}, which has no {lacking}.")
+    model: Any = spec.load_class().load(folder)
+    schema = _get_schema(model)
+    layer = None if schema is None else schema.layer
+    adata = None if file is None else read_screen(file, layer)
+    predicted = model.predict(
+        adata,
+        perturbations=_split_labels(schema, wanted.perturbations),
+        key_added=wanted.key_added,
+        n_cells=wanted.n_cells,
+        n_samples=wanted.n_samples,
+        seed=wanted.seed,
+        **known,
+    )
+    predicted.write_h5ad(out, compression="gzip")
+    key = wanted.key_added or model.default_key
+    session.say(
+        f"Wrote {predicted.n_obs} cells x {predicted.n_vars} genes to "
+        f"[bold]{escape(str(out))}[/bold]; the prediction is layers[{escape(repr(key))}]."
+    )
+
+
+def _get_schema(model: Any) -> ScreenSchema | None:
+    """Return how a model of scbig reads labels; other models need not say it."""
+    from scbig._constants import REGISTRY
+    from scbig.data import ScreenSchema
+
+    registry = getattr(model, "registry_", None)
+    if registry is None:
+        return None
+    fields = registry["field_registries"][REGISTRY.PERTURBATION]
+    return ScreenSchema.from_dict(dict(fields["state_registry"]["schema"]))
+
+
+def _split_labels(schema: ScreenSchema | None, labels: Sequence[str]) -> list[list[str]]:
+    """Split labels at their ``+``, unless no label of the model's screen is a combination."""
+    if schema is not None and schema.separator is None:
+        return [[label] for label in labels]
+    return [split_targets(label) for label in labels]

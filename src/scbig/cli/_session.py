@@ -1,19 +1,31 @@
-"""What surrounds every command: its messages, hushed libraries, errors in one line."""
+"""What surrounds every command: its messages, progress, hushed libraries, errors in one line."""
+
+from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as Bar
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from scbig.benchmark import Progress
 
 # What a user may have got wrong. Anything else is an error of scbig, and keeps its traceback.
 USER_ERRORS = (ValueError, OSError, ImportError)
 CHATTY = ("lightning.pytorch", "lightning.fabric", "scvi")
+# What these say once for a model would be said for every part.
+TALKATIVE = (
+    "baselines", "data", "metrics", "model", "priors", "programs", "splits", "train"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -123,3 +135,75 @@ def _hush_libraries() -> Iterator[None]:
     finally:
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
+
+
+@contextmanager
+def show_progress(session: Session) -> Iterator[Callable[[Progress], None] | None]:
+    """Show progress while a benchmark runs.
+
+    Parameters
+    ----------
+    session
+        The running command.
+
+    Yields
+    ------
+    What the benchmark calls; ``None`` when quiet.
+    """
+    with _hush():
+        if session.verbosity.is_quiet:
+            yield None
+        elif not session.console.is_terminal:
+            yield lambda progress: session.say(describe(progress))
+        else:
+            columns = (BarColumn(24), MofNCompleteColumn(), TextColumn("{task.description}"))
+            with Bar(*columns, console=session.console, transient=True) as bar:
+                task = bar.add_task("", total=None)
+                yield lambda progress: bar.update(
+                    task,
+                    completed=progress.n_done,
+                    total=progress.n_total,
+                    description=_describe_rest(progress),
+                )
+
+
+def describe(progress: Progress) -> str:
+    """Say in one line what is running and how long is left."""
+    return f"{progress.n_done}/{progress.n_total} {_describe_rest(progress)}"
+
+
+def _describe_rest(progress: Progress) -> str:
+    if not progress.running:
+        return "done"
+    left = format_seconds(progress.seconds_left)
+    if progress.untimed:
+        left = f"at least {left} left, without {_list(progress.untimed)}"
+    else:
+        left = f"about {left} left"
+    return f"{progress.running}: {left}" if progress.n_done else progress.running
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 2 else f"{len(names)} predictors not timed yet"
+
+
+def format_seconds(seconds: float) -> str:
+    """Write a time in the units that one says it in."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+@contextmanager
+def _hush() -> Iterator[None]:
+    loggers = [logging.getLogger(f"scbig.{room}") for room in TALKATIVE]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

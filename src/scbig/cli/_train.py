@@ -1,13 +1,16 @@
 """`scbig train`: from a screen to a saved model."""
 
+from collections.abc import Collection
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from scbig.cli._options import (
     HOLDING,
+    MODELS,
     TRAINING,
     Aliases,
     Assembly,
@@ -17,7 +20,9 @@ from scbig.cli._options import (
     Fasta,
     GeneEmbeddingFile,
     GeneKey,
+    Holding,
     IsLog1p,
+    Labels,
     Layer,
     LociFile,
     LocusEmbedding,
@@ -26,28 +31,35 @@ from scbig.cli._options import (
     Overwrite,
     Pathways,
     PerturbationKey,
+    PriorFiles,
+    ScreenFile,
     ScreenPath,
     Separator,
     SplitFile,
     StringInfo,
     StringLinks,
     TargetSum,
+    Training,
+    check_model_name,
+    check_options,
+    describe_counts,
+    describe_models,
+    make_model_metavar,
+    split_list,
 )
-from scbig.cli._requests import Holding, Labels, PriorFiles, ScreenFile, Training, split_list
-from scbig.cli._session import run_session
+from scbig.cli._session import Session, run_session
+from scbig.model.catalogue import (
+    PredictorSpec,
+    find_spec,
+    load_object,
+    name_option,
+    select_arguments,
+)
 
 HINT = (
     "Arguments in this message are options here: control=... is --control, is_log1p=True is "
     "--is-log1p; raw counts are normalised by --normalize."
 )
-
-
-class Model(StrEnum):
-    """What to train."""
-
-    SCBIG = "scbig"
-    DUALSTREAM = "dualstream"
-    STRAND = "strand"
 
 
 class Preset(StrEnum):
@@ -69,9 +81,13 @@ def train(
     data: ScreenPath,
     out: Annotated[Path, typer.Option(help="Folder for the model.", metavar="DIR")],
     model: Annotated[
-        Model,
-        typer.Option(help="Perturbations as genes (scbig, dualstream) or as loci (strand)."),
-    ] = Model.SCBIG,
+        str,
+        typer.Option(
+            help=f"What to train. {describe_models()}",
+            metavar=make_model_metavar(),
+            callback=check_model_name,
+        ),
+    ] = MODELS[0].name,
     overwrite: Overwrite = False,
     normalize: Normalize = False,
     target_sum: TargetSum = 1e4,
@@ -115,7 +131,10 @@ def train(
     max_epochs: Annotated[
         int | None,
         typer.Option(
-            min=0, metavar="N", help="Epochs of the autoencoder.", rich_help_panel=TRAINING
+            min=0,
+            metavar="N",
+            help=f"Epochs of {describe_counts('max_epochs')}.",
+            rich_help_panel=TRAINING,
         ),
     ] = None,
     max_steps: Annotated[
@@ -123,7 +142,7 @@ def train(
         typer.Option(
             min=0,
             metavar="N",
-            help="Steps of the flow, the streams or the bridge.",
+            help=f"Steps of {describe_counts('max_steps')}.",
             rich_help_panel=TRAINING,
         ),
     ] = None,
@@ -156,44 +175,110 @@ def train(
       --coordinates 0-based --fasta hg38.fa --out model
     """
     with run_session(context, HINT) as session:
-        from scbig.cli._models import check_options
-        from scbig.cli._train_run import run_train
-
-        check_options(context, model.value)
+        spec = find_spec(model)
+        check_options(context, spec)
         run_train(
             session,
-            ScreenFile(data, modality, normalize, target_sum),
+            spec,
+            ScreenFile(
+                path=data, modality=modality, use_normalize=normalize, target_sum=target_sum
+            ),
             Labels(
-                layer,
-                perturbation_key,
-                control,
-                split_list(context_keys),
-                separator,
-                gene_key,
-                is_log1p,
+                layer=layer,
+                perturbation_key=perturbation_key,
+                control=control,
+                context_keys=split_list(context_keys),
+                separator=separator,
+                gene_key=gene_key,
+                is_log1p=is_log1p,
             ),
             PriorFiles(
-                gene_embedding,
-                string_links,
-                string_info,
-                pathways,
-                aliases,
-                loci,
-                fasta,
-                assembly,
-                coordinates,
-                locus_embedding,
+                gene_embedding=gene_embedding,
+                string_links=string_links,
+                string_info=string_info,
+                pathways=pathways,
+                aliases=aliases,
+                loci=loci,
+                fasta=fasta,
+                assembly=assembly,
+                coordinates=coordinates,
+                locus_embedding=locus_embedding,
             ),
-            Holding(split_list(hold_out), split_list(validation), split_file, split),
+            Holding(
+                hold_out=split_list(hold_out),
+                validation=split_list(validation),
+                split_file=split_file,
+                split=split,
+            ),
             Training(
-                preset.value,
-                max_epochs,
-                max_steps,
-                missing_embedding.value,
-                seed,
-                accelerator,
-                model.value,
+                preset=preset.value,
+                max_epochs=max_epochs,
+                max_steps=max_steps,
+                missing_embedding=missing_embedding.value,
+                seed=seed,
+                accelerator=accelerator,
+                model=model,
             ),
             out,
             overwrite=overwrite,
         )
+
+
+def run_train(
+    session: Session,
+    spec: PredictorSpec,
+    file: ScreenFile,
+    labels: Labels,
+    priors: PriorFiles,
+    holding: Holding,
+    training: Training,
+    out: Path,
+    *,
+    overwrite: bool,
+) -> None:
+    """Read a screen, train on it and save the model.
+
+    Parameters
+    ----------
+    session
+        The running command.
+    spec
+        The model.
+    file, labels, priors, holding, training
+        What was asked for.
+    out
+        Folder for the model.
+    overwrite
+        Whether a model there is replaced.
+    """
+    from scbig.cli._files import check_out_folder, read_priors, read_screen
+    from scbig.cli._splits import hold_out
+    from scbig.data import check_expression
+
+    check_out_folder(out, overwrite=overwrite)
+    adata = read_screen(file, labels.layer)
+    arguments = labels.to_dict()
+    is_log1p = arguments.pop("is_log1p")
+    schema = load_object(spec.infer)(adata, **arguments)
+    check_expression(adata, schema.layer, is_log1p=is_log1p)
+    known = read_priors(priors)
+    _check_needs(spec, known)
+    adata, validation = hold_out(adata, schema, holding)
+    # What was recognised on the whole screen holds, whatever is left of it.
+    recognised = schema.to_dict() | {"separator": schema.separator or ""}
+    model_class = spec.load_class()
+    model_class.setup_anndata(adata, **recognised, is_log1p=is_log1p)
+    model = spec.construct(adata, training.to_dict() | known)
+    settings = training.to_dict() | {"use_progress_bar": not session.verbosity.is_quiet}
+    model.train(validation=validation, **select_arguments(model_class.train, settings))
+    model.save(out, overwrite=overwrite)
+    folder = escape(str(out))
+    session.say(f"Wrote the model to [bold]{folder}[/bold]. Predict with it:")
+    of_class = f" --model-class {escape(training.model)}" if ":" in training.model else ""
+    session.say(f"  scbig predict {folder}{of_class} --perturbations A,A+B --out predicted.h5ad")
+
+
+def _check_needs(spec: PredictorSpec, known: Collection[str]) -> None:
+    for name in spec.needs:
+        if name not in known:
+            raise ValueError(f"{spec.class_name} needs {name_option(name)}.")

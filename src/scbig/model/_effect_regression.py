@@ -31,9 +31,10 @@ class EffectRegression(BasePredictor):
     ----------
     adata
         Screen registered with :meth:`setup_anndata`.
-    perturbation_embedding
-        Embedding of perturbation targets. Co-expression serves beside it for targets that are
-        measured genes.
+    gene_embedding, perturbation_embedding
+        Embedding of perturbation targets, under either of the names that all models have for it;
+        the second counts where both are given. Co-expression serves beside it for targets that
+        are measured genes.
     denoising
         Parts of the regression, see :class:`scbig.regression.Denoising`.
     missing_embedding
@@ -61,6 +62,7 @@ class EffectRegression(BasePredictor):
         self,
         adata: AnnData,
         *,
+        gene_embedding: GeneEmbedding | None = None,
         perturbation_embedding: GeneEmbedding | None = None,
         denoising: Denoising | None = None,
         missing_embedding: Literal["error", "mean"] = "error",
@@ -72,9 +74,8 @@ class EffectRegression(BasePredictor):
         coexpression = make_coexpression_embedding(
             cells.expression, cells.screen, vocabulary.genes, np.random.default_rng(self._seed)
         )
-        embeddings = make_target_embeddings(
-            perturbation_embedding, coexpression, vocabulary.targets, aliases
-        )
+        table = perturbation_embedding or gene_embedding
+        embeddings = make_target_embeddings(table, coexpression, vocabulary.targets, aliases)
         vocabulary = replace(vocabulary, embeddings=embeddings)
         method = RegressionMethod(vocabulary, denoising or Denoising())
         self._start(vocabulary, method, locals())

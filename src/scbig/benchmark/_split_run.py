@@ -1,0 +1,372 @@
+"""One split: its cells, and each predictor trained on them, asked for the rest and scored."""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from threading import Event, Thread
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import pandas as pd
+import psutil
+from anndata import AnnData
+
+from scbig._constants import OBS
+from scbig._protocols import Predictor
+from scbig.benchmark._parts import Part, PartResult
+from scbig.benchmark._settings import BenchmarkSettings, PredictorSpec, Resources
+from scbig.data import (
+    ScreenSchema,
+    Targets,
+    get_context_names,
+    get_gene_names,
+    get_matrix,
+    make_screen,
+)
+from scbig.metrics import Evaluator
+from scbig.splits import Split, get_roles
+
+LAYER = "prediction"
+COLUMNS = (
+    "predictor", "split", "seed", "perturbation", "context", "metric", "value", "status",
+    "seconds", "peak_memory_mb",
+)  # fmt: skip
+logger = logging.getLogger(__name__)
+INTERVAL = 0.02  # seconds between two looks at the memory
+
+
+@dataclass(frozen=True)
+class SplitLabels:
+    """Parts of a split by cell and by condition.
+
+    Attributes
+    ----------
+    role
+        ``"train"``, ``"val"``, ``"test"``, ``"control"`` or ``"unused"`` by cell.
+    test
+        Labels and context names of the tested groups of cells.
+    kinds
+        Kind of question that each tested condition asks.
+    val
+        Labels of the validation conditions.
+    """
+
+    role: np.ndarray
+    test: pd.DataFrame
+    kinds: dict[Targets, str]
+    val: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SplitCells:
+    """Cells of one split, the expression in ``X`` throughout.
+
+    Attributes
+    ----------
+    train
+        Training, validation and all control cells.
+    real
+        Test cells, and the control cells of their contexts.
+    schema
+        Where both keep their labels.
+    """
+
+    train: AnnData
+    real: AnnData
+    schema: ScreenSchema
+
+    def copy_train(self) -> AnnData:
+        """Copy the annotation of the training cells, so that no predictor meets another's."""
+        return AnnData(self.train.X, obs=self.train.obs.copy(), var=self.train.var.copy())
+
+    def get_controls(self) -> AnnData:
+        """Return the control cells of the tested contexts."""
+        labels = self.real.obs[self.schema.perturbation_key].astype(str)
+        return self.real[(labels == self.schema.control).to_numpy()].copy()
+
+
+def read_split(obs: pd.DataFrame, split: Split, schema: ScreenSchema) -> SplitLabels:
+    """Sort the cells of a screen into the parts of a split.
+
+    Parameters
+    ----------
+    obs
+        Cell annotations of the screen.
+    split
+        The split.
+    schema
+        Where the screen keeps its labels.
+
+    Returns
+    -------
+    The parts.
+
+    Raises
+    ------
+    ValueError
+        When the split has other contexts than the screen was read with, or no test cells.
+    """
+    if split.context_keys and split.context_keys != schema.context_keys:
+        raise ValueError(
+            f"Split {split.name!r} was made within the contexts {list(split.context_keys)}, and "
+            f"the screen is read with {list(schema.context_keys) or 'none'}. Give the same: "
+            f"context_keys={list(split.context_keys)}"
+        )
+    role = get_roles(obs, split, schema)
+    if "test" not in role:
+        raise ValueError(f"Split {split.name!r} tests nothing. Name conditions under 'test'.")
+    test = _get_groups(obs[role == "test"], schema)
+    trained = make_screen(obs[np.isin(role, ["train", "val"])], schema).targets
+    kinds = {targets: split.get_kind(targets, trained) for targets in set(test["targets"])}
+    test = test.drop(columns="targets").reset_index(drop=True)
+    return SplitLabels(role, test, kinds, tuple(schema.join(targets) for targets in split.val))
+
+
+def take_cells(adata: AnnData, labels: SplitLabels, schema: ScreenSchema) -> SplitCells:
+    """Copy the cells of a split out of a screen.
+
+    What predictors could learn the test conditions from stays behind: other layers, ``uns`` and
+    all that goes with cells other than ``obs``.
+
+    Parameters
+    ----------
+    adata
+        The screen.
+    labels
+        Parts of the split.
+    schema
+        Where the screen keeps its labels.
+
+    Returns
+    -------
+    The cells.
+    """
+    contexts = get_context_names(adata.obs, schema.context_keys)
+    is_tested = contexts.isin(labels.test["context"]).to_numpy()
+    is_control = labels.role == "control"
+    is_trained = np.isin(labels.role, ["train", "val"]) | is_control
+    is_real = (labels.role == "test") | (is_control & is_tested)
+    logger.debug("%d cells to learn from, %d to score.", is_trained.sum(), is_real.sum())
+    train, real = (_take(adata, rows, schema) for rows in (is_trained, is_real))
+    return SplitCells(train, real, replace(schema, layer=None, gene_key=None))
+
+
+class SplitRunner:
+    """Runs the parts of one split.
+
+    Parameters
+    ----------
+    labels, cells
+        The split.
+    resources
+        Prior knowledge.
+    settings
+        How to run.
+    seed
+        Seed of the ceiling and of the cells that are drawn for scoring.
+    """
+
+    def __init__(
+        self,
+        labels: SplitLabels,
+        cells: SplitCells,
+        resources: Resources,
+        settings: BenchmarkSettings,
+        seed: int,
+    ) -> None:
+        self._labels = labels
+        self._cells = cells
+        self._resources = resources
+        self._settings = settings
+        self._controls = cells.get_controls()
+        self._evaluator = Evaluator(
+            cells.real,
+            cells.schema,
+            reference=cells.train,
+            metrics=settings.get_metrics(),
+            seed=seed,
+        )
+
+    def run(self, part: Part) -> PartResult:
+        """Run one part.
+
+        Parameters
+        ----------
+        part
+            The part.
+
+        Returns
+        -------
+        Its scores, or rows that say why there are none.
+        """
+        start = time.perf_counter()
+        meter, attempt = Meter(), Attempt(part.name)
+        with attempt:
+            scores = self._score(part, meter)
+        if attempt.error is not None:
+            scores = self._make_failed_rows(attempt.error)
+        scores = scores.assign(
+            predictor=part.predictor,
+            split=part.split.name,
+            seed=part.seed,
+            seconds=meter.seconds,
+            peak_memory_mb=meter.peak_memory_mb,
+        )
+        return PartResult(scores[list(COLUMNS)], time.perf_counter() - start, attempt.error)
+
+    def _score(self, part: Part, meter: "Meter") -> pd.DataFrame:
+        if part.spec is None:
+            with meter:
+                return self._evaluator.score_ceiling()
+        with meter:
+            predicted = self._predict(part.spec, part.seed)
+        # Only our own predictors promise that X is the control cell that each row starts from.
+        return self._evaluator.score(predicted, layer=LAYER, is_paired=OBS.SOURCE in predicted.obs)
+
+    def _predict(self, spec: PredictorSpec, seed: int) -> AnnData:
+        schema, train = self._cells.schema, self._cells.copy_train()
+        spec.load_class().setup_anndata(
+            train,
+            perturbation_key=schema.perturbation_key,
+            control=schema.control,
+            context_keys=schema.context_keys,
+            separator=schema.separator or "",
+            is_log1p=self._settings.is_log1p,
+        )
+        predictor = spec.make_predictor(train, self._resources, seed)
+        spec.train_predictor(predictor, list(self._labels.val) or None)
+        return self._ask(predictor, self._labels.test["perturbation"].unique().tolist(), seed)
+
+    def _ask(self, predictor: Predictor, wanted: Sequence[str], seed: int) -> AnnData:
+        """Predict from the control cells of the tested contexts, the same for all."""
+        predicted = predictor.predict(
+            self._controls.copy(),
+            perturbations=wanted,
+            key_added=LAYER,
+            n_cells=self._settings.n_cells,
+            seed=seed,
+        )
+        if LAYER not in predicted.layers:
+            raise ValueError(
+                f"predict(key_added={LAYER!r}) returned an AnnData with the layers "
+                f"{[name for name in predicted.layers if name is not None]}."
+            )
+        return predicted
+
+    def _make_failed_rows(self, error: str) -> pd.DataFrame:
+        """Give every score that is missing a row that says why."""
+        metrics = pd.DataFrame({"metric": list(self._settings.get_metrics())})
+        return self._labels.test.merge(metrics, how="cross").assign(value=np.nan, status=error)
+
+
+def _get_groups(obs: pd.DataFrame, schema: ScreenSchema) -> pd.DataFrame:
+    """List the perturbations and contexts of some cells, each pair of targets by one label."""
+    groups = pd.DataFrame(
+        {
+            "perturbation": obs[schema.perturbation_key].astype(str),
+            "context": get_context_names(obs, schema.context_keys),
+        }
+    ).drop_duplicates()
+    groups["targets"] = [schema.parse(label) for label in groups["perturbation"]]
+    label = groups.groupby("targets", sort=False)["perturbation"].transform("first")
+    return groups.assign(perturbation=label).drop_duplicates(["targets", "context"])
+
+
+def _take(adata: AnnData, is_taken: np.ndarray, schema: ScreenSchema) -> AnnData:
+    var = adata.var.copy()
+    var.index = pd.Index(map(str, get_gene_names(adata, schema.gene_key)))
+    obs = adata.obs[is_taken].copy()
+    for name in obs.select_dtypes("category"):
+        # Their categories would name the conditions that are held out.
+        obs[name] = obs[name].cat.remove_unused_categories()
+    return AnnData(get_matrix(adata, schema.layer)[is_taken], obs=obs, var=var)
+
+
+class Attempt:
+    """Keeps what goes wrong inside a ``with`` block, and ends the block there.
+
+    A predictor may come from anywhere and raise anything; one that fails on a split must not
+    cost the scores of all others. What asks the whole run to end (an interruption, the exit of
+    the interpreter) passes through.
+
+    Parameters
+    ----------
+    name
+        Name of what is attempted, for the log, which has the traceback at the level DEBUG.
+
+    Attributes
+    ----------
+    error
+        Kind and message in one line; ``None`` when nothing went wrong.
+    """
+
+    error: str | None = None
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        text = " ".join(str(error).split())
+        self.error = f"{type(error).__name__}: {text}" if text else type(error).__name__
+        logger.warning("%s failed: %s", self._name, self.error)
+        logger.debug("Where it failed:", exc_info=(type(error), error, trace))
+        return True
+
+
+class Meter:
+    """Measures what happens inside a ``with`` block.
+
+    Memory is the largest resident set of the whole process, the data included, as a thread saw
+    it every 20 milliseconds.
+
+    Attributes
+    ----------
+    seconds
+        Wall-clock time.
+    peak_memory_mb
+        Largest memory of the process, in units of 10^6 bytes.
+    """
+
+    seconds: float = 0.0
+    peak_memory_mb: float = 0.0
+
+    def __init__(self) -> None:
+        self._process = psutil.Process()
+        self._is_over = Event()
+        self._thread = Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._look()
+        self._start = time.perf_counter()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.seconds = time.perf_counter() - self._start
+        self._is_over.set()
+        self._thread.join()
+        self._look()
+
+    def _watch(self) -> None:
+        while not self._is_over.wait(INTERVAL):
+            self._look()
+
+    def _look(self) -> None:
+        self.peak_memory_mb = max(self.peak_memory_mb, self._process.memory_info().rss / 1e6)

@@ -1,0 +1,159 @@
+"""Files that commands read and write: screens, prior knowledge, and what is at --out."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import scanpy as sc
+from anndata import AnnData
+from scipy import sparse
+
+from scbig.cli._options import PriorFiles, ScreenFile
+from scbig.data import from_mudata, get_matrix
+from scbig.priors import (
+    Loci,
+    TableEncoder,
+    load_aliases,
+    load_gene_embedding,
+    load_gene_sets,
+    load_loci,
+    load_string,
+)
+
+logger = logging.getLogger(__name__)
+
+N_CHECKED_CELLS = 1000
+
+
+def read_screen(file: ScreenFile, layer: str | None) -> AnnData:
+    """Read a screen.
+
+    Parameters
+    ----------
+    file
+        ``.h5ad`` or ``.h5mu`` file.
+    layer
+        Layer with the expression; ``None`` for ``X``.
+
+    Returns
+    -------
+    The screen, in memory.
+
+    Raises
+    ------
+    ValueError
+        When the file has another format, or is to be normalised and holds no counts.
+    """
+    adata = _read(file)
+    logger.info("Read %d cells x %d genes from %s.", *adata.shape, file.path)
+    if file.use_normalize:
+        _normalize(adata, layer, file.target_sum)
+    return adata
+
+
+def _read(file: ScreenFile) -> AnnData:
+    if file.path.suffix == ".h5ad":
+        return ad.read_h5ad(file.path)
+    if file.path.suffix == ".h5mu":
+        import mudata
+
+        return from_mudata(mudata.read_h5mu(file.path), file.modality)
+    raise ValueError(f"{file.path} is neither .h5ad nor .h5mu. Convert it with anndata first.")
+
+
+def _normalize(adata: AnnData, layer: str | None, target_sum: float) -> None:
+    """Normalise counts in place."""
+    name = "X" if layer is None else f"layers[{layer!r}]"
+    if layer is not None and layer not in adata.layers:
+        found = [key for key in adata.layers if key is not None]
+        raise ValueError(f"There is no layer {layer!r}. Layers found: {found}.")
+    values = _get_values(adata, layer)
+    if not np.array_equal(values, np.rint(values)):
+        raise ValueError(
+            f"--normalize expects raw counts, but {name} holds values such as "
+            f"{values[values != np.rint(values)][0]:g}. Leave it out if they are log1p values, "
+            "or name the layer with the counts: --layer counts."
+        )
+    sc.pp.normalize_total(adata, target_sum=target_sum, layer=layer)
+    sc.pp.log1p(adata, layer=layer)
+    logger.info("Normalised %s to %g counts a cell, log1p.", name, target_sum)
+
+
+def _get_values(adata: AnnData, layer: str | None) -> np.ndarray:
+    rows = get_matrix(adata, layer)[:N_CHECKED_CELLS]
+    return rows.data if sparse.issparse(rows) else np.asarray(rows)
+
+
+def read_priors(files: PriorFiles, *, var_names: Sequence[str] | None = None) -> dict[str, Any]:
+    """Read the files that are given.
+
+    Parameters
+    ----------
+    files
+        Their paths.
+    var_names
+        Genes of a screen, to log how many of them each file knows; models say it by themselves.
+
+    Returns
+    -------
+    What they hold, by the names that models give it.
+
+    Raises
+    ------
+    ValueError
+        When STRING comes with one of its two files only, or a file cannot be read.
+    """
+    if (files.string_links is None) != (files.string_info is None):
+        raise ValueError("STRING has two files: give both --string-links and --string-info.")
+    known: dict[str, Any] = {}
+    if files.gene_embedding is not None:
+        known["gene_embedding"] = load_gene_embedding(files.gene_embedding, var_names=var_names)
+    if files.string_links is not None and files.string_info is not None:
+        known["gene_graph"] = load_string(
+            files.string_links, files.string_info, var_names=var_names
+        )
+    if files.pathways is not None:
+        known["gene_sets"] = load_gene_sets(files.pathways, var_names=var_names)
+    if files.aliases is not None:
+        known["aliases"] = load_aliases(files.aliases, var_names=var_names)
+    if files.loci is not None:
+        known["loci"] = _read_loci(files)
+    if files.fasta is not None:
+        known["fasta"] = files.fasta
+    if files.locus_embedding is not None:
+        known["encoder"] = TableEncoder(load_gene_embedding(files.locus_embedding))
+    return known
+
+
+def _read_loci(files: PriorFiles) -> Loci:
+    if files.loci is None or files.assembly is None or files.coordinates is None:
+        raise ValueError(
+            "A table of loci says neither which genome it belongs to nor how it counts: give "
+            "--assembly hg38 (or another) and --coordinates 0-based (or 1-based)."
+        )
+    return load_loci(
+        files.loci,
+        assembly=files.assembly,
+        coordinates=files.coordinates,  # type: ignore[arg-type]
+    )
+
+
+def check_out_folder(folder: Path, *, overwrite: bool) -> None:
+    """Raise when a folder cannot be written to, or holds something that may not be replaced."""
+    if folder.is_file():
+        raise FileExistsError(f"{folder} is a file; --out names a folder.")
+    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+        raise FileExistsError(f"{folder} is not empty. Replace what is there with --overwrite.")
+
+
+def check_out_file(path: Path, *, overwrite: bool, suffix: str = ".h5ad") -> None:
+    """Raise when a file cannot be written, or may not be replaced."""
+    if path.suffix != suffix:
+        raise ValueError(f"--out {path} does not end in {suffix}.")
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists. Replace it with --overwrite.")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {path.parent} to write {path.name} to.")
