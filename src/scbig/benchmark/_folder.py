@@ -13,6 +13,7 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from scbig import __version__
 from scbig.benchmark._parts import Part, PartResult
 from scbig.benchmark._settings import BenchmarkSettings, PredictorSpec, make_fingerprint
 from scbig.splits import Split
@@ -22,7 +23,7 @@ PARTS = "parts"
 RESULTS = ("scores.csv", "summary.csv", "comparison.csv", "report.html", "splits.json")
 REMEDY = "Begin anew with use_overwrite=True, or choose another folder: out=..."
 _KEY = b"scbig_benchmark"
-LIBRARIES = ("scbig", "anndata", "numpy", "scikit-learn", "scipy", "scvi-tools", "torch")
+LIBRARIES = ("anndata", "numpy", "scikit-learn", "scipy", "scvi-tools", "torch")
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def make_config(
     """
     return Config(
         fixed={
-            "scbig": version("scbig"),
+            "scbig": __version__,
             "screen": screen,
             "resources": resources,
             "metrics": list(settings.get_metrics()),
@@ -97,6 +98,7 @@ def make_config(
         },
         versions={
             "Python": platform.python_version(),
+            "scbig": __version__,
             **{name: version(name) for name in LIBRARIES},
         },
     )
