@@ -4,12 +4,10 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
-import scanpy as sc
 
 from scbig.data import (
     GeneMatch,
     Prediction,
-    PredictMixin,
     ScreenSchema,
     annotate_query,
     match_genes,
@@ -173,110 +171,3 @@ def test_what_is_left_of_an_earlier_prediction_goes(adata):
     assert "l_confidence" in adata.obs
     assert adata.layers["k"].max() == 2
     assert adata.uns["k"] == {"n": 1}
-
-
-class Dummy(PredictMixin):
-    """The least that a model has to bring along; it knows G0 and G1."""
-
-    default_key = "dummy"
-    _schema = SCHEMA
-    _genes = GENES
-    _contexts = ("a", "b")
-    _is_log1p = False
-    _n_training_steps = 5
-
-    def __init__(self, adata, schema=SCHEMA):
-        self._adata = adata
-        self._schema = schema
-
-    def _check_trained(self):
-        pass
-
-    def _get_seed(self, seed):
-        return 11 if seed is None else seed
-
-    def _get_adata(self, adata):
-        return self._adata if adata is None else adata
-
-    def _get_control_pool(self):
-        return self._adata, self._schema
-
-    def _get_control_mean(self, context):
-        return np.zeros(8)
-
-    def _resolve(self, targets):
-        return targets
-
-    def _resolve_gene(self, gene, known):
-        return None
-
-    def _check_known(self, targets):
-        if unknown := set(targets) - {"G0", "G1"}:
-            raise ValueError(f"nothing is known of {sorted(unknown)}")
-
-    def _get_confidence(self, targets, context):
-        return np.array([1 / (1 + len(t)) for t in targets]) * (1 - 0.5 * context)
-
-    def _predict_cells(self, x, targets, context, rng, *, is_sampled):
-        return x + len(targets) + rng.uniform(0, 0.1 if is_sampled else 0, size=x.shape)
-
-
-@pytest.mark.parametrize("n_samples", [1, 3])
-def test_predict_makes_cells_for_scanpy(adata, tmp_path, n_samples):
-    out = Dummy(adata).predict(perturbations=["G0", ["G0", "G1"]], n_samples=n_samples, seed=3)
-    assert ("dummy_std" in out.layers) == (n_samples > 1)
-    out.write_h5ad(tmp_path / "out.h5ad")
-    read = anndata.read_h5ad(tmp_path / "out.h5ad")
-    assert read.uns["dummy"]["class"] == "Dummy"
-    assert read.uns["dummy"]["n_samples"] == n_samples
-    assert read.uns["dummy"]["seed"] == 3
-    assert set(read.uns["dummy"]["schema"]) == set(SCHEMA.to_dict()) - {"layer", "gene_key"}
-    expected = {("G0", "a"): 1 / 2, ("G0", "b"): 1 / 4, ("G0+G1", "a"): 1 / 3}
-    values = read.obs.groupby(["perturbation", "batch"], observed=True)["dummy_confidence"].mean()
-    for group, value in expected.items():
-        assert values[group] == pytest.approx(value)
-    assert values["control"].tolist() == [1, 1]
-    sc.tl.rank_genes_groups(read, "perturbation", reference="control", layer="dummy")
-    assert (read.uns["rank_genes_groups"]["logfoldchanges"]["G0"] > 0).all()
-
-
-def test_predict_annotates(adata):
-    model = Dummy(adata)
-    assert model.predict(key_added="k") is adata
-    np.testing.assert_array_equal(adata.layers["k"], model.get_predicted_expression())
-    other = adata[::-1, [3, 2, 1, 0, 4, 5, 6, 7]].copy()
-    assert model.predict(other) is other
-    controls = (other.obs["perturbation"] == "control").to_numpy()
-    np.testing.assert_array_equal(other.layers["dummy"][controls], other.X[controls])
-    assert "dummy" not in adata.layers
-
-
-def test_predict_checks_its_input(adata):
-    model = Dummy(adata)
-    bad = adata.copy()
-    bad.X[3, 3] = np.nan
-    with pytest.raises(ValueError, match="1 NaN"):
-        model.predict(bad)
-    with pytest.raises(ValueError, match="3 of the model's 8 genes are missing"):
-        model.predict(adata[:, :5].copy(), perturbations=["G0"])
-    with pytest.raises(ValueError, match=r"nothing is known of \['G9'\]"):
-        model.predict(perturbations=["G0", "G9"])
-    with pytest.raises(ValueError, match="context_keys='batch' is not a column of obs"):
-        model.predict(type(adata)(adata.X, obs=adata.obs[["perturbation"]], var=adata.var))
-
-
-def test_measured_expression_is_not_overwritten(adata):
-    adata.layers["log"] = adata.X.copy()
-    model = Dummy(adata, ScreenSchema("perturbation", "control", "+", ("batch",), "log"))
-    message = r"layers\['log'\] holds the measured.*key_added='dummy'"
-    with pytest.raises(ValueError, match=message):
-        model.predict(key_added="log")
-    assert "log" in model.predict(perturbations=["G0"], key_added="log").layers
-    np.testing.assert_array_equal(adata.layers["log"], adata.X)
-
-
-def test_confidence_by_label(adata):
-    confidence = Dummy(adata).get_confidence(["G0", ["G0", "G1"]])
-    assert confidence.index.tolist() == ["G0", "G0+G1"]
-    np.testing.assert_allclose(confidence, [0.375, 0.25])
-    assert Dummy(adata).get_confidence("G0").to_dict() == {"G0": 0.375}

@@ -7,7 +7,7 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score
 
-from scbig.data._simulate import simulate_screen
+from scbig.data import simulate_screen
 
 
 @pytest.fixture(scope="module")

@@ -124,7 +124,8 @@ def test_prepared_cells_give_the_same_numbers_at_one_pass(monkeypatch):
         value = energy_distance(x, y, is_unbiased=is_unbiased)
         assert energy_distance(prepared, y, is_unbiased=is_unbiased) == value
     assert mmd_rbf(prepared, y) == mmd_rbf(x, y)
-    monkeypatch.setattr("scbig.metrics._cells.pdist", None)  # what is known is not asked again
+    # What is known is not asked again.
+    monkeypatch.setattr("scbig.metrics._distribution.pdist", None)
     with pytest.raises(TypeError):
         energy_distance(prepared, y)
     assert prepared.distance_sum == distance.pdist(x).sum()

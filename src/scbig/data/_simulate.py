@@ -1,27 +1,33 @@
 """A simulated CRISPR screen whose programs, effects and interactions are known."""
 
 import logging
+from dataclasses import dataclass
 from math import comb
 
 import numpy as np
 import pandas as pd
 import scanpy as sc
 from anndata import AnnData
-from scipy import sparse
+from scipy import sparse, special
 
 from scbig._constants import UNS
-from scbig.data._simulate_cells import CellPlan, draw_cell_plan, draw_counts
 from scbig.data._simulate_effects import (
     Circuit,
-    Effects,
+    TrueEffects,
     compute_effects,
     draw_circuit,
     draw_doubles,
     draw_singles,
+    draw_triples,
 )
-from scbig.data._simulate_triples import draw_triples
 
 logger = logging.getLogger(__name__)
+
+_ACTIVITY = 0.55  # spread of a program's log activity over cells
+_BATCH = 0.1  # spread of a gene's log rate over batches
+_DEPTH = np.log(4000.0)  # median counts of a cell
+_SHAPE = 3.0  # gamma shape: variance = mean + mean^2 / shape
+_DROPOUT_MIDPOINT = np.log(0.4)  # expected count at which every second value is lost
 
 
 def simulate_screen(
@@ -107,7 +113,7 @@ def simulate_screen(
     counts = draw_counts(circuit, effects.effects, plan, for_counts)
     names = np.array([f"GENE{i + 1:04d}" for i in range(n_genes)])
     var = pd.DataFrame({"true_program": _get_program_labels(circuit.program)}, index=names)
-    adata = _make_anndata(counts, _make_obs(effects, plan, names), var)
+    adata = make_log1p_cells(counts, _make_obs(effects, plan, names), var)
     adata.uns[UNS.TRUTH] = _make_truth(effects, circuit, names)
     logger.info("Simulated %d cells x %d genes, %d conditions", *adata.shape, len(effects.targets))
     return adata
@@ -152,15 +158,86 @@ def _check_cells(n_cells: int, n_conditions: int, n_batches: int, control_share:
         )
 
 
+@dataclass(frozen=True)
+class CellPlan:
+    """Condition and batch of each cell.
+
+    Parameters
+    ----------
+    condition
+        Index of the condition, ``(N,)``; -1 for control cells.
+    batch
+        Index of the batch, ``(N,)``.
+    n_batches
+        Number of batches.
+    """
+
+    condition: np.ndarray
+    batch: np.ndarray
+    n_batches: int
+
+
+def draw_cell_plan(
+    n_cells: int, n_conditions: int, n_batches: int, control_share: float, rng: np.random.Generator
+) -> CellPlan:
+    """Deal cells out to conditions of unequal size, each spread over all batches."""
+    n_control = round(n_cells * control_share)
+    n_even = max(n_batches, (n_cells - n_control) // (2 * n_conditions))
+    n_rest = n_cells - n_control - n_even * n_conditions
+    sizes = n_even + rng.multinomial(n_rest, rng.dirichlet(np.full(n_conditions, 5.0)))
+    condition = np.repeat(np.arange(-1, n_conditions), [n_control, *sizes])
+    order = rng.permutation(n_cells)
+    # Dealt in turn over the sorted conditions, a condition's batches differ by one cell at most.
+    batch = np.arange(n_cells) % n_batches
+    return CellPlan(condition=condition[order], batch=batch[order], n_batches=n_batches)
+
+
+def draw_counts(
+    circuit: Circuit, effects: np.ndarray, plan: CellPlan, rng: np.random.Generator
+) -> sparse.csr_matrix:
+    """Draw counts ``(N, G)``, whole numbers as float32, given log fold changes ``(C, G)``."""
+    rate = _draw_rates(circuit, effects, plan, rng)
+    lost = special.expit(1.5 * (_DROPOUT_MIDPOINT - np.log(rate)))
+    counts = rng.poisson(rng.gamma(_SHAPE, rate / _SHAPE))
+    counts[rng.random(rate.shape) < lost] = 0
+    return sparse.csr_matrix(counts, dtype=np.float32)
+
+
+def _draw_rates(
+    circuit: Circuit, effects: np.ndarray, plan: CellPlan, rng: np.random.Generator
+) -> np.ndarray:
+    """Draw expected counts, ``(N, G)``."""
+    n_cells, n_genes = len(plan.condition), len(circuit.program)
+    activity = rng.normal(0.0, _ACTIVITY, (n_cells, len(circuit.partner)))
+    by_batch = rng.normal(0.0, _BATCH, (plan.n_batches, n_genes))
+    by_condition = np.vstack([effects, np.zeros(n_genes)])  # -1, the controls, is the last row
+    log_rate = activity[:, circuit.program] * circuit.loading
+    log_rate += circuit.base + by_batch[plan.batch] + by_condition[plan.condition]
+    depth = (
+        rng.normal(_DEPTH, 0.35, (n_cells, 1))
+        + rng.normal(0.0, 0.2, plan.n_batches)[plan.batch, None]
+    )
+    # A perturbed cell is sequenced as deeply as any other: effects move shares, not totals.
+    return special.softmax(log_rate, axis=1) * np.exp(depth)
+
+
+def make_log1p_cells(counts: sparse.csr_matrix, obs: pd.DataFrame, var: pd.DataFrame) -> AnnData:
+    """Put counts in a layer, and log1p of their share of 10,000 in ``X``."""
+    adata = AnnData(counts, obs=obs, var=var, layers={"counts": counts.copy()})
+    sc.pp.normalize_total(adata, target_sum=1e4)
+    sc.pp.log1p(adata)
+    return adata
+
+
 def _get_program_labels(program: np.ndarray) -> pd.Categorical:
     return pd.Categorical([f"program_{k + 1:02d}" for k in program])
 
 
-def _make_labels(effects: Effects, names: np.ndarray) -> list[str]:
+def _make_labels(effects: TrueEffects, names: np.ndarray) -> list[str]:
     return ["+".join(names[list(targets)]) for targets in effects.targets]
 
 
-def _make_obs(effects: Effects, plan: CellPlan, names: np.ndarray) -> pd.DataFrame:
+def _make_obs(effects: TrueEffects, plan: CellPlan, names: np.ndarray) -> pd.DataFrame:
     # Controls carry the condition -1, which picks the last entry here.
     labels = np.array([*_make_labels(effects, names), "control"])
     n_targets = np.array([*map(len, effects.targets), 0])
@@ -174,14 +251,9 @@ def _make_obs(effects: Effects, plan: CellPlan, names: np.ndarray) -> pd.DataFra
     )
 
 
-def _make_anndata(counts: sparse.csr_matrix, obs: pd.DataFrame, var: pd.DataFrame) -> AnnData:
-    adata = AnnData(counts, obs=obs, var=var, layers={"counts": counts.copy()})
-    sc.pp.normalize_total(adata, target_sum=1e4)
-    sc.pp.log1p(adata)
-    return adata
-
-
-def _make_truth(effects: Effects, circuit: Circuit, names: np.ndarray) -> dict[str, pd.DataFrame]:
+def _make_truth(
+    effects: TrueEffects, circuit: Circuit, names: np.ndarray
+) -> dict[str, pd.DataFrame]:
     labels = _make_labels(effects, names)
     combined = labels[len(labels) - len(effects.kinds) :]
     programs = _get_program_labels(np.arange(len(circuit.partner))).astype(str)

@@ -1,15 +1,16 @@
-"""Programs, their regulation, and what single and double knock-downs do to each gene."""
+"""Programs, their regulation, and what knock-downs of one to three genes do to each gene."""
 
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 
-KINDS = ("additive", "buffering", "synergistic")
+_KINDS = ("additive", "buffering", "synergistic")
+_MIXED = "mixed"  # buffering and synergistic pairs in one triple
 
 _OWN_EFFECT = -1.8  # natural log: a knock-down to about 17%
 _SATURATION = 1.4  # no program shifts by more than this
-BUFFERING = 0.55  # share of the sum that two targets of one program reach
+_BUFFERING = 0.55  # share of the sum that two targets of one program reach
 _SYNERGY = 0.9  # size of the shift that neither partner causes alone
 
 
@@ -39,25 +40,22 @@ class Circuit:
 
 
 @dataclass(frozen=True)
-class Effects:
-    """Conditions and their true effects: all singles, then all doubles, then all triples.
+class Singles:
+    """The perturbed genes and what each does alone.
 
     Parameters
     ----------
     targets
-        Indices of the perturbed genes of each of the C conditions.
-    effects
-        Log fold change of the expected rate, ``(C, G)``.
-    interactions
-        Effect of each combination minus the sum of its singles, ``(n_combinations, G)``.
-    kinds
-        Kind of each combination.
+        The genes, ``(n_targets,)``.
+    shifts
+        Shift of each program, before it saturates, ``(n_targets, K)``.
+    direct
+        What only this target does to each gene, ``(n_targets, G)``.
     """
 
-    targets: tuple[tuple[int, ...], ...]
-    effects: np.ndarray
-    interactions: np.ndarray
-    kinds: tuple[str, ...]
+    targets: np.ndarray
+    shifts: np.ndarray
+    direct: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -80,22 +78,25 @@ class Combinations:
 
 
 @dataclass(frozen=True)
-class Singles:
-    """The perturbed genes and what each does alone.
+class TrueEffects:
+    """Conditions and their true effects: all singles, then all doubles, then all triples.
 
     Parameters
     ----------
     targets
-        The genes, ``(n_targets,)``.
-    shifts
-        Shift of each program, before it saturates, ``(n_targets, K)``.
-    direct
-        What only this target does to each gene, ``(n_targets, G)``.
+        Indices of the perturbed genes of each of the C conditions.
+    effects
+        Log fold change of the expected rate, ``(C, G)``.
+    interactions
+        Effect of each combination minus the sum of its singles, ``(n_combinations, G)``.
+    kinds
+        Kind of each combination.
     """
 
-    targets: np.ndarray
-    shifts: np.ndarray
-    direct: np.ndarray
+    targets: tuple[tuple[int, ...], ...]
+    effects: np.ndarray
+    interactions: np.ndarray
+    kinds: tuple[str, ...]
 
 
 def draw_circuit(n_genes: int, n_programs: int, rng: np.random.Generator) -> Circuit:
@@ -112,16 +113,6 @@ def draw_circuit(n_genes: int, n_programs: int, rng: np.random.Generator) -> Cir
         regulation=_draw_regulation(n_programs, rng),
         partner=partner,
     )
-
-
-def _draw_regulation(n_programs: int, rng: np.random.Generator) -> np.ndarray:
-    n_downstream = min(3, n_programs - 1)
-    regulation = np.diag(rng.uniform(-0.9, -0.5, n_programs))
-    for i in range(n_programs):
-        others = rng.choice(np.delete(np.arange(n_programs), i), n_downstream, replace=False)
-        signs = rng.choice([-1.0, 1.0], n_downstream)
-        regulation[i, others] = signs * rng.uniform(0.3, 0.8, n_downstream)
-    return regulation
 
 
 def draw_singles(circuit: Circuit, n_targets: int, rng: np.random.Generator) -> Singles:
@@ -142,7 +133,38 @@ def draw_doubles(
     return Combinations(pairs, tuple(kinds.tolist()), shifts), synergy
 
 
-def compute_effects(circuit: Circuit, singles: Singles, *combined: Combinations) -> Effects:
+def draw_triples(
+    circuit: Circuit,
+    singles: Singles,
+    synergy: np.ndarray,
+    n_triples: int,
+    rng: np.random.Generator,
+) -> Combinations:
+    """Choose triples with all kinds about equally often, and let their pairs interact.
+
+    Targets of one program buffer each other as in a double; each pair of partner programs adds
+    its synergy, a row of ``(K, K)``, once. No effect is the triple's own, beyond the saturation
+    of programs.
+    """
+    targets = singles.targets
+    if not n_triples:  # among hundreds of targets there are millions
+        return Combinations(np.empty((0, 3), int), (), np.empty((0, len(circuit.partner))))
+    everything = np.array(list(combinations(range(len(targets)), 3)), dtype=int).reshape(-1, 3)
+    candidates = rng.permutation(everything)
+    kinds = _get_triple_kinds(circuit.program[targets[candidates]], circuit.partner)
+    chosen = _choose_of_all_kinds(kinds, n_triples)
+    members = candidates[chosen]
+    combined = [
+        _combine_triple(
+            singles.shifts[group], circuit.program[targets[group]], circuit.partner, synergy
+        )
+        for group in members
+    ]
+    shape = (len(members), len(circuit.partner))
+    return Combinations(members, tuple(kinds[chosen].tolist()), np.reshape(combined, shape))
+
+
+def compute_effects(circuit: Circuit, singles: Singles, *combined: Combinations) -> TrueEffects:
     """Compute the effects of singles and combinations on every gene."""
     alone = _compute_gene_effects(
         circuit, singles.shifts, singles.direct, singles.targets[:, None]
@@ -158,12 +180,22 @@ def compute_effects(circuit: Circuit, singles: Singles, *combined: Combinations)
     ]
     added = [alone[part.members].sum(axis=1) for part in combined]
     groups = [singles.targets[:, None], *(singles.targets[part.members] for part in combined)]
-    return Effects(
+    return TrueEffects(
         targets=tuple(tuple(genes) for group in groups for genes in group.tolist()),
         effects=np.vstack([alone, *together]),
         interactions=np.vstack(together) - np.vstack(added),
         kinds=tuple(kind for part in combined for kind in part.kinds),
     )
+
+
+def _draw_regulation(n_programs: int, rng: np.random.Generator) -> np.ndarray:
+    n_downstream = min(3, n_programs - 1)
+    regulation = np.diag(rng.uniform(-0.9, -0.5, n_programs))
+    for i in range(n_programs):
+        others = rng.choice(np.delete(np.arange(n_programs), i), n_downstream, replace=False)
+        signs = rng.choice([-1.0, 1.0], n_downstream)
+        regulation[i, others] = signs * rng.uniform(0.3, 0.8, n_downstream)
+    return regulation
 
 
 def _draw_targets(circuit: Circuit, n_targets: int, rng: np.random.Generator) -> np.ndarray:
@@ -207,11 +239,16 @@ def _draw_pairs(
         ["buffering", "synergistic"],
         default="additive",
     )
-    turn = np.empty(len(pairs), dtype=int)  # how many of its kind come before
-    for kind in KINDS:
-        turn[kinds == kind] = np.arange(np.count_nonzero(kinds == kind))
-    chosen = np.sort(np.argsort(turn, kind="stable")[:n_doubles])
+    chosen = _choose_of_all_kinds(kinds, n_doubles)
     return pairs[chosen], kinds[chosen]
+
+
+def _choose_of_all_kinds(kinds: np.ndarray, n: int) -> np.ndarray:
+    """Positions of the first n combinations when the kinds take turns."""
+    turn = np.empty(len(kinds), dtype=int)  # how many of its kind come before
+    for kind in (*_KINDS, _MIXED):
+        turn[kinds == kind] = np.arange(np.count_nonzero(kinds == kind))
+    return np.sort(np.argsort(turn, kind="stable")[:n])
 
 
 def _interact(
@@ -221,7 +258,7 @@ def _interact(
     synergy: np.ndarray,
 ) -> np.ndarray:
     """Turn summed program shifts of pairs ``(n_doubles, K)`` into those of the doubles."""
-    shifts = np.where(kinds[:, None] == "buffering", BUFFERING * summed, summed)
+    shifts = np.where(kinds[:, None] == "buffering", _BUFFERING * summed, summed)
     is_synergistic = kinds == "synergistic"
     shifts[is_synergistic] += synergy[pair_programs[is_synergistic, 0]]
     return shifts
@@ -233,6 +270,34 @@ def _draw_synergy(circuit: Circuit, rng: np.random.Generator) -> np.ndarray:
     shift = rng.choice([-_SYNERGY, _SYNERGY], (n_programs, n_programs))
     shift *= rng.random((n_programs, n_programs)) < 3 / n_programs
     return shift[np.minimum(np.arange(n_programs), circuit.partner)]  # alike for both partners
+
+
+def _get_triple_kinds(programs: np.ndarray, partner: np.ndarray) -> np.ndarray:
+    """Kind of each triple, given the programs of its targets, ``(n, 3)``."""
+    first, second = programs[:, [0, 0, 1]], programs[:, [1, 2, 2]]
+    is_buffering = (first == second).any(axis=1)
+    is_synergistic = ((first != second) & (partner[first] == second)).any(axis=1)
+    additive, buffering, synergistic = _KINDS
+    return np.select(
+        [is_buffering & is_synergistic, is_buffering, is_synergistic],
+        [_MIXED, buffering, synergistic],
+        default=additive,
+    )
+
+
+def _combine_triple(
+    shifts: np.ndarray, programs: np.ndarray, partner: np.ndarray, synergy: np.ndarray
+) -> np.ndarray:
+    """Shift of each program by three targets together, ``(K,)``."""
+    total = np.zeros(shifts.shape[1])
+    present = set(programs.tolist())
+    for program in present:
+        of_program = shifts[programs == program]
+        total += of_program.sum(axis=0) * (_BUFFERING if len(of_program) > 1 else 1)
+    for program in present:
+        if program < partner[program] and int(partner[program]) in present:
+            total += synergy[program]
+    return total
 
 
 def _compute_gene_effects(

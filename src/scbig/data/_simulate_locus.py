@@ -1,33 +1,23 @@
 """A simulated screen of promoters whose DNA decides what silencing them does."""
 
 import logging
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import scanpy as sc
 from anndata import AnnData
+from numpy.lib.stride_tricks import sliding_window_view
 
 from scbig._constants import UNS
-from scbig.data._simulate_cells import CellPlan, draw_cell_plan, draw_counts
+from scbig.data._simulate import CellPlan, draw_cell_plan, draw_counts, make_log1p_cells
 from scbig.data._simulate_effects import Circuit, draw_circuit
-from scbig.data._simulate_genome import (
-    BASES,
-    N_CHROMOSOMES,
-    Sites,
-    count_motifs,
-    draw_genome,
-    draw_motifs,
-    draw_sites,
-    write_fasta,
-)
 from scbig.priors import Loci, Locus
 
 logger = logging.getLogger(__name__)
 
 _ASSEMBLY = "simulated"
-_CHROMOSOMES = [f"chr{i + 1}" for i in range(N_CHROMOSOMES)]
 _CONTROL = "control"
 _CONTROL_SHARE = 0.1
 _N_PROGRAMS = 6
@@ -35,6 +25,16 @@ _PER_COPY = 0.5  # shift of a motif's own program by each copy, natural log
 _ON_OTHER = -0.25  # the same, of a second program
 _MAX_COPIES = 3
 _SATURATION = 1.5  # no program shifts by more than this
+
+_BASES = np.frombuffer(b"ACGT", dtype=np.uint8)
+_N_CHROMOSOMES = 3
+_CHROMOSOMES = [f"chr{i + 1}" for i in range(_N_CHROMOSOMES)]
+_REACH = 200  # a motif acts on a start site within this distance
+_MOTIF_LENGTH = 10
+_SLOT = 12  # motifs are planted on a grid of this step, so that they do not overlap
+_SITE_DISTANCE = (2_000, 3_000)  # between start sites of one gene
+_GENE_DISTANCE = (4_000, 6_000)
+_LINE = 60  # bases on a line of FASTA
 
 
 def simulate_locus_screen(
@@ -98,18 +98,18 @@ def simulate_locus_screen(
     # One stream a step: more cells do not change the genome.
     for_genome, for_genes, for_cells, for_counts = np.random.default_rng(seed).spawn(4)
     circuit = draw_circuit(n_genes, _N_PROGRAMS, for_genes)
-    sites = draw_sites(n_targets, for_genome)
-    motifs = draw_motifs(2 * _N_PROGRAMS, for_genome)
+    sites = _draw_sites(n_targets, for_genome)
+    motifs = _draw_motifs(2 * _N_PROGRAMS, for_genome)
     grammar = _draw_grammar(for_genome)
     copies = _draw_copies(sites, for_genome)
-    chromosomes = draw_genome(sites, copies, motifs, for_genome)
-    counts = count_motifs(chromosomes, sites, motifs)
+    chromosomes = _draw_genome(sites, copies, motifs, for_genome)
+    counts = _count_motifs(chromosomes, sites, motifs)
     effects = _compute_effects(counts @ grammar, circuit)
 
     loci = _make_loci(sites)
     plan = draw_cell_plan(n_cells, len(loci), 1, _CONTROL_SHARE, for_cells)
     adata = _make_anndata(circuit, effects, plan, loci, for_counts)
-    words = [BASES[motif].tobytes().decode("ascii") for motif in motifs]
+    words = [_BASES[motif].tobytes().decode("ascii") for motif in motifs]
     adata.uns[UNS.TRUTH] = {
         "effects": pd.DataFrame(effects, loci.ids, adata.var_names),
         "motif_counts": pd.DataFrame(counts, loci.ids, words),
@@ -121,8 +121,8 @@ def simulate_locus_screen(
 
 
 def _check_sizes(n_targets: int, n_genes: int, n_cells: int) -> None:
-    if n_targets < N_CHROMOSOMES:
-        raise ValueError(f"n_targets={n_targets} must be at least {N_CHROMOSOMES}.")
+    if n_targets < _N_CHROMOSOMES:
+        raise ValueError(f"n_targets={n_targets} must be at least {_N_CHROMOSOMES}.")
     if n_genes < 5 * _N_PROGRAMS:
         raise ValueError(
             f"n_genes={n_genes} must be at least {5 * _N_PROGRAMS}, 5 for each of "
@@ -133,6 +133,56 @@ def _check_sizes(n_targets: int, n_genes: int, n_cells: int) -> None:
             f"n_cells={n_cells} leaves fewer than three cells a locus: with "
             f"n_targets={n_targets} simulate at least {10 * n_targets}."
         )
+
+
+@dataclass(frozen=True)
+class Sites:
+    """Start sites of transcription, ordered along the genome.
+
+    Parameters
+    ----------
+    gene
+        Number of each site's gene, ``(L,)``.
+    chromosome
+        Number of its chromosome, ``(L,)``.
+    position
+        Its position, counted from 0, ``(L,)``.
+    is_reverse
+        Whether its gene is on the reverse strand, ``(L,)``.
+    """
+
+    gene: np.ndarray
+    chromosome: np.ndarray
+    position: np.ndarray
+    is_reverse: np.ndarray
+
+
+def _draw_sites(n_genes: int, rng: np.random.Generator) -> Sites:
+    """Place genes with two or three start sites each on the chromosomes."""
+    gene = np.repeat(np.arange(n_genes), rng.integers(2, 4, n_genes))
+    is_first = np.diff(gene, prepend=-1) > 0
+    steps = np.where(
+        is_first,
+        rng.integers(*_GENE_DISTANCE, len(gene)),
+        rng.integers(*_SITE_DISTANCE, len(gene)),
+    )
+    chromosome = gene * _N_CHROMOSOMES // n_genes
+    position = np.empty(len(gene), dtype=np.int64)
+    for number in range(_N_CHROMOSOMES):
+        position[chromosome == number] = np.cumsum(steps[chromosome == number])
+    return Sites(gene, chromosome, position, rng.random(n_genes)[gene] < 0.5)
+
+
+def _draw_motifs(n_motifs: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw motifs that differ from each other on both strands, codes ``(M, 10)``."""
+    motifs: list[np.ndarray] = []
+    while len(motifs) < n_motifs:
+        new = rng.integers(0, 4, _MOTIF_LENGTH)
+        others = [new[::-1] ^ 3, *motifs, *(motif[::-1] ^ 3 for motif in motifs)]
+        # Half of the bases differ from every other motif, and from its own other strand.
+        if min(np.count_nonzero(new != other) for other in others) >= _MOTIF_LENGTH // 2:
+            motifs.append(new)
+    return np.array(motifs, dtype=np.uint8)
 
 
 def _draw_grammar(rng: np.random.Generator) -> np.ndarray:
@@ -164,6 +214,43 @@ def _draw_copies(sites: Sites, rng: np.random.Generator) -> np.ndarray:
 def _get_turn(sites: Sites) -> np.ndarray:
     """Number each site within its gene, from 0, ``(L,)``."""
     return np.arange(len(sites.gene)) - np.searchsorted(sites.gene, sites.gene)
+
+
+def _draw_genome(
+    sites: Sites, copies: np.ndarray, motifs: np.ndarray, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Draw chromosomes and plant copies ``(L, M)`` of the motifs around the start sites.
+
+    Codes are 0 to 3 for A, C, G and T, so that 3 - code is the complement.
+    """
+    chromosomes = []
+    for number in range(_N_CHROMOSOMES):
+        is_here = sites.chromosome == number
+        sequence = rng.integers(0, 4, sites.position[is_here].max() + _GENE_DISTANCE[1])
+        for position, n_copies in zip(sites.position[is_here], copies[is_here], strict=True):
+            _plant(sequence, position, np.repeat(motifs, n_copies, axis=0), rng)
+        chromosomes.append(sequence.astype(np.uint8))
+    return chromosomes
+
+
+def _plant(
+    sequence: np.ndarray, position: int, motifs: np.ndarray, rng: np.random.Generator
+) -> None:
+    slots = rng.choice(2 * _REACH // _SLOT, len(motifs), replace=False)
+    for motif, slot in zip(motifs, slots, strict=True):
+        start = position - _REACH + slot * _SLOT
+        sequence[start : start + _MOTIF_LENGTH] = motif if rng.random() < 0.5 else motif[::-1] ^ 3
+
+
+def _count_motifs(chromosomes: list[np.ndarray], sites: Sites, motifs: np.ndarray) -> np.ndarray:
+    """Count motifs on both strands near each site, chance ones too, ``(L, M)``."""
+    counts = np.zeros((len(sites.gene), len(motifs)), dtype=np.int64)
+    for row, (number, position) in enumerate(zip(sites.chromosome, sites.position, strict=True)):
+        near = chromosomes[number][position - _REACH : position + _REACH]
+        words = sliding_window_view(near, _MOTIF_LENGTH)[:, None]
+        for strand in (motifs, motifs[:, ::-1] ^ 3):
+            counts[row] += (words == strand).all(axis=2).sum(axis=0)
+    return counts
 
 
 def _compute_effects(shifts: np.ndarray, circuit: Circuit) -> np.ndarray:
@@ -213,10 +300,7 @@ def _make_anndata(
     programs = pd.Categorical([f"program_{k + 1}" for k in circuit.program])
     names = [f"GENE{i + 1:04d}" for i in range(len(programs))]
     var = pd.DataFrame({"true_program": programs}, index=names)
-    adata = AnnData(counts, obs=obs, var=var, layers={"counts": counts.copy()})
-    sc.pp.normalize_total(adata, target_sum=1e4)
-    sc.pp.log1p(adata)
-    return adata
+    return make_log1p_cells(counts, obs, var)
 
 
 def _write(folder: Path, loci: Loci, chromosomes: list[np.ndarray]) -> Path:
@@ -224,6 +308,15 @@ def _write(folder: Path, loci: Loci, chromosomes: list[np.ndarray]) -> Path:
     fasta = folder / "genome.fa"
     # An index of an earlier genome would be believed if both were written in one second.
     fasta.with_suffix(".fa.fai").unlink(missing_ok=True)
-    write_fasta(fasta, _CHROMOSOMES, chromosomes)
+    _write_fasta(fasta, _CHROMOSOMES, chromosomes)
     loci.to_frame().to_csv(folder / "loci.tsv", sep="\t", index=False)
     return fasta
+
+
+def _write_fasta(path: Path, names: list[str], chromosomes: list[np.ndarray]) -> None:
+    """Write chromosomes as FASTA."""
+    with path.open("w", encoding="ascii") as file:
+        for name, codes in zip(names, chromosomes, strict=True):
+            text = _BASES[codes].tobytes().decode("ascii")
+            lines = [text[i : i + _LINE] for i in range(0, len(text), _LINE)]
+            file.write("\n".join([f">{name}", *lines, ""]))

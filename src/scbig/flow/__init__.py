@@ -1,10 +1,8 @@
 """Flow matching and bridges: probability paths, and how to follow them."""
 
-from scbig.flow._bridge import Bridge
-from scbig.flow._bridge_loss import BridgeSample, compute_bridge_loss
+from scbig.flow._bridge import Bridge, BridgeSample, compute_bridge_loss
 from scbig.flow._bridge_schedule import BridgeSchedule, make_bridge_schedule
-from scbig.flow._integrate import integrate, integrate_adaptive
-from scbig.flow._paths import LinearPath, PathSample
+from scbig.flow._flow_matching import LinearPath, PathSample, integrate, integrate_adaptive
 
 __all__ = [
     "Bridge",

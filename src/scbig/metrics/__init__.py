@@ -1,30 +1,34 @@
 """Scores of predicted against real expression: pure functions, and an evaluator for AnnData."""
 
 from scbig.metrics._catalogue import METRICS, Metric
-from scbig.metrics._cells import PreparedCells, prepare_cells
-from scbig.metrics._delta import (
-    direction_accuracy,
-    direction_accuracy_top20,
-    pearson_delta,
-    pearson_delta_perturbed,
-    pearson_delta_top20,
-)
-from scbig.metrics._differential_expression import des
+from scbig.metrics._differential import des
 from scbig.metrics._discrimination import (
     centroid_accuracy,
+    get_target_mask,
     pds_cosine,
     pds_l1,
     pds_l2,
     pds_published,
 )
-from scbig.metrics._distribution import energy_distance, mmd_rbf
-from scbig.metrics._error import mae, mae_delta, mse, mse_delta
-from scbig.metrics._evaluate import evaluate, summarise
-from scbig.metrics._evaluator import Evaluator
-from scbig.metrics._gene_weights import get_gene_weights
-from scbig.metrics._t_scores import compute_t_scores
-from scbig.metrics._target_mask import get_target_mask
-from scbig.metrics._weighted import weighted_mse, weighted_r2_delta
+from scbig.metrics._distribution import PreparedCells, energy_distance, mmd_rbf, prepare_cells
+from scbig.metrics._evaluator import Evaluator, evaluate, summarise
+from scbig.metrics._means import (
+    direction_accuracy,
+    direction_accuracy_top20,
+    mae,
+    mae_delta,
+    mse,
+    mse_delta,
+    pearson_delta,
+    pearson_delta_perturbed,
+    pearson_delta_top20,
+)
+from scbig.metrics._weights import (
+    compute_t_scores,
+    get_gene_weights,
+    weighted_mse,
+    weighted_r2_delta,
+)
 
 __all__ = [
     "METRICS",

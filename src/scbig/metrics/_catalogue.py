@@ -5,14 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
-from scbig.metrics._delta import (
-    direction_accuracy,
-    direction_accuracy_top20,
-    pearson_delta,
-    pearson_delta_perturbed,
-    pearson_delta_top20,
-)
-from scbig.metrics._differential_expression import des
+from scbig.metrics._differential import des
 from scbig.metrics._discrimination import (
     centroid_accuracy,
     pds_cosine,
@@ -21,8 +14,18 @@ from scbig.metrics._discrimination import (
     pds_published,
 )
 from scbig.metrics._distribution import energy_distance, mmd_rbf
-from scbig.metrics._error import mae, mae_delta, mse, mse_delta
-from scbig.metrics._weighted import weighted_mse, weighted_r2_delta
+from scbig.metrics._means import (
+    direction_accuracy,
+    direction_accuracy_top20,
+    mae,
+    mae_delta,
+    mse,
+    mse_delta,
+    pearson_delta,
+    pearson_delta_perturbed,
+    pearson_delta_top20,
+)
+from scbig.metrics._weights import weighted_mse, weighted_r2_delta
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,15 @@
 """Perturbation discrimination: is a prediction closest to its own condition?"""
 
+from collections.abc import Collection, Sequence
+from typing import Literal, NamedTuple
+
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.spatial.distance import cdist
 
-from scbig.metrics._means import check_means, check_pair
-from scbig.metrics._ranks import Distance, rank_own
-from scbig.metrics._target_mask import check_target_mask
+from scbig.metrics._means import ROUNDING, check_means, check_pair
+
+Distance = Literal["l1", "l2", "cosine"]
 
 
 def pds_l1(
@@ -143,8 +147,8 @@ def pds_published(
         As :func:`pds_l1`, and if there is only one condition.
     """
     one, other = _check_ranked(real, predicted, "pds_published")
-    mask = check_target_mask(target_mask, one.shape)
-    n_closer, n_tied = rank_own(one, other, mask, "l1")
+    mask = _check_target_mask(target_mask, one.shape)
+    n_closer, n_tied = _rank_own(one, other, mask, "l1")
     return 1.0 - (n_closer + n_tied / 2) / (len(one) - 1)
 
 
@@ -173,9 +177,41 @@ def centroid_accuracy(real: ArrayLike, predicted: ArrayLike) -> np.ndarray:
         If shapes do not fit, a value is not finite, or there is only one condition.
     """
     one, other = _check_ranked(real, predicted, "centroid_accuracy")
-    mask = check_target_mask(None, one.shape)
-    n_closer, n_tied = rank_own(one, other, mask, "l2")
+    mask = _check_target_mask(None, one.shape)
+    n_closer, n_tied = _rank_own(one, other, mask, "l2")
     return 1.0 - (n_closer + n_tied) / (len(one) - 1)
+
+
+def get_target_mask(targets: Sequence[Collection[str]], gene_names: Sequence[str]) -> np.ndarray:
+    """Mark the genes that each condition perturbs.
+
+    Parameters
+    ----------
+    targets
+        The perturbed genes of each of the C conditions; names that are not among the genes
+        (unmeasured targets) mark nothing.
+    gene_names
+        Names of the G genes.
+
+    Returns
+    -------
+    numpy.ndarray
+        Boolean, ``(C, G)``.
+
+    Raises
+    ------
+    ValueError
+        If a condition is given as a string instead of a collection of names.
+    """
+    for genes in targets:
+        if isinstance(genes, str):
+            raise ValueError(f"targets holds the string {genes!r}; write [{genes!r}] instead.")
+    names = np.asarray(gene_names, dtype=object)
+    mask = np.zeros((len(targets), len(names)), dtype=bool)
+    for row, genes in zip(mask, targets, strict=True):
+        for gene in genes:
+            row |= names == gene
+    return mask
 
 
 def _compute_scores(
@@ -186,8 +222,8 @@ def _compute_scores(
     distance: Distance,
 ) -> np.ndarray:
     means = check_means(real, predicted, control)
-    mask = check_target_mask(target_mask, means.real.shape)
-    n_closer, n_tied = rank_own(means.real_delta, means.predicted_delta, mask, distance)
+    mask = _check_target_mask(target_mask, means.real.shape)
+    n_closer, n_tied = _rank_own(means.real_delta, means.predicted_delta, mask, distance)
     return 1.0 - (n_closer + n_tied / 2) / len(mask)
 
 
@@ -198,3 +234,77 @@ def _check_ranked(
     if len(one) < 2:
         raise ValueError(f"{name} ranks a condition among others, and there is only one.")
     return one, other
+
+
+def _check_target_mask(target_mask: ArrayLike | None, shape: tuple[int, ...]) -> np.ndarray:
+    """Check a mask of target genes; ``None`` marks nothing."""
+    if target_mask is None:
+        return np.zeros(shape, dtype=bool)
+    mask = np.asarray(target_mask)
+    if mask.shape != shape or mask.dtype != bool:
+        raise ValueError(
+            f"target_mask is {mask.dtype} of shape {mask.shape}; expected bool of shape {shape}. "
+            "Make it with get_target_mask(targets, gene_names)."
+        )
+    if mask.all(axis=1).any():
+        row = int(np.argmax(mask.all(axis=1)))
+        raise ValueError(f"target_mask leaves no gene of condition {row} to compare.")
+    return mask
+
+
+class OwnRank(NamedTuple):
+    """How many other real profiles lie closer than the own one, and equally far, ``(N,)``."""
+
+    n_closer: np.ndarray
+    n_tied: np.ndarray
+
+
+def _rank_own(
+    real: np.ndarray, predicted: np.ndarray, mask: np.ndarray, distance: Distance
+) -> OwnRank:
+    """Rank the own real profile of each prediction among all, without the genes of its mask."""
+    # Ties have a tolerance, or rounding would decide their order.
+    if distance == "cosine":
+        distances = _compute_cosine_distances(real, predicted, mask)
+        tolerance = np.full(len(real), ROUNDING)
+    else:
+        distances = _compute_norms(real, predicted, mask, distance)
+        tolerance = ROUNDING * np.diagonal(distances)
+    excess = distances - np.diagonal(distances)[:, None]
+    is_closer = excess < -tolerance[:, None]
+    is_tied = np.abs(excess) <= tolerance[:, None]
+    return OwnRank(is_closer.sum(axis=1), is_tied.sum(axis=1) - 1)
+
+
+def _compute_norms(
+    real: np.ndarray, predicted: np.ndarray, mask: np.ndarray, distance: Distance
+) -> np.ndarray:
+    """Sum over the genes that nobody leaves out at once, over the others prediction by prediction.
+
+    Adding what is kept, instead of taking the masked genes off the whole sum, keeps equal
+    distances equal and zeros zero. The squares of l2 rank as their roots do.
+    """
+    is_special = mask.any(axis=0)
+    name = "cityblock" if distance == "l1" else "sqeuclidean"
+    # cdist knows no profiles without genes.
+    total = np.zeros((len(predicted), len(real)))
+    if not is_special.all():
+        total += cdist(predicted[:, ~is_special], real[:, ~is_special], name)
+    special = real[:, is_special]
+    for p, (profile, keep) in enumerate(
+        zip(predicted[:, is_special], ~mask[:, is_special], strict=True)
+    ):
+        difference = np.abs(special - profile)
+        total[p] += (difference if distance == "l1" else difference**2) @ keep
+    return total
+
+
+def _compute_cosine_distances(
+    real: np.ndarray, predicted: np.ndarray, mask: np.ndarray
+) -> np.ndarray:
+    """One minus cosine; the distance of or to a profile of zeros is 1."""
+    kept = np.where(mask, 0.0, predicted)
+    real_norm = np.sqrt((~mask).astype(np.float64) @ np.square(real).T)
+    product = np.linalg.norm(kept, axis=1)[:, None] * real_norm
+    cosine = kept @ real.T / np.where(product > 0, product, 1.0)
+    return 1.0 - cosine

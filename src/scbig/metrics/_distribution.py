@@ -1,9 +1,95 @@
-"""Distances between two clouds of cells."""
+"""How far apart are two clouds of cells, and in which components are they compared?"""
 
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
 from numpy.typing import ArrayLike
 from scipy.spatial.distance import cdist, pdist
+from sklearn.decomposition import PCA
 
-from scbig.metrics._cells import PreparedCells, compute_kernel, prepare_cells
+from scbig.data import Expression
+from scbig.metrics._inputs import CHUNK_VALUES
+
+logger = logging.getLogger(__name__)
+
+N_COMPONENTS = 50
+MAX_FIT_CELLS = 10_000
+
+
+@dataclass(frozen=True)
+class PreparedCells:
+    """Checked cells that remember the terms which depend on them alone.
+
+    Made by :func:`prepare_cells`. The terms are computed when first asked for.
+
+    Parameters
+    ----------
+    values
+        Cells x features, ``(n, d)`` float64.
+    """
+
+    values: np.ndarray
+
+    @property
+    def n_cells(self) -> int:
+        """Number of cells."""
+        return len(self.values)
+
+    @property
+    def n_pairs(self) -> int:
+        """Number of unordered pairs of different cells."""
+        return self.n_cells * (self.n_cells - 1) // 2
+
+    @cached_property
+    def distance_sum(self) -> float:
+        """Sum of Euclidean distances over the pairs, each counted once."""
+        return float(pdist(self.values).sum())
+
+    @cached_property
+    def median_squared_distance(self) -> float:
+        """Median of squared Euclidean distances over the pairs."""
+        return float(np.median(pdist(self.values, "sqeuclidean")))
+
+    @cached_property
+    def kernel_sum(self) -> float:
+        """Sum of :func:`_compute_kernel` over the pairs, at the cloud's own bandwidth."""
+        squared = pdist(self.values, "sqeuclidean")
+        return float(_compute_kernel(squared, self.median_squared_distance).sum())
+
+
+def prepare_cells(cells: ArrayLike | PreparedCells, *, name: str = "real") -> PreparedCells:
+    """Check cells, so that several predictions can be compared with them at less cost.
+
+    Parameters
+    ----------
+    cells
+        Cells x features, ``(n, d)``; prepared ones are returned as they are.
+    name
+        What messages call them.
+
+    Returns
+    -------
+    PreparedCells
+        For ``real`` of :func:`energy_distance` and :func:`mmd_rbf`.
+
+    Raises
+    ------
+    ValueError
+        If there is no cell, the shape does not fit or a value is not finite.
+    """
+    if isinstance(cells, PreparedCells):
+        return cells
+    array = np.asarray(cells, dtype=np.float64)
+    if array.ndim != 2 or array.shape[1] == 0:
+        raise ValueError(f"{name} has shape {array.shape}; expected cells x features.")
+    if len(array) == 0:
+        raise ValueError(f"{name} has 0 cells; at least 1 is needed.")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} holds values that are not finite.")
+    return PreparedCells(array)
 
 
 def energy_distance(
@@ -81,9 +167,69 @@ def mmd_rbf(real: ArrayLike | PreparedCells, predicted: ArrayLike) -> float:
             "bandwidth. Use energy_distance for cells without variance."
         )
     y_squared = pdist(y.values, "sqeuclidean")
-    cross = compute_kernel(cdist(x.values, y.values, "sqeuclidean"), bandwidth).mean()
-    within = x.kernel_sum / x.n_pairs + compute_kernel(y_squared, bandwidth).mean()
+    cross = _compute_kernel(cdist(x.values, y.values, "sqeuclidean"), bandwidth).mean()
+    within = x.kernel_sum / x.n_pairs + _compute_kernel(y_squared, bandwidth).mean()
     return float(within - 2.0 * cross)
+
+
+class Projection:
+    """Principal components of some cells, whatever the order of these cells and their genes.
+
+    The solver of scikit-learn starts from random numbers, one a gene. Genes are put in the
+    order of their names first, so that a gene always meets the same number.
+
+    Parameters
+    ----------
+    expression
+        The cells to fit on; of more than 10,000, that many are drawn.
+    cell_names, gene_names
+        Names of its rows and columns.
+    seed
+        Seed of the draw and of the solver.
+    """
+
+    def __init__(
+        self, expression: Expression, cell_names: np.ndarray, gene_names: np.ndarray, seed: int
+    ) -> None:
+        self._genes = np.argsort(gene_names, kind="stable")
+        rows = np.argsort(cell_names, kind="stable")
+        if len(rows) > MAX_FIT_CELLS:
+            kept = np.random.default_rng(seed).choice(len(rows), MAX_FIT_CELLS, replace=False)
+            rows = rows[np.sort(kept)]
+        cells = expression.rows(rows)[:, self._genes]
+        n_components = min(N_COMPONENTS, cells.shape[0] - 1, cells.shape[1])
+        self._pca = PCA(n_components, random_state=seed).fit(cells)
+        logger.info("Cells are compared in %d components of %d cells.", n_components, len(rows))
+
+    @property
+    def n_components(self) -> int:
+        """Number of components."""
+        return int(self._pca.n_components_)
+
+    def project_all(
+        self, expression: Expression, groups: Sequence[np.ndarray]
+    ) -> list[PreparedCells]:
+        """Project groups of cells, reading them in chunks.
+
+        Parameters
+        ----------
+        expression
+            Expression of cells, with the genes of those fitted on.
+        groups
+            Row numbers of each group, which may be empty.
+
+        Returns
+        -------
+        Coordinates of each group, float64, ``(n, n_components)``.
+        """
+        rows = np.concatenate([np.empty(0, dtype=np.int64), *groups])
+        step = max(1, CHUNK_VALUES // expression.n_genes)
+        points = np.empty((len(rows), self.n_components))
+        for start in range(0, len(rows), step):
+            cells = expression.rows(rows[start : start + step])[:, self._genes]
+            points[start : start + step] = self._pca.transform(cells)
+        ends = np.cumsum([len(group) for group in groups])[:-1]
+        return [PreparedCells(part) for part in np.split(points, ends)]
 
 
 def _check_clouds(
@@ -99,3 +245,27 @@ def _check_clouds(
             "project both alike."
         )
     return x, y
+
+
+def _compute_kernel(squared: np.ndarray, bandwidth: float) -> np.ndarray:
+    """Compute the mean of four Gaussian kernels.
+
+    Parameters
+    ----------
+    squared
+        Squared distances, any shape.
+    bandwidth
+        Median squared distance m; the kernels are exp(-d2 / (2 s2)) at s2 = m/2, m, 2m and 4m.
+
+    Returns
+    -------
+    numpy.ndarray
+        Values in [0, 1], shaped as ``squared``.
+    """
+    # Halving s2 squares a kernel: one exponential does for all four.
+    kernel = np.exp(squared / (-8.0 * bandwidth))
+    total = kernel.copy()
+    for _ in range(3):
+        kernel = np.square(kernel)
+        total += kernel
+    return total / 4.0

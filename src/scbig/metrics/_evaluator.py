@@ -1,4 +1,4 @@
-"""Scores of predictions against one real side, which is prepared once."""
+"""How good is a prediction? Scores of all conditions by all metrics, and their means."""
 
 from collections.abc import Sequence
 
@@ -6,16 +6,102 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scbig.data import ScreenSchema
+from scbig.data import ScreenSchema, infer_schema
 from scbig.metrics._catalogue import choose_metrics
-from scbig.metrics._ceiling import score_ceiling
-from scbig.metrics._predicted import sample_predicted
-from scbig.metrics._real import make_real
-from scbig.metrics._reference import ReferenceLike, read_reference
-from scbig.metrics._score import Scores
-from scbig.metrics._score_samples import score_samples
-from scbig.metrics._setting import make_setting, sample_real
-from scbig.metrics._sides import read_side
+from scbig.metrics._ground_truth import make_ground_truth, sample_predicted, sample_real
+from scbig.metrics._inputs import ReferenceLike
+from scbig.metrics._score import Scores, score_ceiling, score_samples
+
+
+def evaluate(
+    real: AnnData,
+    predicted: AnnData,
+    *,
+    perturbation_key: str,
+    control: str,
+    context_keys: Sequence[str] = (),
+    separator: str = "+",
+    reference: ReferenceLike | None = None,
+    metrics: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """Score predicted against measured cells, whatever predicted them.
+
+    Parameters
+    ----------
+    real
+        Measured cells of the conditions to score, and control cells; log1p-normalised in ``X``.
+    predicted
+        Predicted cells of the same conditions and genes in ``X``. Its controls, if there are
+        any, are not read: effects are differences to the real controls on both sides.
+    perturbation_key
+        Column of ``obs`` with the condition, on both sides.
+    control
+        Label of the controls.
+    context_keys
+        Columns of ``obs`` that make up a context, such as a cell line: controls are of the same
+        context, and conditions are ranked within it.
+    separator
+        What stands between the targets of a combination; empty if no label is one.
+    reference
+        Training cells, or means of the training conditions; see :class:`Evaluator`.
+    metrics
+        Names out of :data:`METRICS`; by default all.
+
+    Returns
+    -------
+    One row a condition, context and metric: ``perturbation``, ``context``, ``metric``,
+    ``value``, ``status``. Nothing is dropped: where a value is NaN, the status says why.
+    :func:`summarise` averages them.
+
+    Raises
+    ------
+    ValueError
+        When one side cannot be read, or nothing that ``real`` has is predicted.
+
+    Examples
+    --------
+    >>> import scbig
+    >>> adata = scbig.data.simulate_screen(n_cells=1000, n_genes=100, n_targets=8, n_doubles=0)
+    >>> names = {"perturbation_key": "perturbation", "control": "control"}
+    >>> scores = scbig.metrics.evaluate(adata, adata, **names, metrics=["pearson_delta"])
+    >>> float(scbig.metrics.summarise(scores)["mean"].round(6).iloc[0])
+    1.0
+    """
+    schema = infer_schema(
+        real,
+        perturbation_key=perturbation_key,
+        control=control,
+        context_keys=context_keys,
+        separator=separator,
+    )
+    return Evaluator(real, schema, reference=reference, metrics=metrics).score(predicted)
+
+
+def summarise(scores: pd.DataFrame) -> pd.DataFrame:
+    """Average scores over conditions and contexts.
+
+    Parameters
+    ----------
+    scores
+        What :func:`evaluate`, an :class:`Evaluator` or :func:`scbig.tl.evaluate` returned.
+
+    Returns
+    -------
+    One row a metric (and predictor, where there are some), in the order of ``scores``: ``mean``
+    over the conditions that have a value, their number ``n``, and the number ``n_failed`` of
+    those that have none.
+
+    Raises
+    ------
+    ValueError
+        When a column is missing.
+    """
+    if missing := {"metric", "value"} - set(scores):
+        raise ValueError(f"scores lacks the columns {sorted(missing)}; found {list(scores)}.")
+    keys = [key for key in ("predictor", "metric") if key in scores]
+    values = scores.groupby(keys, sort=False, observed=True)["value"]
+    table = values.agg(mean="mean", n="count", n_failed=lambda column: column.isna().sum())
+    return table.reset_index()
 
 
 class Evaluator:
@@ -73,12 +159,8 @@ class Evaluator:
         self._schema = schema
         self._metrics = choose_metrics(metrics)
         self._seed = seed
-        use_squares = any("weights" in metric.takes for metric in self._metrics.values())
-        side = read_side(real, schema, "real", layer=schema.layer)
-        prepared = make_real(side, schema, use_squares=use_squares)
-        trained = read_reference(reference, schema, prepared)
-        self._setting = make_setting(prepared, trained, self._metrics, seed)
-        self._sample = sample_real(self._setting, seed)
+        self._truth = make_ground_truth(real, schema, reference, self._metrics.values(), seed)
+        self._sample = sample_real(self._truth, seed)
 
     def score(
         self, predicted: AnnData, *, layer: str | None = None, is_paired: bool = False
@@ -112,14 +194,13 @@ class Evaluator:
         """
         sample = sample_predicted(
             predicted,
-            self._setting.real,
+            self._truth,
             self._schema,
-            self._setting.projection,
             layer=layer,
             is_paired=is_paired,
             seed=self._seed,
         )
-        return self._tabulate(score_samples(self._metrics, self._setting, self._sample, sample))
+        return self._tabulate(score_samples(self._metrics, self._truth, self._sample, sample))
 
     def score_ceiling(self) -> pd.DataFrame:
         """Score the real cells against themselves: what a second measurement would reach.
@@ -133,9 +214,7 @@ class Evaluator:
         -------
         As :meth:`score`, with a status that begins with ``"ok"`` and names the rule.
         """
-        return self._tabulate(
-            score_ceiling(self._metrics, self._setting, self._sample, self._seed)
-        )
+        return self._tabulate(score_ceiling(self._metrics, self._truth, self._sample, self._seed))
 
     def get_failed(self, reason: str) -> pd.DataFrame:
         """Make the rows of a predictor that has no prediction to score.
@@ -149,16 +228,16 @@ class Evaluator:
         -------
         As :meth:`score`, every value NaN and every status the reason.
         """
-        n = len(self._setting.real.keys)
+        n = len(self._truth.keys)
         return self._tabulate({name: (np.full(n, np.nan), [reason] * n) for name in self._metrics})
 
     def _tabulate(self, scores: dict[str, Scores]) -> pd.DataFrame:
-        real = self._setting.real
+        truth = self._truth
         tables = [
             pd.DataFrame(
                 {
-                    "perturbation": real.labels,
-                    "context": [context for _, context in real.keys],
+                    "perturbation": truth.labels,
+                    "context": [context for _, context in truth.keys],
                     "metric": name,
                     "value": values,
                     "status": statuses,

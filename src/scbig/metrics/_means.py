@@ -1,24 +1,268 @@
-"""The one check of condition means that all metrics on means share."""
+"""How close are predicted means of conditions to the real ones, every gene counting alike?
 
+All functions take mean expression, conditions x genes, and return one float64 a condition.
+Effects (deltas) are differences to the mean of the *real* controls, on both sides: a model that
+predicts its own controls would otherwise shift all its effects.
+"""
+
+import logging
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from scbig.metrics._rounding import subtract
+logger = logging.getLogger(__name__)
+
+# Differences below this share of what they are differences of are rounding errors.
+ROUNDING = 1e-12
 
 
-class Means(NamedTuple):
-    """Checked means, all float64.
+def pearson_delta(real: ArrayLike, predicted: ArrayLike, control: ArrayLike) -> np.ndarray:
+    """Pearson correlation of predicted and real effect over all genes.
+
+    Agrees with ``pearson_delta`` of cell-eval 0.8.2 when the predicted file carries the real
+    controls. Where it is undefined, because an effect is the same for all genes (a prediction
+    of no change, for example), SciPy and cell-eval give NaN and a mean over conditions is lost;
+    here such a condition scores 0.0, no linear relation, and the number of them is logged.
 
     Parameters
     ----------
     real
-        Mean expression of the real cells, ``(C, G)``.
+        Mean expression of the real cells, ``(C, G)``, log1p-normalised.
     predicted
         Mean expression of the predicted cells, ``(C, G)``.
     control
-        Mean expression of the real control cells, ``(G,)`` or ``(C, G)``.
+        Mean expression of the real control cells, ``(G,)`` or one row a condition, ``(C, G)``.
+
+    Returns
+    -------
+    numpy.ndarray
+        Correlations in [-1, 1], ``(C,)``; higher is better.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit or a value is not finite.
+    """
+    return _compute_row_correlation(check_means(real, predicted, control))
+
+
+def pearson_delta_perturbed(
+    real: ArrayLike, predicted: ArrayLike, reference: ArrayLike
+) -> np.ndarray:
+    """Pearson correlation of predicted and real effect relative to the mean perturbed profile.
+
+    With the mean of the training conditions in place of the controls, the shift that all
+    perturbed cells share no longer earns a correlation; what is left is specific to the
+    condition (Systema: Viñas Torné et al. 2025, doi:10.1038/s41587-025-02777-8). The mean of the
+    training conditions itself predicts no specific effect and scores 0.0, as undefined values
+    do in :func:`pearson_delta`.
+
+    Parameters
+    ----------
+    real, predicted
+        As in :func:`pearson_delta`.
+    reference
+        Mean of the mean profiles of the training conditions, controls left out, ``(G,)`` or one
+        row a condition, ``(C, G)``.
+
+    Returns
+    -------
+    numpy.ndarray
+        Correlations in [-1, 1], ``(C,)``; higher is better.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit or a value is not finite.
+    """
+    means = check_means(real, predicted, reference, control_name="reference")
+    return _compute_row_correlation(means)
+
+
+def pearson_delta_top20(
+    real: ArrayLike, predicted: ArrayLike, control: ArrayLike, *, n_top: int = 20
+) -> np.ndarray:
+    """Pearson correlation on the genes of largest real effect, up or down.
+
+    The genes are chosen by absolute real effect, not by variance and not by a test. Among equal
+    effects the earlier gene is taken. Undefined values are 0.0 as in :func:`pearson_delta`.
+
+    Parameters
+    ----------
+    real, predicted, control
+        As in :func:`pearson_delta`.
+    n_top
+        Number of genes, at most G.
+
+    Returns
+    -------
+    numpy.ndarray
+        Correlations in [-1, 1], ``(C,)``; higher is better.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than ``n_top`` genes, shapes do not fit or a value is not finite.
+    """
+    return _compute_row_correlation(_take_top(check_means(real, predicted, control), n_top))
+
+
+def direction_accuracy(real: ArrayLike, predicted: ArrayLike, control: ArrayLike) -> np.ndarray:
+    """Share of genes whose predicted effect has the sign of the real one.
+
+    Zero is a sign of its own: a prediction of no change is right only where nothing changed.
+
+    Parameters
+    ----------
+    real, predicted, control
+        As in :func:`pearson_delta`.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shares in [0, 1], ``(C,)``; higher is better.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit or a value is not finite.
+    """
+    return _compute_sign_agreement(check_means(real, predicted, control))
+
+
+def direction_accuracy_top20(
+    real: ArrayLike, predicted: ArrayLike, control: ArrayLike, *, n_top: int = 20
+) -> np.ndarray:
+    """Share of right signs among the genes of largest real effect.
+
+    Parameters
+    ----------
+    real, predicted, control
+        As in :func:`pearson_delta`.
+    n_top
+        Number of genes, at most G.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shares in [0, 1], ``(C,)``; higher is better.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than ``n_top`` genes, shapes do not fit or a value is not finite.
+    """
+    return _compute_sign_agreement(_take_top(check_means(real, predicted, control), n_top))
+
+
+def mse(real: ArrayLike, predicted: ArrayLike, control: ArrayLike) -> np.ndarray:
+    """Mean squared error of mean expression over genes.
+
+    Agrees with ``mse`` of cell-eval 0.8.2.
+
+    Parameters
+    ----------
+    real
+        Mean expression of the real cells, ``(C, G)``, log1p-normalised.
+    predicted
+        Mean expression of the predicted cells, ``(C, G)``.
+    control
+        Mean expression of the real control cells, ``(G,)`` or ``(C, G)``. Checked but not used:
+        all metrics on means are called alike.
+
+    Returns
+    -------
+    numpy.ndarray
+        Errors, ``(C,)``; lower is better.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit or a value is not finite.
+    """
+    means = check_means(real, predicted, control)
+    return np.square(means.predicted - means.real).mean(axis=1)
+
+
+def mae(real: ArrayLike, predicted: ArrayLike, control: ArrayLike) -> np.ndarray:
+    """Mean absolute error of mean expression over genes.
+
+    Agrees with ``mae`` of cell-eval 0.8.2.
+
+    Parameters
+    ----------
+    real, predicted, control
+        As in :func:`mse`.
+
+    Returns
+    -------
+    numpy.ndarray
+        Errors, ``(C,)``; lower is better.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit or a value is not finite.
+    """
+    means = check_means(real, predicted, control)
+    return np.abs(means.predicted - means.real).mean(axis=1)
+
+
+def mse_delta(real: ArrayLike, predicted: ArrayLike, control: ArrayLike) -> np.ndarray:
+    """Mean squared error of effects over genes.
+
+    With the real controls on both sides this is :func:`mse` up to rounding. It agrees with
+    ``mse_delta`` of cell-eval 0.8.2 when the predicted file carries the real controls.
+
+    Parameters
+    ----------
+    real, predicted, control
+        As in :func:`mse`; the control is subtracted from both.
+
+    Returns
+    -------
+    numpy.ndarray
+        Errors, ``(C,)``; lower is better.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit or a value is not finite.
+    """
+    means = check_means(real, predicted, control)
+    return np.square(means.predicted_delta - means.real_delta).mean(axis=1)
+
+
+def mae_delta(real: ArrayLike, predicted: ArrayLike, control: ArrayLike) -> np.ndarray:
+    """Mean absolute error of effects over genes.
+
+    With the real controls on both sides this is :func:`mae` up to rounding. It agrees with
+    ``mae_delta`` of cell-eval 0.8.2 when the predicted file carries the real controls.
+
+    Parameters
+    ----------
+    real, predicted, control
+        As in :func:`mse`; the control is subtracted from both.
+
+    Returns
+    -------
+    numpy.ndarray
+        Errors, ``(C,)``; lower is better.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit or a value is not finite.
+    """
+    means = check_means(real, predicted, control)
+    return np.abs(means.predicted_delta - means.real_delta).mean(axis=1)
+
+
+class Means(NamedTuple):
+    """Checked means of real and predicted cells and of the real controls, all float64.
+
+    ``real`` and ``predicted`` are ``(C, G)``, ``control`` is ``(G,)`` or ``(C, G)``.
     """
 
     real: np.ndarray
@@ -39,29 +283,7 @@ class Means(NamedTuple):
 def check_means(
     real: ArrayLike, predicted: ArrayLike, control: ArrayLike, *, control_name: str = "control"
 ) -> Means:
-    """Check shapes and values of condition means.
-
-    Parameters
-    ----------
-    real
-        Mean expression of the real cells, conditions x genes, ``(C, G)``.
-    predicted
-        Mean expression of the predicted cells in the same order, ``(C, G)``.
-    control
-        Mean expression of the real control cells, ``(G,)``, or one row a condition, ``(C, G)``.
-    control_name
-        What messages call ``control``.
-
-    Returns
-    -------
-    Means
-        The same numbers as float64.
-
-    Raises
-    ------
-    ValueError
-        If shapes do not fit or a value is not finite.
-    """
+    """Check shapes and values of condition means and of what effects are differences to."""
     pair = check_pair(real, predicted)
     means = Means(*pair, np.asarray(control, dtype=np.float64))
     shape = means.real.shape
@@ -74,25 +296,7 @@ def check_means(
 
 
 def check_pair(real: ArrayLike, predicted: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Check shapes and values of real and predicted condition means.
-
-    Parameters
-    ----------
-    real
-        Mean expression of the real cells, conditions x genes, ``(C, G)``.
-    predicted
-        Mean expression of the predicted cells in the same order, ``(C, G)``.
-
-    Returns
-    -------
-    tuple of numpy.ndarray
-        The same numbers as float64.
-
-    Raises
-    ------
-    ValueError
-        If shapes do not fit or a value is not finite.
-    """
+    """Check shapes and values of real and predicted condition means."""
     one, other = (np.asarray(array, dtype=np.float64) for array in (real, predicted))
     if one.ndim != 2 or 0 in one.shape:
         raise ValueError(
@@ -116,3 +320,46 @@ def _check_finite(array: np.ndarray, name: str) -> None:
             f"{name} holds {n_bad} values that are not finite. "
             "Drop conditions without cells before scoring."
         )
+
+
+def subtract(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Subtract; what is a rounding error is 0, as it has a sign, correlation and direction too."""
+    difference = one - other
+    difference[np.abs(difference) <= ROUNDING * (np.abs(one) + np.abs(other))] = 0.0
+    return difference
+
+
+def _take_top(means: Means, n_top: int) -> Means:
+    n_genes = means.real.shape[1]
+    if not 1 <= n_top <= n_genes:
+        raise ValueError(f"n_top={n_top} must be between 1 and the number of genes, {n_genes}.")
+    order = np.argsort(-np.abs(means.real_delta), axis=1, kind="stable")[:, :n_top]
+    control = np.broadcast_to(means.control, means.real.shape)
+    arrays = (means.real, means.predicted, control)
+    return Means(*(np.take_along_axis(array, order, axis=1) for array in arrays))
+
+
+def _compute_row_correlation(means: Means) -> np.ndarray:
+    real, real_norm = _centre(means.real_delta)
+    predicted, predicted_norm = _centre(means.predicted_delta)
+    floor = ROUNDING * np.linalg.norm(means.real, axis=1)
+    is_defined = (real_norm > floor) & (predicted_norm > floor)
+    if not is_defined.all():
+        logger.info(
+            "%d of %d conditions have a constant real or predicted effect; their correlation "
+            "is undefined and scored 0.0",
+            np.count_nonzero(~is_defined),
+            len(is_defined),
+        )
+    product = np.where(is_defined, real_norm * predicted_norm, 1.0)
+    correlation = np.where(is_defined, (real * predicted).sum(axis=1) / product, 0.0)
+    return np.clip(correlation, -1.0, 1.0)
+
+
+def _centre(delta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    centred = delta - delta.mean(axis=1, keepdims=True)
+    return centred, np.linalg.norm(centred, axis=1)
+
+
+def _compute_sign_agreement(means: Means) -> np.ndarray:
+    return (np.sign(means.real_delta) == np.sign(means.predicted_delta)).mean(axis=1)

@@ -1,4 +1,4 @@
-"""Multi-head attention."""
+"""Multi-head attention, and the pooling of a set by it."""
 
 import math
 
@@ -105,6 +105,50 @@ class Attention(nn.Module):
 
     def _merge(self, heads: torch.Tensor) -> torch.Tensor:
         return self.output(heads.transpose(1, 2).flatten(-2))
+
+
+class SetPooling(nn.Module):
+    """A learned seed attends over a set (arXiv 1810.00825).
+
+    The order of the members and the padding do not matter. An empty set holds one learned
+    token in their stead, so all empty sets have the same, well-defined vector.
+
+    Parameters
+    ----------
+    dim
+        Width of the members and of the result.
+    n_heads
+        Number of attention heads; divides `dim`.
+    """
+
+    def __init__(self, dim: int, n_heads: int = 4) -> None:
+        super().__init__()
+        self.seed = nn.Parameter(torch.randn(1, 1, dim) / dim**0.5)
+        self.empty = nn.Parameter(torch.randn(1, 1, dim) / dim**0.5)
+        self.attention = Attention(dim, n_heads)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, members: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Pool.
+
+        Parameters
+        ----------
+        members
+            Shape `(B, T, dim)`; what stands at padding is not read.
+        mask
+            True at members, False at padding, shape `(B, T)`.
+
+        Returns
+        -------
+        Shape `(B, dim)`.
+        """
+        # A row without any True would be NaN: the learned token is visible exactly there.
+        is_empty = ~mask.any(1, keepdim=True)
+        visible = torch.cat([is_empty, mask], dim=1)
+        members = members.masked_fill(~mask.unsqueeze(-1), 0.0)
+        context = torch.cat([self.empty.expand(len(members), -1, -1), members], dim=1)
+        pooled = self.attention(self.seed, context, visible)
+        return self.norm(self.seed + pooled).squeeze(1)
 
 
 def _add_bias(bias: torch.Tensor, visible: torch.Tensor | None) -> torch.Tensor:

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from scbig.nn._attention import Attention
-from scbig.nn._mlp import MLP
+from scbig.nn._dynamics import MLP
 
 # A token stands for as many bases as in the large pretrained models.
 BP_PER_TOKEN = 32
@@ -65,7 +65,9 @@ class DNATower(nn.Module):
         self.convolutions = nn.ModuleList(
             _Convolution(dim, dropout) for _ in range(n_convolutions)
         )
-        self.blocks = nn.ModuleList(_Block(dim, n_heads, dropout) for _ in range(n_blocks))
+        self.blocks = nn.ModuleList(
+            _AttentionBlock(dim, n_heads, dropout) for _ in range(n_blocks)
+        )
         self.dropout = nn.Dropout(dropout)
 
     def forward(
@@ -165,7 +167,7 @@ class _Convolution(nn.Module):
         return x + self.dropout(F.gelu(change))
 
 
-class _Block(nn.Module):
+class _AttentionBlock(nn.Module):
     """Attention between tokens and a feed-forward layer, each added to its normalised input."""
 
     def __init__(self, dim: int, n_heads: int, dropout: float) -> None:

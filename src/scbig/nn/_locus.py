@@ -1,11 +1,12 @@
-"""From the tokens of a DNA window to one vector of the locus."""
+"""From the tokens of DNA windows to a vector of each locus, and of the loci of a cell."""
 
 import torch
 from torch import nn
 
 from scbig.nn._attention import Attention
-from scbig.nn._distance import DistanceBias
-from scbig.nn._mlp import MLP
+from scbig.nn._dynamics import MLP
+
+_N_BUCKETS = 20
 
 
 class LocusAttention(nn.Module):
@@ -58,7 +59,7 @@ class LocusAttention(nn.Module):
         self.project = nn.Sequential(nn.Linear(n_input, dim), nn.LayerNorm(dim))
         self.missing = nn.Parameter(torch.randn(1, 1, dim))
         self.query = MLP((dim, dim, dim), activation=nn.GELU)
-        self.blocks = nn.ModuleList(_ReadingBlock(dim, n_heads, dropout) for _ in range(n_blocks))
+        self.blocks = nn.ModuleList(_QueryBlock(dim, n_heads, dropout) for _ in range(n_blocks))
         self.output = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, n_output))
 
     def forward(
@@ -99,7 +100,112 @@ class LocusAttention(nn.Module):
         return self.output(query.squeeze(1))
 
 
-class _ReadingBlock(nn.Module):
+class LocusSet(nn.Module):
+    """The loci of a cell: their sum, and what attention adds to it.
+
+    The sum attends over the loci and the result is added to it, from zero at the start: an
+    untrained set is additive and a single locus is itself. Order and padding do not matter.
+    An empty set, a perturbation without a known locus, is one learned vector.
+
+    Parameters
+    ----------
+    dim
+        Width of a locus and of the result.
+    n_heads
+        Number of attention heads; divides `dim`.
+    """
+
+    def __init__(self, dim: int, n_heads: int = 4) -> None:
+        super().__init__()
+        self.unknown = nn.Parameter(torch.randn(1, 1, dim) / dim**0.5)
+        self.norm = nn.LayerNorm(dim)
+        self.attention = Attention(dim, n_heads)
+        nn.init.zeros_(self.attention.output.weight)
+        nn.init.zeros_(self.attention.output.bias)
+
+    def forward(self, loci: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Join the loci of each cell.
+
+        Parameters
+        ----------
+        loci
+            Shape `(B, S, dim)`; what stands at padding is not read.
+        mask
+            True at loci, False at padding, shape `(B, S)`. A vector of zeros is a locus like
+            any other.
+
+        Returns
+        -------
+        Shape `(B, dim)`.
+        """
+        is_empty = ~mask.any(1, keepdim=True)
+        visible = torch.cat([is_empty, mask], dim=1)
+        members = torch.cat([self.unknown.expand(len(loci), -1, -1), loci], dim=1)
+        members = members.masked_fill(~visible.unsqueeze(-1), 0.0)
+        total = members.sum(1, keepdim=True)
+        change = self.attention(self.norm(total), self.norm(members), visible)
+        return (total + change).squeeze(1)
+
+
+class DistanceBias(nn.Module):
+    """Learned bias of attention scores by the distance from marked positions.
+
+    The distance falls into buckets that double in width: 0, 1, 2 to 3, 4 to 7 and so on.
+    It has no sign, so that a window read from its other end has the same bias. The heads
+    start with different slopes, as in arXiv 2108.12409, over the logarithm of the distance:
+    the first sees the whole window alike, the last one what is near.
+
+    Parameters
+    ----------
+    n_heads
+        Number of attention heads.
+    """
+
+    borders: torch.Tensor
+
+    def __init__(self, n_heads: int) -> None:
+        super().__init__()
+        self.register_buffer("borders", 2 ** torch.arange(_N_BUCKETS - 1), persistent=False)
+        slopes = torch.linspace(0.0, 1.0, n_heads)
+        self.bias = nn.Parameter(-slopes[:, None] * torch.arange(_N_BUCKETS))
+
+    def forward(self, is_marked: torch.Tensor) -> torch.Tensor:
+        """Compute the bias.
+
+        Parameters
+        ----------
+        is_marked
+            Positions to measure from, shape `(B, T)`; one or more in each row.
+
+        Returns
+        -------
+        Shape `(B, n_heads, T)`.
+        """
+        bucket = torch.bucketize(compute_distance(is_marked), self.borders, right=True)
+        return self.bias[:, bucket].transpose(0, 1)
+
+
+def compute_distance(is_marked: torch.Tensor) -> torch.Tensor:
+    """Count the positions to the nearest marked one.
+
+    Parameters
+    ----------
+    is_marked
+        Shape `(B, T)`, bool.
+
+    Returns
+    -------
+    Whole numbers, 0 at marked positions, shape `(B, T)`; `2 T` in rows without any.
+    """
+    n = is_marked.shape[1]
+    position = torch.arange(n, device=is_marked.device).expand_as(is_marked)
+    # Where no mark comes before or after, one beyond the end stands for it, 2 T away or more.
+    last = torch.where(is_marked, position, -2 * n).cummax(1).values
+    following = torch.where(is_marked, position, 3 * n).flip(1).cummin(1).values.flip(1)
+    return torch.minimum(position - last, following - position).clamp(max=2 * n)
+
+
+class _QueryBlock(nn.Module):
     """Attention of the query to the window and a feed-forward layer, both residual."""
 
     def __init__(self, dim: int, n_heads: int, dropout: float) -> None:

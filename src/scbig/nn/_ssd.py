@@ -5,8 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from scbig.nn._fused_scan import fused_ssd, is_fused
-from scbig.nn._precision import in_full_precision
+from scbig.nn._scan_backend import fused_ssd, in_full_precision, is_fused
 
 
 @in_full_precision

@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from scbig import __version__
+from scbig._optional import DISTRIBUTION
 from scbig._types import Arrays, Values
 from scbig.predictor._stage import History
 
@@ -109,7 +110,11 @@ def _check_format(folder: Path, values: Values) -> None:
     found = values.get("format", 0)
     if found == FORMAT:
         return
-    mend = "Upgrade scbig." if found > FORMAT else "Train the model again, and save it."
+    mend = (
+        f"Upgrade: pip install -U {DISTRIBUTION}"
+        if found > FORMAT
+        else "Train the model again, and save it."
+    )
     raise ValueError(
         f"{folder} was saved by scbig {values.get('version')} in format {found}; this version "
         f"reads format {FORMAT}. {mend}"

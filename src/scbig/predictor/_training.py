@@ -12,7 +12,7 @@ import numpy as np
 
 from scbig.data import Effects, Expression, Targets, compute_effects, join_effects
 from scbig.predictor._judge import FloorComparison, Judge
-from scbig.predictor._method import EffectMover, Method
+from scbig.predictor._method import CellMover, EffectMover, Method
 from scbig.predictor._stage import StageRunner
 from scbig.predictor._vocabulary import ScreenCells, Vocabulary
 
@@ -195,12 +195,10 @@ class Recipe:
         """
         task = self._make_task(self.plan.validation)
         self.method.fit(task)
-        uses_networks, predicted = self._fit_networks(task, uses_networks=uses_networks)
+        uses_networks = self._fit_networks(task, uses_networks=uses_networks)
         comparison = None
         if compares and len(task.judge):
-            # The table given, or else co-expression: what the floors take by themselves.
-            tables = self.vocabulary.embeddings.mappings[:1]
-            comparison = task.judge.compare_with_floors(self.name, predicted, task.trained, tables)
+            comparison = self._compare(task, uses_networks=uses_networks)
         if self.plan.use_refit and len(task.judge):
             task = self._make_task(frozenset(), judge=task.judge)
             self.method.refit(task)
@@ -208,34 +206,49 @@ class Recipe:
         self.method.release()
         return Outcome(task.trained, uses_networks, comparison)
 
-    def _fit_networks(self, task: Task, *, uses_networks: bool) -> tuple[bool, np.ndarray]:
-        """Whether the networks are to predict, and what is then predicted of held-out groups."""
+    def _fit_networks(self, task: Task, *, uses_networks: bool) -> bool:
+        """Train the networks, and say whether they are to predict."""
         method, judge = self.method, task.judge
         n_steps = self._choose_steps(task)
-        if n_steps > 0:
-            logger.info(
-                "Training networks on %d groups of cells, stopping on %d.",
-                len(task.groups),
-                len(judge),
-            )
-            method.fit_networks(task, n_steps)
-        control_mean = task.trained.get_control(judge.context)
-        effects = method.predict_effects(judge.targets, judge.context)
-        uses_networks = uses_networks or n_steps > 0 or not method.is_anchored
-        if not uses_networks or not len(judge):
-            return uses_networks, effects
-        after = judge.average(method.make_mover(judge.targets, judge.context, control_mean))
-        if method.is_anchored and method.use_gate and n_steps > 0:
-            before = judge.average(EffectMover(effects, control_mean))
-            uses_networks = judge.is_gain(before, after)
-            logger.info(
-                "Pearson delta of the held-out conditions: %.4f without networks, %.4f with "
-                "them; they are %s.",
-                judge.score(before),
-                judge.score(after),
-                "kept" if uses_networks else "left out, as that is no gain beyond chance",
-            )
-        return uses_networks, after if uses_networks else effects
+        if n_steps == 0:
+            return uses_networks or not method.is_anchored
+        logger.info(
+            "Training networks on %d groups of cells, stopping on %d.",
+            len(task.groups),
+            len(judge),
+        )
+        method.fit_networks(task, n_steps)
+        if not (method.is_anchored and method.use_gate and len(judge)):
+            return True
+        before = judge.average(self._make_mover(task, uses_networks=False))
+        after = judge.average(self._make_mover(task, uses_networks=True))
+        is_gain = judge.is_gain(before, after)
+        logger.info(
+            "Pearson delta of the held-out conditions: %.4f without networks, %.4f with them; "
+            "they are %s.",
+            judge.score(before),
+            judge.score(after),
+            "kept" if is_gain else "left out, as that is no gain beyond chance",
+        )
+        return is_gain
+
+    def _make_mover(self, task: Task, *, uses_networks: bool) -> CellMover:
+        """Carry cells to the held-out groups."""
+        targets, context = task.judge.targets, task.judge.context
+        control_mean = task.trained.get_control(context)
+        if uses_networks:
+            return self.method.make_mover(targets, context, control_mean)
+        return EffectMover(self.method.predict_effects(targets, context), control_mean)
+
+    def _compare(self, task: Task, *, uses_networks: bool) -> FloorComparison:
+        judge = task.judge
+        if uses_networks:
+            predicted = judge.average(self._make_mover(task, uses_networks=True))
+        else:
+            predicted = self.method.predict_effects(judge.targets, judge.context)
+        # The table given, or else co-expression: what the floors take by themselves.
+        tables = self.vocabulary.embeddings.mappings[:1]
+        return judge.compare_with_floors(self.name, predicted, task.trained, tables)
 
     def _choose_steps(self, task: Task) -> int:
         """Steps of networks; none on top of expected effects where nothing can check them."""

@@ -1,7 +1,11 @@
-"""Gene-relation clustering: balanced gene programs from an embedding and a graph."""
+"""Gene-relation clustering: balanced gene programs from an embedding and a graph.
+
+Read downwards: settings, the rounds, what a placement costs, and what is known of each gene.
+"""
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,11 +14,99 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from scbig.ot import balanced_capacities, entropic_plan, round_to_capacities
-from scbig.programs._config import ProgramConfig
-from scbig.programs._costs import UNASSIGNED, compute_graph_cost, compute_semantic_cost
-from scbig.programs._evidence import GeneEvidence, make_evidence
 
 logger = logging.getLogger(__name__)
+
+UNASSIGNED = -1
+
+
+@dataclass(frozen=True)
+class ProgramConfig:
+    """Settings of gene-relation clustering (arXiv 2602.04901), by default the published ones.
+
+    Parameters
+    ----------
+    n_programs
+        Number of programs K.
+    semantic_weight
+        Weight of the distance to the program centroids in embedding space.
+    graph_weight
+        Weight of the interaction term; without a graph it has no effect.
+    epsilon
+        Entropic regularisation of the transport plan, in units of the cost.
+    n_iterations
+        Rounds of centroids, cost, transport and rounding after k-means.
+    n_starts
+        Starts of k-means, of which the best is kept.
+    seed
+        Seed of k-means.
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of range.
+    """
+
+    n_programs: int = 32
+    semantic_weight: float = 1.0
+    graph_weight: float = 1.0
+    epsilon: float = 0.1
+    n_iterations: int = 3
+    n_starts: int = 10
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("n_programs", "n_iterations", "n_starts"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}.")
+        for name in ("semantic_weight", "graph_weight"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, found {getattr(self, name)}.")
+        if self.epsilon <= 0:
+            raise ValueError(f"epsilon must be positive, found {self.epsilon}.")
+
+    def check_n_genes(self, n_genes: int) -> None:
+        """Refuse more programs than can hold two genes each.
+
+        Parameters
+        ----------
+        n_genes
+            Number of genes to be clustered.
+
+        Raises
+        ------
+        ValueError
+            If ``n_programs`` exceeds ``n_genes // 2``.
+        """
+        if self.n_programs > n_genes // 2:
+            raise ValueError(
+                f"n_programs={self.n_programs} is too many for {n_genes} genes: each program "
+                f"needs two. Pass n_programs={max(n_genes // 2, 1)} or fewer."
+            )
+
+
+@dataclass(frozen=True)
+class GeneEvidence:
+    """Unit rows and graph of the genes in canonical order (sorted by name).
+
+    Attributes
+    ----------
+    order
+        Index of the canonical genes in the caller's order, shape (n_genes,).
+    embedding, is_embedded
+        Unit rows (n_genes, d) and which of them are present (n_genes,).
+    coexpression, is_coexpressed
+        Unit rows (n_genes, d2) and for which genes they stand in for a missing embedding.
+    adjacency
+        0/1 matrix (n_genes, n_genes), or None.
+    """
+
+    order: np.ndarray
+    embedding: np.ndarray
+    is_embedded: np.ndarray
+    coexpression: np.ndarray
+    is_coexpressed: np.ndarray
+    adjacency: sparse.csr_array | None
 
 
 def compute_gene_programs(
@@ -75,37 +167,6 @@ def compute_gene_programs(
     return in_caller_order
 
 
-def compute_assignment_cost(
-    evidence: GeneEvidence, labels: np.ndarray, config: ProgramConfig
-) -> np.ndarray:
-    """Cost of each gene in each program, from the present members of the programs.
-
-    Parameters
-    ----------
-    evidence
-        What is known of the genes.
-    labels
-        Current program of each gene, -1 where it has none, shape (n_genes,).
-    config
-        Settings.
-
-    Returns
-    -------
-    Cost of shape (n_genes, n_programs).
-    """
-    n_programs = config.n_programs
-    semantic = compute_semantic_cost(evidence.embedding, evidence.is_embedded, labels, n_programs)
-    is_replaced = ~evidence.is_embedded & evidence.is_coexpressed
-    if is_replaced.any():
-        semantic[is_replaced] = compute_semantic_cost(
-            evidence.coexpression, evidence.is_coexpressed, labels, n_programs
-        )[is_replaced]
-    cost = config.semantic_weight * semantic
-    if evidence.adjacency is not None:
-        cost += config.graph_weight * compute_graph_cost(evidence.adjacency, labels, n_programs)
-    return cost
-
-
 def _start_labels(evidence: GeneEvidence, config: ProgramConfig) -> np.ndarray:
     known = np.flatnonzero(evidence.is_embedded)
     if known.size < config.n_programs:
@@ -144,3 +205,116 @@ def _reassign(evidence: GeneEvidence, labels: np.ndarray, config: ProgramConfig)
 def _number_by_first_gene(labels: np.ndarray) -> np.ndarray:
     _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[inverse]
+
+
+def compute_assignment_cost(
+    evidence: GeneEvidence, labels: np.ndarray, config: ProgramConfig
+) -> np.ndarray:
+    """Cost (n_genes, n_programs) of each gene in each program, from their present members."""
+    n_programs = config.n_programs
+    semantic = compute_semantic_cost(evidence.embedding, evidence.is_embedded, labels, n_programs)
+    is_replaced = ~evidence.is_embedded & evidence.is_coexpressed
+    if is_replaced.any():
+        semantic[is_replaced] = compute_semantic_cost(
+            evidence.coexpression, evidence.is_coexpressed, labels, n_programs
+        )[is_replaced]
+    cost = config.semantic_weight * semantic
+    if evidence.adjacency is not None:
+        cost += config.graph_weight * compute_graph_cost(evidence.adjacency, labels, n_programs)
+    return cost
+
+
+def compute_semantic_cost(
+    rows: np.ndarray, is_known: np.ndarray, labels: np.ndarray, n_programs: int
+) -> np.ndarray:
+    """Cosine distance of unit rows (n_genes, d) to program centroids, divided by its maximum.
+
+    Labels are -1 where a gene has no program; a gene whose row is not known costs zero.
+    """
+    membership = make_membership(np.where(is_known, labels, UNASSIGNED), n_programs)
+    centroids = normalize_rows(membership.T @ rows)
+    distance = np.clip(1.0 - rows @ centroids.T, 0.0, None) * is_known[:, None]
+    largest = distance.max(initial=0.0)
+    return distance / largest if largest > 0 else distance
+
+
+def compute_graph_cost(
+    adjacency: sparse.csr_array, labels: np.ndarray, n_programs: int
+) -> np.ndarray:
+    """One minus the neighbours that a gene has in a program over the program's size, in [0, 1]."""
+    membership = make_membership(labels, n_programs)
+    n_neighbours = (adjacency @ membership).toarray()
+    sizes = np.maximum(membership.sum(axis=0), 1.0)
+    return np.clip(1.0 - n_neighbours / sizes, 0.0, 1.0)
+
+
+def make_membership(labels: np.ndarray, n_programs: int) -> sparse.csr_array:
+    """One-hot matrix (n_genes, n_programs) of the labels; unassigned genes have empty rows."""
+    rows = np.flatnonzero(labels != UNASSIGNED)
+    shape = (len(labels), n_programs)
+    return sparse.csr_array((np.ones(rows.size), (rows, labels[rows])), shape=shape)
+
+
+def normalize_rows(x: np.ndarray) -> np.ndarray:
+    """Scale rows to unit length in float64; rows of zeros stay zeros."""
+    x = np.asarray(x, dtype=np.float64)
+    norms = np.linalg.norm(x, axis=1, keepdims=True)
+    return np.divide(x, norms, out=np.zeros_like(x), where=norms > 0)
+
+
+def make_evidence(
+    names: Sequence[str],
+    embedding: np.ndarray,
+    is_embedded: np.ndarray | None,
+    coexpression: np.ndarray | None,
+    adjacency: sparse.csr_array | None,
+) -> GeneEvidence:
+    """Check shapes, scale rows and sort the genes by name."""
+    order = _sort_names(names)
+    if coexpression is None:
+        coexpression = np.zeros((len(order), 1))
+    _check_length("embedding", embedding, len(order))
+    _check_length("coexpression", coexpression, len(order))
+    rows = normalize_rows(embedding)[order]
+    other_rows = normalize_rows(coexpression)[order]
+    has_row = rows.any(axis=1)
+    if is_embedded is not None:
+        _check_length("is_embedded", is_embedded, len(order))
+        has_row &= np.asarray(is_embedded, dtype=bool)[order]
+    return GeneEvidence(
+        order=order,
+        embedding=rows,
+        is_embedded=has_row,
+        coexpression=other_rows,
+        is_coexpressed=other_rows.any(axis=1),
+        adjacency=None if adjacency is None else _sort_graph(adjacency, order),
+    )
+
+
+def _sort_names(names: Sequence[str]) -> np.ndarray:
+    values = np.asarray(names, dtype=str)
+    unique, counts = np.unique(values, return_counts=True)
+    if unique.size < values.size:
+        repeated = ", ".join(unique[counts > 1][:3])
+        raise ValueError(
+            f"Gene names must be unique, found repeated: {repeated}. "
+            "Call adata.var_names_make_unique() first."
+        )
+    return np.argsort(values, kind="stable")
+
+
+def _check_length(label: str, values: np.ndarray, n_genes: int) -> None:
+    if len(values) != n_genes:
+        raise ValueError(f"{label} has {len(values)} rows for {n_genes} gene names.")
+
+
+def _sort_graph(adjacency: sparse.csr_array, order: np.ndarray) -> sparse.csr_array:
+    if adjacency.shape != (order.size, order.size):
+        raise ValueError(
+            f"adjacency has shape {adjacency.shape} for {order.size} gene names; "
+            "align the graph first: graph.align(names).adjacency."
+        )
+    graph = sparse.csr_array(adjacency)[order][:, order].astype(bool).astype(np.float64)
+    graph.setdiag(0)
+    graph.eliminate_zeros()
+    return graph

@@ -1,16 +1,15 @@
 """Which conditions are trained on, stopped on and tested on."""
 
-from scbig.splits._additive import make_additive
-from scbig.splits._assign import assign_split, get_roles
-from scbig.splits._conditions import parse_condition
+from scbig.splits._assign import assign_split, get_roles, make_split
+from scbig.splits._conditions import (
+    choose_validation,
+    make_additive,
+    make_low_sample,
+    make_unseen,
+)
 from scbig.splits._context import make_context, make_replicate
 from scbig.splits._gears import make_gears
-from scbig.splits._json import read_splits, write_splits
-from scbig.splits._low_sample import make_low_sample
-from scbig.splits._make import make_split
-from scbig.splits._split import Split
-from scbig.splits._unseen import make_unseen
-from scbig.splits._validation import choose_validation
+from scbig.splits._split import Split, parse_condition, read_splits, write_splits
 
 __all__ = [
     "Split",

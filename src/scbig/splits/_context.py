@@ -4,7 +4,7 @@ import logging
 from collections.abc import Collection, Sequence
 
 from scbig.data import Targets
-from scbig.splits._draw import check_seed, count_test, draw, make_generator
+from scbig.splits._conditions import check_seed, count_test, draw, make_generator
 from scbig.splits._split import Split
 
 logger = logging.getLogger(__name__)

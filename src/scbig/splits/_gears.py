@@ -5,9 +5,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from scbig.data import Targets
-from scbig.splits._conditions import JOIN, check_training, clean_conditions
-from scbig.splits._draw import check_seed
-from scbig.splits._split import Split
+from scbig.splits._conditions import check_seed, check_training, clean_conditions
+from scbig.splits._split import JOIN, Split
 
 
 def make_gears(

@@ -1,19 +1,26 @@
-"""Scores of a predicted layer, between floors and ceiling."""
+"""How good is a prediction beside floors and ceiling?"""
 
+import logging
 from collections.abc import Sequence
 
 import pandas as pd
 from anndata import AnnData
 
 from scbig._constants import OBS
+from scbig.baselines import FLOORS, Baseline, EmbeddingBaseline
 from scbig.data import ScreenSchema, infer_schema
 from scbig.metrics import Evaluator
 from scbig.priors import GeneEmbedding
 from scbig.tl._annotated import read_schema, take_prediction
-from scbig.tl._floor_scores import score_floors
 from scbig.tl._split_screen import SplitScreen, take_apart
 
+logger = logging.getLogger(__name__)
+
 CEILING = "ceiling"
+# Cells that floors predict for a condition, as many as the evaluator compares.
+N_CELLS = 200
+# Of the control cells that floors start from.
+SEED = 0
 
 
 def evaluate(
@@ -151,8 +158,49 @@ def _frame(
 ) -> pd.DataFrame:
     """Put the floors and the ceiling under the scores of a predictor."""
     tables = {name: scores}
-    for floor, floor_scores in score_floors(evaluator, parts, gene_embedding).items():
+    for floor, floor_scores in _score_floors(evaluator, parts, gene_embedding).items():
         # The predictor may be one of the floors.
         tables[f"{floor} (floor)" if floor == name else floor] = floor_scores
     tables[CEILING] = evaluator.score_ceiling()
     return pd.concat(tables, names=["predictor"]).reset_index("predictor").reset_index(drop=True)
+
+
+def _score_floors(
+    evaluator: Evaluator,
+    parts: SplitScreen,
+    gene_embedding: GeneEmbedding | None,
+) -> dict[str, pd.DataFrame]:
+    """Train, predict and score each floor; one that cannot be trained has rows that say why."""
+    scores = {}
+    for floor in FLOORS:
+        try:
+            predicted = _predict_floor(floor, parts, gene_embedding)
+        except ValueError as error:
+            logger.warning("%s cannot be trained: %s", floor.__name__, error)
+            scores[floor.default_key] = evaluator.get_failed(str(error))
+        else:
+            scores[floor.default_key] = evaluator.score(
+                predicted, layer=floor.default_key, is_paired=True
+            )
+    return scores
+
+
+def _predict_floor(
+    floor: type[Baseline], parts: SplitScreen, gene_embedding: GeneEmbedding | None
+) -> AnnData:
+    schema = parts.schema
+    floor.setup_anndata(
+        parts.training,
+        perturbation_key=schema.perturbation_key,
+        control=schema.control,
+        context_keys=schema.context_keys,
+        separator=schema.separator or "",
+        gene_key=schema.gene_key,
+    )
+    baseline = (
+        floor(parts.training, gene_embedding=gene_embedding, seed=SEED)
+        if issubclass(floor, EmbeddingBaseline)
+        else floor(parts.training, seed=SEED)
+    )
+    baseline.train(validation=parts.validation or None)
+    return baseline.predict(parts.controls, perturbations=parts.test, n_cells=N_CELLS, seed=SEED)

@@ -42,25 +42,10 @@ class SplitScreen:
 
 
 def take_apart(adata: AnnData, schema: ScreenSchema, split_key: str) -> SplitScreen:
-    """Take a screen apart by its split.
+    """Take a screen apart by the column of ``obs`` with the part of each cell.
 
-    Parameters
-    ----------
-    adata
-        The screen.
-    schema
-        Where it keeps its labels.
-    split_key
-        Column of ``obs`` with the part of each cell. Controls are told by their label.
-
-    Returns
-    -------
-    The parts; the measured expression is copied once, other layers are left out.
-
-    Raises
-    ------
-    ValueError
-        When there is no such column, or nothing to train on or to test.
+    Controls are told by their label. The measured expression is copied once, other layers are
+    left out.
     """
     parts = _read_parts(adata, split_key)
     screen = make_screen(adata.obs, schema)
@@ -84,22 +69,9 @@ def take_apart(adata: AnnData, schema: ScreenSchema, split_key: str) -> SplitScr
 def take_cells(
     adata: AnnData, rows: np.ndarray, schema: ScreenSchema, *, layer: str | None = None
 ) -> AnnData:
-    """Copy expression and labels of some cells, and nothing else.
+    """Copy expression and labels of some cells, rows in increasing order, and nothing else.
 
-    Parameters
-    ----------
-    adata
-        The screen.
-    rows
-        Their row numbers, in increasing order.
-    schema
-        Where it keeps its labels and measured expression.
-    layer
-        Another layer to take as ``X``; by default that of the schema.
-
-    Returns
-    -------
-    The cells, in memory.
+    ``layer`` is another one to take as ``X``; by default that of the schema.
     """
     keys = [schema.perturbation_key, *schema.context_keys]
     # Strings carry no categories that the chosen cells do not have.

@@ -1,0 +1,303 @@
+"""What do real, predicted and reference cells hold of each condition and context?
+
+Here, once, what a user gives is checked: columns, labels, genes, expression.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from scipy import sparse
+
+from scbig.data import (
+    Expression,
+    Screen,
+    ScreenSchema,
+    Targets,
+    check_expression,
+    get_gene_names,
+    get_matrix,
+    make_screen,
+)
+
+logger = logging.getLogger(__name__)
+
+# Values of one chunk, 64 MB in float64, whatever the number of genes.
+CHUNK_VALUES = 2**23
+
+# A condition in a context; without targets, the controls of the context.
+Key = tuple[Targets, str]
+
+ReferenceLike: TypeAlias = AnnData | pd.DataFrame | np.ndarray
+
+
+@dataclass(frozen=True)
+class CellGroups:
+    """Cells of one source: real, predicted, or those trained on.
+
+    Attributes
+    ----------
+    expression
+        Their expression, in the genes of the real cells.
+    genes
+        The names of these genes.
+    names
+        Names of the cells.
+    groups
+        Row numbers of each condition and context, in the order of the names of the cells: what
+        is drawn from them does not depend on the order of the cells.
+    labels
+        How the source writes each condition.
+    """
+
+    expression: Expression
+    genes: tuple[str, ...]
+    names: np.ndarray
+    groups: dict[Key, np.ndarray]
+    labels: dict[Targets, str]
+
+    @property
+    def perturbed(self) -> list[Key]:
+        """The conditions and contexts without the controls, context by context."""
+        keys = [key for key in self.groups if key[0]]
+        return sorted(keys, key=lambda key: (key[1], len(key[0]), key[0]))
+
+
+def read_cells(
+    adata: AnnData,
+    schema: ScreenSchema,
+    name: str,
+    *,
+    layer: str | None = None,
+    genes: Sequence[str] | None = None,
+) -> CellGroups:
+    """Check cells and sort them into groups.
+
+    ``name`` is what errors call them, ``layer`` where they have their expression (``None`` for
+    ``X``), ``genes`` those to read; by default all, in their order.
+    """
+    _check_columns(adata, schema, name, layer)
+    try:
+        screen = make_screen(adata.obs, schema)
+        found = get_gene_names(adata, schema.gene_key)
+        check_expression(adata, layer)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+    columns = None if genes is None else _find_genes(found, genes, name)
+    names = adata.obs_names.to_numpy().astype(str)
+    return CellGroups(
+        Expression(get_matrix(adata, layer), columns),
+        tuple(map(str, found)) if genes is None else tuple(genes),
+        names,
+        _get_groups(screen, names),
+        _get_labels(adata, schema),
+    )
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What is known of training.
+
+    Attributes
+    ----------
+    mean
+        Mean of the means of the training conditions, ``(G,)``, by context.
+    cells
+        The training cells; ``None`` if only means are known.
+    """
+
+    mean: Mapping[str, np.ndarray] = field(default_factory=dict)
+    cells: CellGroups | None = None
+
+
+def read_reference(
+    given: ReferenceLike | None,
+    schema: ScreenSchema,
+    real: CellGroups,
+    control: Mapping[str, np.ndarray],
+) -> Reference:
+    """Read the mean of the training conditions for each context of the real cells.
+
+    ``real`` are the real cells, ``control`` the means of their controls by context. Of training
+    cells it is the mean over the training conditions of that context; a context without any gets
+    its own controls plus the mean effect in the others.
+    """
+    if given is None:
+        return Reference()
+    if isinstance(given, AnnData):
+        return _read_training(given, schema, real, control)
+    if isinstance(given, pd.DataFrame):
+        is_kept = [bool(schema.parse(str(label))) for label in given.index]
+        columns = _find_genes(given.columns.astype(str), real.genes, "reference")
+        table = given.to_numpy(np.float64)[is_kept]
+        rows = table if columns is None else table[:, columns]
+    else:
+        rows = np.asarray(given, dtype=np.float64)
+    _check_table(rows, len(real.genes))
+    return Reference(dict.fromkeys(control, rows.mean(axis=0)))
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Numbers of cells ``(n_groups,)``, sums and sums of squares ``(n_groups, n_genes)``.
+
+    The squares are ``None`` where they were not asked for.
+    """
+
+    n_cells: np.ndarray
+    total: np.ndarray
+    square: np.ndarray | None = None
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Means, shape ``(n_groups, n_genes)``; NaN for groups without cells."""
+        with np.errstate(invalid="ignore"):
+            return self.total / self.n_cells[:, None]
+
+    def select(self, groups: slice) -> "Moments":
+        """Choose groups by where they stand."""
+        square = None if self.square is None else self.square[groups]
+        return Moments(self.n_cells[groups], self.total[groups], square)
+
+
+def compute_moments(
+    expression: Expression, groups: Sequence[np.ndarray], *, use_squares: bool = False
+) -> Moments:
+    """Add up the cells of each group, reading the expression once, in chunks.
+
+    ``groups`` holds the row numbers of each; groups may share cells.
+    """
+    n_cells = np.array([len(rows) for rows in groups], dtype=np.int64)
+    rows = np.concatenate([np.empty(0, dtype=np.int64), *groups])
+    member = sparse.csc_array(
+        (np.ones(len(rows)), (np.repeat(np.arange(len(groups)), n_cells), rows)),
+        shape=(len(groups), expression.n_cells),
+    )
+    total = np.zeros((len(groups), expression.n_genes))
+    square = np.zeros_like(total) if use_squares else None
+    for chunk, values in expression.chunks(max(1, CHUNK_VALUES // expression.n_genes)):
+        part = member[:, chunk]
+        if part.nnz:
+            # Squares in float64: the difference of two large float32 sums is no variance.
+            wide = values.astype(np.float64)
+            total += part @ wide
+            if square is not None:
+                square += part @ np.square(wide, out=wide)
+    return Moments(n_cells, total, square)
+
+
+def _get_groups(screen: Screen, names: np.ndarray) -> dict[Key, np.ndarray]:
+    rank = np.empty(len(names), dtype=np.int64)
+    rank[np.argsort(names, kind="stable")] = np.arange(len(names))
+    groups: dict[Key, np.ndarray] = {}
+    for i, name in enumerate(screen.contexts):
+        if len(controls := screen.get_controls(i)):
+            groups[(), name] = controls
+    for targets, context, rows in screen.get_groups():
+        groups[targets, screen.contexts[context]] = rows
+    return {key: rows[np.argsort(rank[rows])] for key, rows in groups.items()}
+
+
+def _get_labels(adata: AnnData, schema: ScreenSchema) -> dict[Targets, str]:
+    """Return the spelling of each condition, the first of the alphabet if there are several."""
+    spellings = sorted(set(adata.obs[schema.perturbation_key].astype(str)), reverse=True)
+    return {schema.parse(label): label for label in spellings}
+
+
+def _check_columns(adata: AnnData, schema: ScreenSchema, name: str, layer: str | None) -> None:
+    """Raise when cells lack a column of labels, or the layer."""
+    for key in (schema.perturbation_key, *schema.context_keys):
+        if key not in adata.obs:
+            raise ValueError(
+                f"{name} has no column obs[{key!r}]; both sides need it. Columns found: "
+                f"{list(adata.obs)}. Write it: {name}.obs[{key!r}] = {name}.obs['...']"
+            )
+    if layer is not None and layer not in adata.layers:
+        # anndata 0.13 lists X among the layers, under None.
+        found = [key for key in adata.layers if key is not None]
+        raise ValueError(
+            f"{name} has no layer {layer!r}. Layers found: {found}. Name one of them, or None "
+            "for X."
+        )
+
+
+def _find_genes(found: pd.Index, genes: Sequence[str], name: str) -> np.ndarray | None:
+    """Find the column of each real gene; ``None`` where genes and columns agree one by one.
+
+    A missing gene is refused: a filled-in value would be scored as if it had been predicted.
+    """
+    columns = found.get_indexer(pd.Index(genes))
+    missing = [genes[i] for i in np.flatnonzero(columns < 0).tolist()]
+    if missing:
+        raise ValueError(
+            f"{name} lacks {len(missing)} of the {len(genes)} genes of real: {missing[:5]}; it "
+            f"has {list(found[:5])}. Score the genes that both have: "
+            f"real = real[:, real.var_names.isin({name}.var_names)].copy()"
+        )
+    if len(found) > len(genes):
+        logger.info("%d further genes of %s are left out.", len(found) - len(genes), name)
+    is_same = len(found) == len(genes) and np.array_equal(columns, np.arange(len(genes)))
+    return None if is_same else columns
+
+
+def _read_training(
+    given: AnnData,
+    schema: ScreenSchema,
+    real: CellGroups,
+    real_control: Mapping[str, np.ndarray],
+) -> Reference:
+    cells = read_cells(given, schema, "reference", layer=schema.layer, genes=real.genes)
+    keys = cells.perturbed
+    if not keys:
+        raise ValueError(
+            "reference has no perturbed cells. Give those of the training conditions."
+        )
+    _warn_of_shared(keys, real)
+    moments = compute_moments(cells.expression, list(cells.groups.values()))
+    mean_of = dict(zip(cells.groups, moments.mean, strict=True))
+    control = {**real_control, **{name: mean_of[t, name] for t, name in mean_of if not t}}
+    perturbed: dict[str, list[np.ndarray]] = {}
+    for key in keys:
+        perturbed.setdefault(key[1], []).append(mean_of[key])
+    by_context = {name: np.mean(means, axis=0) for name, means in perturbed.items()}
+    mean = {name: _get_reference_mean(name, by_context, control) for name in real_control}
+    is_cells = sum(len(cells.groups[key]) for key in keys) > len(keys)
+    return Reference(mean, cells if is_cells else None)
+
+
+def _check_table(rows: np.ndarray, n_genes: int) -> None:
+    if rows.ndim != 2 or rows.shape[1] != n_genes or not len(rows):
+        raise ValueError(
+            f"reference has shape {rows.shape}; expected training conditions x {n_genes} genes."
+        )
+    if not np.isfinite(rows).all():
+        raise ValueError(
+            f"reference holds {np.count_nonzero(~np.isfinite(rows))} values that are not finite. "
+            "Drop these conditions."
+        )
+
+
+def _warn_of_shared(keys: Sequence[Key], real: CellGroups) -> None:
+    if both := sorted(set(keys) & set(real.perturbed)):
+        logger.warning(
+            "%d of the %d conditions to score are in the reference, too, such as %r: a reference "
+            "holds training conditions only.",
+            len(both),
+            len(real.perturbed),
+            real.labels[both[0][0]],
+        )
+
+
+def _get_reference_mean(
+    context: str, means: Mapping[str, np.ndarray], control: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    if context in means:
+        return means[context]
+    effects = [mean - control[name] for name, mean in means.items() if name in control]
+    if effects:
+        return control[context] + np.mean(effects, axis=0)
+    return np.mean(list(means.values()), axis=0)

@@ -1,0 +1,141 @@
+"""Losses of networks: the alignment of causes and effects, and what weight decay may pull."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from scbig.nn._mamba import S6Mixer, SSDMixer
+
+# A temperature near zero turns the softmax into a maximum, whose gradient explodes.
+_LEAST_TEMPERATURE = 0.01
+
+
+class AlignmentLoss(nn.Module):
+    """Contrast of perturbations and their effects (arXiv 2602.10156, after 2103.00020).
+
+    Rows of the same perturbation are averaged before they are compared, since a contrast
+    of two rows of one perturbation would push its own effect away. What remains is one row
+    for each perturbation, with its mean effect: repeats change nothing.
+
+    Parameters
+    ----------
+    n_cond
+        Width of the vector of a perturbation.
+    n_latent
+        Width of an effect in the latent space.
+    dim
+        Width of the space in which the two are compared.
+    temperature
+        Temperature at the start; learned, and kept above 0.01 without losing its gradient.
+        Leave `log_excess` out of weight decay, which would draw it to a temperature of 1.
+
+    Raises
+    ------
+    ValueError
+        When the temperature is not above 0.01.
+    """
+
+    def __init__(
+        self, n_cond: int, n_latent: int, *, dim: int = 128, temperature: float = 0.07
+    ) -> None:
+        super().__init__()
+        if temperature <= _LEAST_TEMPERATURE:
+            raise ValueError(
+                f"temperature is {temperature}; pass a number above {_LEAST_TEMPERATURE}."
+            )
+        self.project_condition = nn.Linear(n_cond, dim)
+        self.project_effect = nn.Linear(n_latent, dim)
+        self.log_excess = nn.Parameter(torch.tensor(math.log(temperature - _LEAST_TEMPERATURE)))
+
+    @property
+    def temperature(self) -> torch.Tensor:
+        """Present temperature, a scalar."""
+        return _LEAST_TEMPERATURE + self.log_excess.exp()
+
+    def forward(
+        self, condition: torch.Tensor, effect: torch.Tensor, label: torch.Tensor
+    ) -> torch.Tensor:
+        """Compute the loss.
+
+        Parameters
+        ----------
+        condition
+            Vectors of the perturbations, shape `(B, n_cond)`.
+        effect
+            Perturbed minus control cells in the latent space, shape `(B, n_latent)`; a row
+            is a cell with its partner or the mean of many. Leave control cells out.
+        label
+            Whole number of the perturbation of each row, shape `(B,)`.
+
+        Returns
+        -------
+        A scalar; 0 when there is one perturbation, which has nothing to differ from.
+        """
+        _, group = torch.unique(label, return_inverse=True)
+        left = self.project_condition(_average_groups(condition, group))
+        right = self.project_effect(_average_groups(effect, group))
+        return compute_info_nce(left, right, self.temperature)
+
+
+def compute_info_nce(
+    left: torch.Tensor, right: torch.Tensor, temperature: torch.Tensor | float
+) -> torch.Tensor:
+    """Compute the symmetric InfoNCE loss (arXiv 1807.03748) on cosines.
+
+    Parameters
+    ----------
+    left
+        Shape `(n, d)`; row k belongs to row k of `right` and to no other.
+    right
+        Shape `(n, d)`.
+    temperature
+        Positive divisor of the cosines.
+
+    Returns
+    -------
+    Mean of the cross-entropies of finding right from left and left from right, a scalar.
+    """
+    scores = F.normalize(left, dim=1) @ F.normalize(right, dim=1).T / temperature
+    own = torch.arange(len(scores), device=scores.device)
+    return (F.cross_entropy(scores, own) + F.cross_entropy(scores.T, own)) / 2
+
+
+def split_weight_decay(module: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    """Make the parameter groups of an optimiser that spares rates, skips and temperatures.
+
+    Pulled towards zero, the log rates of a state-space mixer would all become the same rate,
+    and the temperature of an alignment would become 1.
+
+    Parameters
+    ----------
+    module
+        Holds any number of :class:`SSDMixer`, :class:`S6Mixer` and :class:`AlignmentLoss`.
+    weight_decay
+        Weight decay of all other parameters.
+
+    Returns
+    -------
+    Two groups, for example for :class:`torch.optim.AdamW`: with and without decay.
+    """
+    spared = {id(p) for part in module.modules() for p in _get_spared(part)}
+    groups: dict[bool, list[nn.Parameter]] = {False: [], True: []}
+    for parameter in module.parameters():
+        groups[id(parameter) in spared].append(parameter)
+    return [
+        {"params": groups[False], "weight_decay": weight_decay},
+        {"params": groups[True], "weight_decay": 0.0},
+    ]
+
+
+def _average_groups(x: torch.Tensor, group: torch.Tensor) -> torch.Tensor:
+    """Average the rows of each group; groups are numbered from 0 without gaps."""
+    n_rows = torch.bincount(group).unsqueeze(1)
+    return x.new_zeros(len(n_rows), x.shape[1]).index_add(0, group, x) / n_rows
+
+
+def _get_spared(module: nn.Module) -> tuple[nn.Parameter, ...]:
+    if isinstance(module, SSDMixer | S6Mixer):
+        return module.log_rate, module.skip
+    return (module.log_excess,) if isinstance(module, AlignmentLoss) else ()
