@@ -57,7 +57,21 @@ def test_nothing_is_pickled(folder: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["arrays.safetensors", "model.json"]
     values = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     assert values["class"] == "SCBIG"
-    assert values["schema"]["control"] == "control"
+    assert values["format"] == 2
+    assert {
+        "seed",
+        "missing_embedding",
+        "uses_networks",
+        "n_steps",
+        "registry",
+        "comparison",
+        "history",
+        "vocabulary",
+        "method",
+        "effects",
+    } <= values.keys()
+    assert values["vocabulary"]["schema"]["control"] == "control"
+    assert {"config", "programs", "kernel", "denoising"} == values["method"].keys()
 
 
 def test_everything_given_to_the_model_travels_with_it(
@@ -78,7 +92,7 @@ def test_everything_given_to_the_model_travels_with_it(
     )
     model.save(tmp_path / "model")
     loaded = SCBIG.load(tmp_path / "model")
-    np.testing.assert_array_equal(loaded._blueprint.pathways, model._blueprint.pathways)
+    np.testing.assert_array_equal(loaded._method.priors.pathways, model._method.priors.pathways)
     for label in ("OLDNAME", "NOSUCH"):
         np.testing.assert_array_equal(
             loaded.get_predicted_expression(perturbations=[label]),
@@ -106,7 +120,7 @@ def test_an_untrained_model_is_saved_and_trained_later(
     SCBIG.setup_anndata(screen)
     SCBIG(screen, preset=config, n_programs=6).save(tmp_path / "model")
     loaded = SCBIG.load(tmp_path / "model", screen)
-    with pytest.raises(RuntimeError, match=r"model.train\(\)"):
+    with pytest.raises(RuntimeError, match=r"SCBIG has not been trained.*train\(\)"):
         loaded.predict(perturbations=["GENE0001"])
     loaded.train(max_steps=1, **QUIET)
     assert loaded.is_trained_
@@ -127,9 +141,7 @@ def test_data_may_have_their_genes_in_another_order(
         loaded.get_latent_representation(), trained.get_latent_representation(), atol=1e-5
     )
     loaded.train(max_steps=1, **QUIET)
-    np.testing.assert_allclose(
-        loaded._fitted.effects.delta, trained._fitted.effects.delta, atol=1e-5
-    )
+    np.testing.assert_allclose(loaded._effects.delta, trained._effects.delta, atol=1e-5)
 
 
 # --- continued training -----------------------------------------------------------------------
@@ -151,12 +163,12 @@ def test_training_goes_on_with_new_targets_and_contexts(
 ) -> None:
     in_batches.save(tmp_path / "model")
     later = SCBIG.load(tmp_path / "model", _rename(screen, **{targets[0]: unseen}))
-    old = in_batches._fitted.effects
+    old = in_batches._effects
     before = in_batches.get_confidence([targets[0], unseen])
     encoder = {k: v.clone() for k, v in later.module.encoder.state_dict().items()}
     later.train(**QUIET)
-    effects = later._fitted.effects
-    assert later._contexts == ("batch_1", "batch_2", "batch_3")
+    effects = later._effects
+    assert later._vocabulary.contexts == ("batch_1", "batch_2", "batch_3")
     assert len(effects) == len(old) + 20
     np.testing.assert_array_equal(effects.delta[: len(old)], old.delta)
     np.testing.assert_array_equal(effects.control_mean[:2], old.control_mean)
@@ -183,8 +195,8 @@ def test_effects_measured_again_are_replaced_and_held_out_ones_forgotten(
     trained.save(tmp_path / "model")
     later = SCBIG.load(tmp_path / "model", screen)
     later.train(validation=[targets[0]], use_refit=False, max_steps=1, **QUIET)
-    assert (targets[0],) not in later._fitted.effects.targets
-    assert len(later._fitted.effects) == 19
+    assert (targets[0],) not in later._effects.targets
+    assert len(later._effects) == 19
 
 
 def test_the_autoencoder_is_not_trained_away_from_earlier_effects(

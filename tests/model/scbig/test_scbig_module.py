@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from scbig.model import SCBIGConfig
-from scbig.model.scbig._components import ConditionInput
-from scbig.model.scbig._module import ModuleSizes, SCBIGModule
+from scbig.model.scbig._module import FlowSizes, SCBIGModule
+from scbig.model.scbig._networks import FlowCondition
 from scbig.nn import add_change
 
 N_GENES, N_LATENT = 12, 6
@@ -24,12 +24,12 @@ def module(config: SCBIGConfig, labels: torch.Tensor) -> SCBIGModule:
 
 
 def _make(config: SCBIGConfig, labels: torch.Tensor) -> SCBIGModule:
-    sizes = ModuleSizes(n_targets=4, n_embedding=5, n_contexts=2)
+    sizes = FlowSizes(n_targets=4, n_contexts=2, n_embedding=5)
     return SCBIGModule(labels, torch.randn(3, 5), torch.rand(N_GENES), sizes, config).eval()
 
 
-def _condition(n: int = 2, n_targets: int = 3) -> ConditionInput:
-    return ConditionInput(
+def _condition(n: int = 2, n_targets: int = 3) -> FlowCondition:
+    return FlowCondition(
         target=torch.randint(4, (n, n_targets)),
         is_seen=torch.ones(n, n_targets, dtype=torch.bool),
         embedding=torch.randn(n, n_targets, 5),

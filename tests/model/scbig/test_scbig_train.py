@@ -11,8 +11,9 @@ from anndata import AnnData
 from scipy import sparse
 
 from scbig.model import SCBIG, SCBIGConfig
-from scbig.model.scbig import PRESETS, _flow
-from scbig.model.scbig._autoencoder import plan_epochs
+from scbig.model.scbig import PRESETS
+from scbig.model.scbig._stages import plan_autoencoder
+from scbig.predictor import Judge
 from scbig.priors import GeneSets
 
 Fit = Callable[..., SCBIG]
@@ -35,10 +36,10 @@ def test_a_tenth_of_the_conditions_is_held_out_and_learned_at_the_end(
     fit: Fit, screen: AnnData
 ) -> None:
     refitted = fit(screen)
-    assert len(refitted._fitted.effects) == 20
+    assert len(refitted._effects) == 20
     kept = fit(screen, train={"use_refit": False})
-    assert sorted(len(group) for group in kept._fitted.effects.targets).count(1) == 11
-    assert len(kept._fitted.effects) == 18
+    assert sorted(len(group) for group in kept._effects.targets).count(1) == 11
+    assert len(kept._effects) == 18
     _assert_same(_get_weights(refitted), _get_weights(kept))
 
 
@@ -50,8 +51,8 @@ def test_given_validation_conditions_are_held_out(
         screen, train={"validation": [targets[0], double.split("+")[::-1]], "use_refit": False}
     )
     lacking = {(targets[0],), tuple(sorted(double.split("+")))}
-    assert not lacking & set(model._fitted.effects.targets)
-    assert len(model._fitted.effects) == 18
+    assert not lacking & set(model._effects.targets)
+    assert len(model._effects) == 18
 
 
 def test_held_out_cells_leave_no_trace(fit: Fit, screen: AnnData, targets: list[str]) -> None:
@@ -65,8 +66,8 @@ def test_held_out_cells_leave_no_trace(fit: Fit, screen: AnnData, targets: list[
     screen.X = sparse.diags_array(np.where(is_held_out, 1.01, 1.0)).astype(np.float32) @ screen.X
     second = fit(screen, train=train)
     _assert_same(_get_weights(first), _get_weights(second))
-    assert first._fitted.kernel.settings == second._fitted.kernel.settings
-    np.testing.assert_array_equal(first._fitted.effects.delta, second._fitted.effects.delta)
+    assert first._method.anchor.kernel.settings == second._method.anchor.kernel.settings
+    np.testing.assert_array_equal(first._effects.delta, second._effects.delta)
     wanted = {"perturbations": [targets[0], targets[1]], "n_cells": 10}
     np.testing.assert_array_equal(
         first.get_predicted_expression(**wanted), second.get_predicted_expression(**wanted)
@@ -77,7 +78,7 @@ def test_one_label_is_one_validation_condition(
     fit: Fit, screen: AnnData, targets: list[str]
 ) -> None:
     model = fit(screen, train={"validation": targets[0], "use_refit": False, "max_steps": 0})
-    assert (targets[0],) not in model._fitted.effects.targets
+    assert (targets[0],) not in model._effects.targets
 
 
 @pytest.mark.parametrize("label", ["NOSUCH", "control"])
@@ -98,7 +99,7 @@ def test_an_empty_list_holds_nothing_out(fit: Fit, screen: AnnData) -> None:
     model = fit(screen, train={"validation": [], "max_steps": 4})
     assert "flow_validation_score" not in model.history
     assert len(model.history["flow_train_loss"]) == 4
-    assert len(model._fitted.effects) == 20
+    assert len(model._effects) == 20
 
 
 def test_a_flow_that_nothing_checks_is_not_trained(
@@ -155,22 +156,24 @@ def test_the_flow_is_kept_only_where_it_is_a_gain(
 ) -> None:
     # Each validation is better than the last, so that the gate alone decides.
     scores = iter(range(100))
-    monkeypatch.setattr(_flow, "is_gain", lambda before, after, held_out: is_kept)
-    monkeypatch.setattr(_flow, "score", lambda module, held_out: float(next(scores)))
+    monkeypatch.setattr(Judge, "is_gain", lambda judge, before, after: is_kept)
+    monkeypatch.setattr(Judge, "score_cells", lambda judge, mover: float(next(scores)))
     with caplog.at_level("INFO", logger="scbig"):
         model = fit(screen, preset=replace(config, use_gate=True))
     assert model.uses_networks is is_kept
-    assert ("no gain on the held-out conditions" in caplog.text) is not is_kept
+    assert ("with them; they are kept." in caplog.text) is is_kept
+    assert ("left out, as that is no gain beyond chance" in caplog.text) is not is_kept
     alone = fit(screen.copy(), train={"max_steps": 0}).predict(seed=0).layers["scbig"]
     predicted = model.predict(seed=0).layers["scbig"]
     assert np.array_equal(predicted, alone) is not is_kept
 
 
 def test_without_a_flow_prediction_is_the_anchor(fit: Fit, screen: AnnData) -> None:
-    """The short cut against the long way, by a velocity that is all but zero."""
+    """The short cut against the long way, by a velocity that is zero."""
     model = fit(screen, train={"max_steps": 0})
+    assert not model.uses_networks
     short = model.get_predicted_expression(seed=0)
-    torch.nn.init.constant_(model.module.velocity.velocity[-1].bias, 1e-12)
+    model._uses_networks = True
     np.testing.assert_allclose(short, model.get_predicted_expression(seed=0), atol=1e-5)
 
 
@@ -311,8 +314,8 @@ def test_gene_sets_add_the_pathway_loss(fit: Fit, screen: AnnData) -> None:
     genes = tuple(screen.var_names)
     sets = GeneSets({"one": genes[:20], "two": genes[10:50], "tiny": genes[:2]}, "two sets")
     model = fit(screen, gene_sets=sets)
-    np.testing.assert_allclose(model._blueprint.pathways.sum(axis=1), 1, rtol=1e-6)
-    assert model._blueprint.pathways.shape == (2, 60)
+    np.testing.assert_allclose(model._method.priors.pathways.sum(axis=1), 1, rtol=1e-6)
+    assert model._method.priors.pathways.shape == (2, 60)
     assert len(model.history["flow_pathway_loss"]) == 2
     assert (model.history["flow_pathway_loss"]["flow_pathway_loss"].astype(float) > 0).all()
 
@@ -384,4 +387,4 @@ def test_control_cells_alone_teach_nothing(fit: Fit, screen: AnnData) -> None:
     ],
 )
 def test_the_budget_is_spread_over_epochs(n_cells: int, max_epochs: int | None, expected: tuple):
-    assert plan_epochs(n_cells, SCBIGConfig(), max_epochs) == expected
+    assert plan_autoencoder(n_cells, SCBIGConfig(), max_epochs) == expected

@@ -3,7 +3,7 @@ import ot
 import pytest
 import torch
 
-from scbig.model.scbig._losses import correlation_loss, pathway_loss
+from scbig.model.scbig._stages import correlation_loss, pathway_loss
 
 
 def _average(labels: np.ndarray) -> np.ndarray:

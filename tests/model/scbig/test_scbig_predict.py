@@ -9,6 +9,7 @@ import torch
 from anndata import AnnData
 
 from scbig.model import SCBIG
+from scbig.model.scbig._networks import FlowCondition
 from scbig.priors import GeneAliases, GeneEmbedding
 
 Fit = Callable[..., SCBIG]
@@ -78,7 +79,7 @@ def test_the_same_perturbation_shifts_the_mean_by_the_anchor_plus_what_was_learn
     shift = out[~_is_control(out)].layers["scbig"].mean(0) - _dense(out[_is_control(out)].X).mean(
         0
     )
-    expected, _ = model._fitted.predict([(targets[0],)], np.array([0]))
+    expected = model._method.predict_effects([(targets[0],)], np.array([0]))
     control_mean = _dense(screen[_is_control(screen)].X).mean(0)
     np.testing.assert_allclose(shift, np.maximum(expected[0], -control_mean), atol=1e-4)
 
@@ -331,7 +332,9 @@ def test_a_table_of_embeddings_makes_unmeasured_targets_known(
     table = GeneEmbedding((*targets, "NOSUCH"), vectors, "my table")
     model = fit(screen, perturbation_embedding=table, train={"max_steps": 2})
     assert "my table (13 genes)" in model.summary_string
-    condition = model._blueprint.make_condition([("NOSUCH",)], np.array([0]), np.zeros((1, 6)))
+    condition = FlowCondition.make(
+        model._vocabulary, [("NOSUCH",)], np.array([0]), np.zeros((1, 6))
+    )
     expected = vectors[0] / np.linalg.norm(vectors[0])
     np.testing.assert_allclose(condition.embedding[0, 0, :16], expected, rtol=1e-5)
     assert not condition.is_seen[0, 0]

@@ -15,7 +15,7 @@ def test_the_summary_names_what_the_model_is_of(
 ) -> None:
     repr(trained)
     printed = " ".join(capsys.readouterr().out.split())
-    assert "SCBIG of 60 genes in 6 programs, 12 targets, contexts: all." in printed
+    assert "SCBIG of 60 genes, 12 targets, contexts: all. Gene programs: 6." in printed
     assert "Training status: Trained" in printed
 
 
@@ -40,7 +40,7 @@ def test_setup_may_be_run_again(screen: AnnData, config: SCBIGConfig) -> None:
     SCBIG.setup_anndata(screen)
     SCBIG.setup_anndata(screen, context_keys=["batch"])
     model = SCBIG(screen, preset=config, n_programs=6)
-    assert model._contexts == ("batch_1", "batch_2")
+    assert model._vocabulary.contexts == ("batch_1", "batch_2")
 
 
 def test_setup_comes_first(screen: AnnData) -> None:
@@ -52,7 +52,7 @@ def test_setup_comes_first(screen: AnnData) -> None:
 def test_an_untrained_model_says_so(screen: AnnData, config: SCBIGConfig, verb: str) -> None:
     SCBIG.setup_anndata(screen)
     model = SCBIG(screen, preset=config, n_programs=6)
-    with pytest.raises(RuntimeError, match=r"not been trained.*model.train\(\)"):
+    with pytest.raises(RuntimeError, match=r"SCBIG has not been trained.*train\(\)"):
         getattr(model, verb)()
 
 

@@ -36,9 +36,9 @@ def test_latents_do_not_depend_on_the_order_of_cells_and_genes(
 
 def test_program_activity_is_the_mean_of_its_genes(trained: SCBIG, screen: AnnData) -> None:
     activity = trained.get_program_activity(screen)
-    labels = trained._blueprint.programs.labels
+    labels = trained._method.priors.programs.labels
     assert list(activity.index) == list(screen.obs_names)
-    assert list(activity.columns) == list(trained._blueprint.programs.names)
+    assert list(activity.columns) == list(trained._method.priors.programs.names)
     for k, name in enumerate(activity.columns):
         expected = _dense(screen)[:, labels == k].mean(axis=1)
         np.testing.assert_allclose(activity[name], expected, rtol=1e-4, atol=1e-6)
