@@ -291,7 +291,9 @@ def test_the_holder_of_private_names_may_use_them(make_tree: Callable[..., Path]
 
 
 def test_models_know_neither_each_other_nor_the_baselines(make_tree: Callable[..., Path]):
-    text = "from scbig.predictor import x\nfrom scbig.model.strand import y\nimport scbig.baselines"
+    text = (
+        "from scbig.predictor import x\nfrom scbig.model.strand import y\nimport scbig.baselines"
+    )
     root = make_tree(_model__in__scbig__in__model=text, catalogue__in__model=text)
     assert find_foreign_knowledge(root) == [
         "model/scbig/_model.py:2: the model scbig knows the model strand",
@@ -305,7 +307,9 @@ def test_sideways_imports_are_those_that_are_stated(make_tree: Callable[..., Pat
 
 
 def test_shared_class_names_are_found(make_tree: Callable[..., Path]):
-    root = make_tree(a__in__ot="class A: ...", b__in__nn="def f():\n    class A: ...", c__in__nn="")
+    root = make_tree(
+        a__in__ot="class A: ...", b__in__nn="def f():\n    class A: ...", c__in__nn=""
+    )
     assert find_shared_names(root) == ["A: nn/b.py, ot/a.py"]
 
 

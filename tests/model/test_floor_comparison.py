@@ -4,12 +4,12 @@ from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
+from scbig.model.base import FloorComparison, compare_with_floors
+from scbig.model.base._floors import describe_comparison
 from scipy.stats import pearsonr
 
 from scbig.baselines import FLOORS
 from scbig.data import Effects
-from scbig.model.base import FloorComparison, compare_with_floors
-from scbig.model.base._floors import describe_comparison
 
 
 @pytest.mark.parametrize(

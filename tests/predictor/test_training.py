@@ -194,7 +194,7 @@ def test_a_further_screen_is_joined_with_the_earlier(simulated: AnnData, held_ou
     task = method.tasks[-1]
     assert task.is_continued
     n_kept = len(task.trained) - len(task.measured)
-    assert {group for group in task.trained.targets[:n_kept]} == {(label,) for label in held_out}
+    assert set(task.trained.targets[:n_kept]) == {(label,) for label in held_out}
     # What was measured again counts as it is now; so do the controls.
     np.testing.assert_allclose(task.trained.control_mean, 2 * before.control_mean, rtol=1e-5)
     known = dict(zip(before.keys, before.delta, strict=True))

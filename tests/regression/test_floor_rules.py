@@ -8,7 +8,7 @@ from sklearn import kernel_ridge, linear_model
 
 from scbig.data import Effects, Targets
 from scbig.regression import FLOOR_RULES, choose_on_validation, predict_floors
-from scbig.regression._ridge import (
+from scbig.regression._floors import (
     DEFAULT_NOISE,
     DEFAULT_WEIGHT,
     EMBEDDING_WEIGHTS,

@@ -1,5 +1,7 @@
 """The line of the own gene against least squares with one row for each prior."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -49,7 +51,7 @@ def test_combinations_and_unmeasured_targets_do_not_count(effects: Effects):
 def test_without_a_measured_single_the_effect_is_zero(effects: Effects, rows: list[int]):
     own = fit_own_gene(effects.subset(np.array(rows, dtype=int)), GENES)
     assert (own.intercept, own.slope) == (0, 0)
-    predicted = own.predict(TARGETS, CONTEXT, effects.control_mean)
+    predicted = own.predict(TARGETS, effects.get_control(CONTEXT))
     np.testing.assert_array_equal(predicted, np.zeros((len(TARGETS), len(GENES))))
 
 
@@ -78,7 +80,7 @@ def test_prediction_is_the_line_at_the_expression_of_the_context():
     own = OwnGeneEffect(intercept=0.2, slope=-0.5, genes=GENES)
     control = np.array([[1.0, 2.0, 3.0, 0.0], [4.0, 1.0, 0.5, 2.0]])
     targets = [("A",), ("A",), ("B", "C"), ("D", "E"), ("E",), ()]
-    predicted = own.predict(targets, np.array([0, 1, 0, 1, 0, 1]), control)
+    predicted = own.predict(targets, control[[0, 1, 0, 1, 0, 1]])
     expected = [
         [0.2 - 0.5, 0, 0, 0],
         [0.2 - 2.0, 0, 0, 0],
@@ -91,10 +93,11 @@ def test_prediction_is_the_line_at_the_expression_of_the_context():
 
 
 @pytest.mark.parametrize("context", [2, -1])
-def test_an_unknown_context_has_the_mean_expression(context: int):
+def test_an_unknown_context_has_the_mean_expression(effects: Effects, context: int):
     own = OwnGeneEffect(intercept=0.2, slope=-0.5, genes=GENES)
-    control = np.array([[1.0, 2.0, 3.0, 0.0], [4.0, 1.0, 0.5, 2.0]])
-    predicted = own.predict([("A",), ("C",)], np.array([context, 0]), control)
+    means = np.array([[1.0, 2.0, 3.0, 0.0], [4.0, 1.0, 0.5, 2.0]])
+    control = replace(effects, control_mean=means).get_control(np.array([context, 0]))
+    predicted = own.predict([("A",), ("C",)], control)
     np.testing.assert_allclose(predicted[:, [0, 2]], [[0.2 - 1.25, 0], [0, 0.2 - 1.5]], atol=1e-12)
 
 
@@ -106,7 +109,7 @@ def test_an_unknown_context_has_the_mean_expression(context: int):
 def test_no_more_is_taken_than_is_there(intercept: float, slope: float, before: list[float]):
     own = OwnGeneEffect(intercept, slope, GENES)
     control = np.array([before])
-    predicted = own.predict([GENES], np.zeros(1, dtype=int), control)[0]
+    predicted = own.predict([GENES], control)[0]
     line = intercept + slope * control[0]
     assert (control[0] + predicted >= 0).all()
     np.testing.assert_array_equal(predicted, np.where(line < -control[0], -control[0], line))
@@ -115,5 +118,5 @@ def test_no_more_is_taken_than_is_there(intercept: float, slope: float, before: 
 def test_without_genes_nothing_is_predicted(effects: Effects):
     """Features that are no genes: zero effects of the shape of the features."""
     own = fit_own_gene(effects, ())
-    predicted = own.predict(TARGETS, CONTEXT, effects.control_mean)
+    predicted = own.predict(TARGETS, effects.get_control(CONTEXT))
     np.testing.assert_array_equal(predicted, np.zeros((len(TARGETS), len(GENES))))

@@ -9,6 +9,7 @@ from scbig.data._controls import (
     make_controls,
     thin,
 )
+from scbig.data._conventions import infer_schema
 from scbig.data._effects import (
     Effects,
     compute_effects,
@@ -27,8 +28,14 @@ from scbig.data._expression import (
 )
 from scbig.data._fields import ExpressionField, PerturbationField
 from scbig.data._query import Query, annotate_query, make_query
-from scbig.data._schema import Perturbations, ScreenSchema, infer_schema
-from scbig.data._screen import Screen, Targets, get_context_names, make_screen
+from scbig.data._screen import (
+    Perturbations,
+    Screen,
+    ScreenSchema,
+    Targets,
+    get_context_names,
+    make_screen,
+)
 from scbig.data._simulate import simulate_screen
 from scbig.data._simulate_locus import simulate_locus_screen
 from scbig.data._write import Prediction, predict_query, write_prediction

@@ -1,7 +1,7 @@
 """Checks of labels and expression at the border: what was found, where, and what mends it."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from scbig.data._expression import CHUNK_SIZE, get_matrix, is_csc
-from scbig.data._schema import ScreenSchema
+from scbig.data._screen import ScreenSchema, check_missing
 
 logger = logging.getLogger(__name__)
 
@@ -78,17 +78,6 @@ def check_labels(obs: pd.DataFrame, schema: ScreenSchema) -> None:
                     f"{len(empty)} categories of obs[{key!r}] have no cells: {empty[:5]}. Drop "
                     f"them: adata.obs[{key!r}] = adata.obs[{key!r}].cat.remove_unused_categories()"
                 )
-
-
-def check_missing(obs: pd.DataFrame, keys: Sequence[str]) -> None:
-    """Raise when cells lack a value in one of the columns."""
-    for key in keys:
-        n_missing = int(obs[key].isna().sum())
-        if n_missing:
-            raise ValueError(
-                f"obs[{key!r}] is missing for {n_missing} cell(s). "
-                f"Drop them: adata = adata[adata.obs[{key!r}].notna()].copy()"
-            )
 
 
 def check_controls(is_control: np.ndarray, contexts: np.ndarray, names: list[str]) -> None:

@@ -14,8 +14,7 @@ from scvi.data.fields import BaseAnnDataField
 from scbig._constants import REGISTRY
 from scbig.data._checks import check_controls, check_expression, check_labels
 from scbig.data._expression import get_gene_names
-from scbig.data._schema import ScreenSchema
-from scbig.data._screen import make_screen
+from scbig.data._screen import ScreenSchema, make_screen
 
 logger = logging.getLogger(__name__)
 

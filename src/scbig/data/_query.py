@@ -11,8 +11,14 @@ from scipy import sparse
 
 from scbig._constants import OBS
 from scbig.data._expression import Expression, get_matrix
-from scbig.data._schema import Perturbations, ScreenSchema
-from scbig.data._screen import Screen, Targets, make_screen, sort_conditions
+from scbig.data._screen import (
+    Perturbations,
+    Screen,
+    ScreenSchema,
+    Targets,
+    make_screen,
+    sort_conditions,
+)
 
 logger = logging.getLogger(__name__)
 

@@ -3,18 +3,21 @@
 from scbig.regression._anchor import Anchor, UnseenAnchor, anchor_as_unseen
 from scbig.regression._confidence import Confidence
 from scbig.regression._denoised import DenoisedRegression, Denoising, leave_targets_out
-from scbig.regression._floors import FLOOR_RULES, FloorRule, predict_floors
-from scbig.regression._gaussian_process import ComponentRegression, KernelRegression
-from scbig.regression._kernel import Embeddings, KernelSettings, TargetKernel, choose_kernel
-from scbig.regression._ridge import InterceptRegression, choose_on_validation
-from scbig.regression._rules import (
+from scbig.regression._floors import (
+    FLOOR_RULES,
+    FloorRule,
+    InterceptRegression,
     NearestNeighbours,
     Rule,
     SumOfSingles,
+    choose_on_validation,
     get_context_mean,
+    predict_floors,
     predict_no_change,
     predict_train_mean,
 )
+from scbig.regression._gaussian_process import ComponentRegression, KernelRegression
+from scbig.regression._kernel import Embeddings, KernelSettings, TargetKernel, choose_kernel
 
 __all__ = [
     "FLOOR_RULES",

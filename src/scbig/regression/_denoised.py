@@ -89,7 +89,7 @@ class DenoisedRegression:
         self.effects = effects
         self.kernel = kernel
         self._own = fit_own_gene(effects, genes if denoising.use_own_gene else ())
-        own = self._own.predict(effects.targets, effects.context, effects.control_mean)
+        own = self._own.predict(effects.targets, effects.get_control(effects.context))
         rest = replace(effects, delta=effects.delta - own)
         use_components = denoising.use_components
         self._shared = _fit_components(rest, kernel) if use_components else None
@@ -162,7 +162,7 @@ class DenoisedRegression:
     ) -> np.ndarray:
         """Add the effect on own genes, scale falls in new contexts and seen combinations."""
         mixed = scale_falls(mixed, np.asarray(context), self.effects)
-        own = self._own.predict(targets, context, self.effects.control_mean)
+        own = self._own.predict(targets, self.effects.get_control(context))
         is_known = np.array([len(group) > 1 and set(group) <= seen for group in targets])
         return np.where(is_known[:, None], self._saturation, 1.0) * (mixed + own)
 
@@ -213,27 +213,23 @@ class OwnGeneEffect:
     slope: float
     genes: tuple[str, ...]
 
-    def predict(
-        self, targets: Sequence[Targets], context: np.ndarray, control_mean: np.ndarray
-    ) -> np.ndarray:
+    def predict(self, targets: Sequence[Targets], control: np.ndarray) -> np.ndarray:
         """Effects on the own genes, zero for all other genes.
 
         Parameters
         ----------
         targets
             Target set of each condition, length ``n``.
-        context
-            Context of each condition, shape ``(n,)``.
-        control_mean
-            Mean control expression, shape ``(n_contexts, n_genes)``.
+        control
+            Mean control expression of the context of each, shape ``(n, n_genes)``.
 
         Returns
         -------
         Effects, shape ``(n, n_genes)``.
         """
-        effect = np.zeros((len(targets), control_mean.shape[1]))
+        effect = np.zeros((len(targets), control.shape[1]))
         rows, columns = _find_own(targets, self.genes)
-        before = _get_control(control_mean, context)[rows, columns]
+        before = control[rows, columns]
         effect[rows, columns] = np.maximum(self.intercept + self.slope * before, -before)
         return effect
 
@@ -314,8 +310,8 @@ def scale_falls(predicted: np.ndarray, context: np.ndarray, effects: Effects) ->
     Effects, shape ``(n, n_genes)``; as they were in contexts with a training condition.
     """
     is_new = ~np.isin(context, effects.context)
-    here = _get_control(effects.control_mean, context)
-    elsewhere = _get_control(effects.control_mean, effects.context).mean(axis=0)
+    here = effects.get_control(context)
+    elsewhere = effects.get_control(effects.context).mean(axis=0)
     ratio = np.divide(here, elsewhere, out=np.ones_like(here), where=elsewhere > 0)
     is_less = is_new[:, None] & (predicted < 0) & (ratio < 1)
     return np.where(is_less, ratio * predicted, predicted)
@@ -336,12 +332,3 @@ def _find_own(targets: Sequence[Targets], genes: Sequence[str]) -> tuple[np.ndar
     pairs = [(i, position[t]) for i, group in enumerate(targets) for t in group if t in position]
     rows, columns = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
     return rows, columns
-
-
-def _get_control(control_mean: np.ndarray, context: np.ndarray) -> np.ndarray:
-    """Control expression of contexts ``(n, n_genes)``; without control cells, the mean of all."""
-    is_measured = ~np.isnan(control_mean).any(axis=1)
-    is_known = (context >= 0) & (context < len(control_mean))
-    row = np.where(is_known, context, 0)
-    is_known &= is_measured[row]
-    return np.where(is_known[:, None], control_mean[row], control_mean[is_measured].mean(axis=0))

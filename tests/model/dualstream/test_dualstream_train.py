@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 from anndata import AnnData
+from scbig.model.base import Fold, score_effects
 
 from scbig.baselines import NearestCondition
 from scbig.data import compute_effects, make_screen, simulate_screen
 from scbig.model import DualStreamConfig, DualStreamMamba
-from scbig.model.base import Fold, score_effects
 from scbig.model.dualstream._groups import make_groups
 
 Fit = Callable[..., DualStreamMamba]

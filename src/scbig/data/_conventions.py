@@ -4,11 +4,16 @@ The usual conventions are recognised; what the user names is taken as it is.
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import pandas as pd
 from anndata import AnnData
+
+from scbig.data._screen import (
+    CONTROL_LABELS,
+    DEFAULT_SEPARATOR,
+    ScreenSchema,
+    is_control_token,
+)
 
 PERTURBATION_KEYS = (
     "perturbation",
@@ -22,139 +27,7 @@ PERTURBATION_KEYS = (
     "guide_identity",
     "guide_id",
 )
-CONTROL_LABELS = (
-    "control",
-    "ctrl",
-    "non-targeting",
-    "non_targeting",
-    "nontargeting",
-    "NT",
-    "NTC",
-    "unperturbed",
-)
-Perturbations = Sequence[str | Sequence[str]]
-
-DEFAULT_SEPARATOR = "+"
 SEPARATORS = (DEFAULT_SEPARATOR, "_", "|", ";", ",", "&")
-
-_CONTROL_TOKENS = frozenset(label.casefold() for label in CONTROL_LABELS)
-
-
-@dataclass(frozen=True)
-class ScreenSchema:
-    """The columns and conventions of one screen.
-
-    Attributes
-    ----------
-    perturbation_key
-        Column of ``obs`` with the perturbation labels.
-    control
-        Label of the control cells.
-    separator
-        What stands between the targets of a combined label; ``None`` when no label is one.
-    context_keys
-        Columns of ``obs`` within which controls are matched to perturbed cells.
-    layer
-        Layer with log1p-normalised expression; ``None`` for ``X``.
-    gene_key
-        Column of ``var`` with the gene names; ``None`` for ``var_names``.
-    """
-
-    perturbation_key: str
-    control: str
-    separator: str | None = None
-    context_keys: tuple[str, ...] = ()
-    layer: str | None = None
-    gene_key: str | None = None
-
-    def parse(self, label: str) -> tuple[str, ...]:
-        """Read one label.
-
-        Parameters
-        ----------
-        label
-            Label as the screen writes it.
-
-        Returns
-        -------
-        Its targets, sorted; empty for controls.
-        """
-        return parse_perturbation(label, control=self.control, separator=self.separator)
-
-    def read_labels(self, perturbations: Perturbations) -> dict[str, tuple[str, ...]]:
-        """Read what a user asks for, each label once.
-
-        Parameters
-        ----------
-        perturbations
-            A label, labels such as ``["A", "A+B"]``, or sequences of targets.
-
-        Returns
-        -------
-        Target sets by label, in the order given; that of the control is empty.
-        """
-        wanted = [perturbations] if isinstance(perturbations, str) else perturbations
-        labels = [one if isinstance(one, str) else self.join(list(one)) for one in wanted]
-        return {label: self.parse(label) for label in labels}
-
-    def join(self, targets: Sequence[str]) -> str:
-        """Write targets as a label of this screen.
-
-        Parameters
-        ----------
-        targets
-            Names of the targets; none for control cells.
-
-        Returns
-        -------
-        The label, which :meth:`parse` reads.
-
-        Raises
-        ------
-        ValueError
-            When there are several targets but the screen has no separator.
-        """
-        if len(targets) > 1 and self.separator is None:
-            raise ValueError(
-                f"{list(targets)} cannot be combined: this screen was set up without a separator. "
-                f"Name one at setup: separator={DEFAULT_SEPARATOR!r}"
-            )
-        return (self.separator or "").join(targets) if targets else self.control
-
-    @property
-    def obs_keys(self) -> list[str]:
-        """Columns of ``obs`` that are read."""
-        return [self.perturbation_key, *self.context_keys]
-
-    def without_places(self) -> "ScreenSchema":
-        """Return the conventions of data with expression in ``X`` and genes as ``var_names``."""
-        return replace(self, layer=None, gene_key=None)
-
-    def describe(self) -> str:
-        """Say what was taken for what, for the log."""
-        return (
-            f"Took obs[{self.perturbation_key!r}] as perturbations (control {self.control!r}, "
-            f"separator {self.separator!r}, contexts {list(self.context_keys) or 'none'})."
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the schema as plain values, ready for JSON."""
-        return asdict(self) | {"context_keys": list(self.context_keys)}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "ScreenSchema":
-        """Rebuild a schema.
-
-        Parameters
-        ----------
-        values
-            What :meth:`to_dict` returned.
-
-        Returns
-        -------
-        The schema.
-        """
-        return cls(**(values | {"context_keys": tuple(values["context_keys"])}))
 
 
 def infer_schema(
@@ -210,54 +83,6 @@ def infer_schema(
     return ScreenSchema(key, control, separator or None, context_keys, layer, gene_key)
 
 
-def parse_perturbation(label: str, *, control: str, separator: str | None) -> tuple[str, ...]:
-    """Read a perturbation label as the sorted set of its targets.
-
-    Parameters
-    ----------
-    label
-        Label such as ``"A"``, ``"A+B"``, ``"A+ctrl"`` or the control label.
-    control
-        The control label of the screen.
-    separator
-        What stands between two targets; ``None`` or ``""`` when labels name one target each.
-
-    Returns
-    -------
-    Target names, sorted, without controls. Empty for control cells. The order of targets in
-    the label does not matter, and a target that is named twice counts once. A label of one part
-    is a control only if it is the control label itself: of two control labels, the one that was
-    not named is a perturbation like any other.
-
-    Raises
-    ------
-    ValueError
-        When the label, or a part of it, is empty.
-
-    Examples
-    --------
-    >>> parse_perturbation("B+A", control="control", separator="+")
-    ('A', 'B')
-    >>> parse_perturbation("A+ctrl", control="ctrl", separator="+")
-    ('A',)
-    """
-    if label.strip() == control.strip():
-        return ()
-    if not label.strip():
-        raise ValueError(
-            f"A perturbation label is empty: {label!r}. Label its cells or drop them."
-        )
-    parts = [part.strip() for part in (label.split(separator) if separator else [label])]
-    if not all(parts):
-        raise ValueError(
-            f"The perturbation label {label!r} has an empty target. Write labels as "
-            f"'A{separator}B', or say that none is a combination: separator=''"
-        )
-    if len(parts) == 1:
-        return tuple(parts)
-    return tuple(sorted({p for p in parts if p != control and not is_control_token(p)}))
-
-
 def find_separator(
     labels: Iterable[str], *, control: str, gene_names: Collection[str]
 ) -> str | None:
@@ -295,11 +120,6 @@ def find_separator(
             f"Name it: separator={next(iter(readings))!r}"
         )
     return next(iter(readings), None)
-
-
-def is_control_token(token: str) -> bool:
-    """Whether a label, or one part of a label such as the ``ctrl`` of ``A+ctrl``, is a control."""
-    return token.casefold() in _CONTROL_TOKENS
 
 
 def _check_column(frame: pd.DataFrame, key: str, where: str, argument: str) -> None:
