@@ -19,9 +19,9 @@ import torch
 from torch import nn
 
 from scbig.model import DualStreamConfig
-from scbig.model.dualstream._condition import ConditionInput
-from scbig.model.dualstream._module import DualStreamModule
-from scbig.model.dualstream._records import GeneRecord, ModuleSizes
+from scbig.model.dualstream._module import DualStreamModule, GeneRecord
+from scbig.model.dualstream._module import StreamSizes as ModuleSizes
+from scbig.model.dualstream._perturbation import StreamCondition as ConditionInput
 from scbig.nn import MambaBlock, SSDMixer
 
 DIM = 64

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from sklearn import kernel_ridge, linear_model
+from sklearn import linear_model
 
 from scbig.data import Effects, Targets
 from scbig.regression import FLOOR_RULES, choose_on_validation, predict_floors
@@ -197,9 +197,9 @@ def test_only_ridge_regression_is_tuned():
 
 
 def test_a_large_screen_is_thinned_for_the_choice_only(rng: np.random.Generator, monkeypatch):
-    from scbig.regression import _ridge
+    from scbig.regression import _floors
 
-    monkeypatch.setattr(_ridge, "MAX_GROUPS", 4)
+    monkeypatch.setattr(_floors, "MAX_GROUPS", 4)
     effects, held_out = make_effects(rng), make_effects(rng, NEW)
     chosen = choose_on_validation(effects, held_out, ())
     thinned = effects.subset(np.array([0, 2, 4, 7]))

@@ -1,8 +1,7 @@
 """Models of perturbation responses."""
 
 from scbig.model._effect_regression import EffectRegression
-
-# from scbig.model.dualstream import DualStreamConfig, DualStreamMamba
+from scbig.model.dualstream import DualStreamConfig, DualStreamMamba
 from scbig.model.scbig import SCBIG, SCBIGConfig
 
 # from scbig.model.strand import STRAND, STRANDConfig

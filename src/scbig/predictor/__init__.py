@@ -11,6 +11,7 @@ from scbig.predictor._method import (
     set_weights,
 )
 from scbig.predictor._predictor import BasePredictor
+from scbig.predictor._presets import choose_preset
 from scbig.predictor._regression_method import RegressionMethod
 from scbig.predictor._stage import (
     Hardware,
@@ -52,6 +53,7 @@ __all__ = [
     "Task",
     "TrainingPlan",
     "Vocabulary",
+    "choose_preset",
     "get_default_seed",
     "get_weights",
     "index_targets",

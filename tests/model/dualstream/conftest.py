@@ -1,15 +1,15 @@
 """A small DualStreamMamba, trained for a moment on the screen of the room."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 from anndata import AnnData
 
 from scbig.model import DualStreamConfig, DualStreamMamba
-from scbig.model.dualstream._condition import ConditionInput
-from scbig.model.dualstream._module import DualStreamModule
-from scbig.model.dualstream._records import GeneRecord, ModuleSizes
+from scbig.model.dualstream._module import DualStreamModule, GeneRecord, StreamSizes
+from scbig.model.dualstream._perturbation import StreamCondition
 
 N_GENES = 7
 
@@ -38,7 +38,7 @@ def fit_small(small: DualStreamConfig) -> Callable[..., DualStreamMamba]:
     ) -> DualStreamMamba:
         torch.set_num_threads(1)
         DualStreamMamba.setup_anndata(adata, **(setup or {}))
-        model = DualStreamMamba(adata, **({"config": small} | init))
+        model = DualStreamMamba(adata, **({"preset": small} | init))
         model.train(**({"accelerator": "cpu", "use_progress_bar": False} | (train or {})))
         return model
 
@@ -46,21 +46,25 @@ def fit_small(small: DualStreamConfig) -> Callable[..., DualStreamMamba]:
 
 
 @pytest.fixture(scope="session")
-def dual(_simulated: AnnData, fit_small: Callable[..., DualStreamMamba]) -> DualStreamMamba:
+def ungated(small: DualStreamConfig) -> DualStreamConfig:
+    """So short a training is no gain; the networks are kept, to have something to test."""
+    return replace(small, use_gate=False)
+
+
+@pytest.fixture(scope="session")
+def dual(
+    _simulated: AnnData, fit_small: Callable[..., DualStreamMamba], ungated: DualStreamConfig
+) -> DualStreamMamba:
     """A trained model whose networks predict; tests share it and must leave it as it is."""
-    model = fit_small(_simulated.copy())
-    model._uses_networks = True
-    return model
+    return fit_small(_simulated.copy(), preset=ungated)
 
 
 @pytest.fixture(scope="session")
 def dual_in_batches(
-    _simulated: AnnData, fit_small: Callable[..., DualStreamMamba]
+    _simulated: AnnData, fit_small: Callable[..., DualStreamMamba], ungated: DualStreamConfig
 ) -> DualStreamMamba:
     """The same with two batches as contexts."""
-    model = fit_small(_simulated.copy(), {"context_keys": "batch"})
-    model._uses_networks = True
-    return model
+    return fit_small(_simulated.copy(), {"context_keys": "batch"}, preset=ungated)
 
 
 @pytest.fixture
@@ -79,7 +83,7 @@ def make_module(small: DualStreamConfig) -> Callable[..., DualStreamModule]:
         )
         torch.manual_seed(0)
         config = DualStreamConfig(**{**vars(config), "genes_per_token": 2})
-        module = DualStreamModule(genes, ModuleSizes(4, 2, 1), config)
+        module = DualStreamModule(genes, StreamSizes(4, 2, 1), config)
         if not is_fresh:
             for parameter in module.parameters():
                 parameter.data += 0.1 * torch.randn(parameter.shape, generator=rng)
@@ -89,12 +93,12 @@ def make_module(small: DualStreamConfig) -> Callable[..., DualStreamModule]:
 
 
 @pytest.fixture
-def condition() -> ConditionInput:
+def condition() -> StreamCondition:
     """A single, a pair and a triple perturbation; target 3 is measured nowhere, 2 is unseen."""
     rng = torch.Generator().manual_seed(1)
     mask = torch.tensor([[1, 0, 0], [1, 1, 0], [1, 1, 1]]).bool()
     embedding = torch.nn.functional.normalize(torch.randn(3, 3, 3, generator=rng), dim=-1)
-    return ConditionInput(
+    return StreamCondition(
         gene=torch.tensor([[2, -1, -1], [0, 5, -1], [2, 5, -1]]),
         target=torch.tensor([[1, -1, -1], [0, -1, -1], [1, -1, 3]]),
         embedding=embedding * mask.unsqueeze(-1),

@@ -4,12 +4,8 @@ import torch
 from scipy import stats
 from torch.distributions import Normal, kl_divergence
 
-from scbig.model.dualstream._losses import (
-    autofocus_loss,
-    direction_loss,
-    divergence_loss,
-    gaussian_loss,
-)
+from scbig.model.dualstream._networks import divergence_loss
+from scbig.model.dualstream._training import autofocus_loss, direction_loss, gaussian_loss
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from scbig.model.dualstream import DualStreamConfig
-from scbig.model.dualstream._condition import ConditionInput
+from scbig.model.dualstream._influence import compute_block_influence
 from scbig.model.dualstream._module import DualStreamModule
-from scbig.model.dualstream._patches import GenePatches
-from scbig.model.dualstream._streams import GatedFusion, compute_block_influence
+from scbig.model.dualstream._networks import GatedFusion, GenePatches
+from scbig.model.dualstream._perturbation import StreamCondition
 
 Make = Callable[..., DualStreamModule]
 
@@ -42,7 +42,7 @@ def test_genes_of_a_token(settings: dict, n_genes: int, expected: int) -> None:
 # --- perturbations ----------------------------------------------------------------------------
 
 
-def test_messages_are_those_of_the_formula(make_module: Make, condition: ConditionInput) -> None:
+def test_messages_are_those_of_the_formula(make_module: Make, condition: StreamCondition) -> None:
     module = make_module()
     net, token = module.perturbation, module.patches.token
     message = net(condition, token)
@@ -68,7 +68,7 @@ def test_messages_are_those_of_the_formula(make_module: Make, condition: Conditi
 
 
 def test_the_order_of_targets_and_padding_do_not_matter(
-    make_module: Make, condition: ConditionInput, cells: torch.Tensor
+    make_module: Make, condition: StreamCondition, cells: torch.Tensor
 ) -> None:
     module = make_module()
     effect = module.forward_cells(cells, condition).effect
@@ -76,17 +76,21 @@ def test_the_order_of_targets_and_padding_do_not_matter(
         part.flip(1) if name in ("gene", "target", "embedding", "mask") else part
         for name, part in condition._asdict().items()
     ]
-    torch.testing.assert_close(module.forward_cells(cells, ConditionInput(*turned)).effect, effect)
+    torch.testing.assert_close(
+        module.forward_cells(cells, StreamCondition(*turned)).effect, effect
+    )
     pair = condition.select(torch.tensor([1]))
     short = [
         part[:, :2] if name in ("gene", "target", "embedding", "mask") else part
         for name, part in pair._asdict().items()
     ]
-    alone = module.forward_cells(cells[1:2], ConditionInput(*short)).effect
+    alone = module.forward_cells(cells[1:2], StreamCondition(*short)).effect
     torch.testing.assert_close(alone, effect[1:2])
 
 
-def test_pairs_have_a_term_that_singles_lack(make_module: Make, condition: ConditionInput) -> None:
+def test_pairs_have_a_term_that_singles_lack(
+    make_module: Make, condition: StreamCondition
+) -> None:
     module = make_module()
     token = module.patches.token
     before = module.perturbation(condition, token)
@@ -96,18 +100,39 @@ def test_pairs_have_a_term_that_singles_lack(make_module: Make, condition: Condi
     torch.testing.assert_close(change, n_pairs)
 
 
-def test_a_forgotten_target_has_no_vector_of_its_own(condition: ConditionInput) -> None:
+def test_a_forgotten_target_has_no_vector_of_its_own(condition: StreamCondition) -> None:
     groups = [("a",), ("b", "c"), ("a", "c", "d")]
     forgotten = condition.forget(groups, ["a", "c", "d"])
     assert forgotten.target.tolist() == [[-1, -1, -1], [0, -1, -1], [1, -1, -1]]
     assert condition.target[0, 0] == 1
 
 
+def test_extension_keeps_the_vectors_and_adds_none(
+    make_module: Make, condition: StreamCondition, cells: torch.Tensor
+) -> None:
+    module = make_module()
+    net, names = module.perturbation, list(module.state_dict())
+    own, context = net.own.detach().clone(), net.context.detach().clone()
+    effect = module.forward_cells(cells, condition).effect
+    net.extend(6, 3)
+    assert list(module.state_dict()) == names
+    assert {"perturbation.own", "perturbation.context"} <= dict(module.named_parameters()).keys()
+    assert (net.own.shape, net.context.shape) == ((6, 8), (3, 8))
+    assert torch.equal(net.own[:4], own)
+    assert torch.equal(net.context[:2], context)
+    assert not net.own[4:].any()
+    assert not net.context[2:].any()
+    assert torch.equal(module.forward_cells(cells, condition).effect, effect)
+    new = condition._replace(target=condition.target.where(condition.target >= 0, 5))
+    new = new._replace(context=new.context.where(new.context >= 0, 2))
+    torch.testing.assert_close(module.forward_cells(cells, new).effect, effect)
+
+
 # --- the whole --------------------------------------------------------------------------------
 
 
 def test_an_untrained_module_predicts_its_anchor(
-    make_module: Make, condition: ConditionInput, cells: torch.Tensor, small: DualStreamConfig
+    make_module: Make, condition: StreamCondition, cells: torch.Tensor, small: DualStreamConfig
 ) -> None:
     anchored = make_module(is_fresh=True)
     torch.testing.assert_close(anchored.forward_cells(cells, condition).effect, condition.effect)
@@ -119,7 +144,7 @@ def test_an_untrained_module_predicts_its_anchor(
 
 
 def test_every_gene_hears_of_every_other(
-    make_module: Make, condition: ConditionInput, cells: torch.Tensor
+    make_module: Make, condition: StreamCondition, cells: torch.Tensor
 ) -> None:
     module = make_module()
     inside = cells.clone().requires_grad_()
@@ -133,7 +158,7 @@ def test_every_gene_hears_of_every_other(
 @pytest.mark.parametrize("use_statistics", [True, False])
 def test_all_weights_are_trained(
     make_module: Make,
-    condition: ConditionInput,
+    condition: StreamCondition,
     cells: torch.Tensor,
     small: DualStreamConfig,
     use_statistics: bool,
@@ -149,7 +174,7 @@ def test_all_weights_are_trained(
 
 
 def test_noise_moves_the_effect_through_the_posterior(
-    make_module: Make, condition: ConditionInput, cells: torch.Tensor
+    make_module: Make, condition: StreamCondition, cells: torch.Tensor
 ) -> None:
     module = make_module()
     plain = module.forward_cells(cells, condition)
@@ -172,7 +197,7 @@ def test_the_gate_stays_between_the_streams() -> None:
 
 
 def test_the_reconstruction_is_that_of_the_verbs_of_scvi(
-    make_module: Make, condition: ConditionInput, cells: torch.Tensor
+    make_module: Make, condition: StreamCondition, cells: torch.Tensor
 ) -> None:
     module = make_module()
     _, generative, loss = module({"X": cells})
@@ -194,7 +219,7 @@ def test_a_module_without_statistics_has_no_latent(
 
 
 def test_taking_a_token_out_is_taking_out_what_it_says(
-    make_module: Make, condition: ConditionInput, cells: torch.Tensor
+    make_module: Make, condition: StreamCondition, cells: torch.Tensor
 ) -> None:
     """By hand: zero channels and message of the token, and drop the target that it holds."""
     module = make_module()

@@ -58,7 +58,7 @@ def test_batches_of_cells_change_nothing(
 ) -> None:
     wanted = {"perturbations": targets[:1], "n_cells": 7, "n_samples": 2}
     whole = dual.get_predicted_expression(**wanted)
-    monkeypatch.setattr("scbig.model.dualstream._inference._TOKENS_AT_ONCE", 45)
+    monkeypatch.setattr("scbig.model.dualstream._method._TOKENS_AT_ONCE", 45)
     np.testing.assert_allclose(dual.get_predicted_expression(**wanted), whole, atol=1e-5)
 
 
@@ -145,7 +145,7 @@ def test_untrained_models_do_not_predict(screen: AnnData) -> None:
     DualStreamMamba.setup_anndata(screen)
     model = DualStreamMamba(screen)
     for use in (lambda: model.predict(screen), lambda: model.get_gene_influence("GENE0001")):
-        with pytest.raises(RuntimeError, match=r"Run model\.train\(\) first"):
+        with pytest.raises(RuntimeError, match=r"has not been trained\. Run train\(\) first"):
             use()
 
 
@@ -157,16 +157,16 @@ def test_the_order_is_spectral_given_or_by_position(
 ) -> None:
     DualStreamMamba.setup_anndata(screen)
     genes = list(screen.var_names)
-    default = DualStreamMamba(screen, config=small)
+    default = DualStreamMamba(screen, preset=small)
     assert sorted(default.gene_order) == genes
     assert default.gene_order != tuple(genes)
     assert "spectral order of co-expression" in default.summary_string
-    given = DualStreamMamba(screen, config=small, gene_order=genes[::-1])
+    given = DualStreamMamba(screen, preset=small, gene_order=genes[::-1])
     assert given.gene_order == tuple(genes[::-1])
     assert "Gene order: as given" in given.summary_string
     screen.var["chromosome"] = ["chr2" if i % 2 else "chr1" for i in range(60)]
     screen.var["start"] = np.arange(60)[::-1]
-    placed = DualStreamMamba(screen, config=small, position_keys=("chromosome", "start"))
+    placed = DualStreamMamba(screen, preset=small, position_keys=("chromosome", "start"))
     assert placed.gene_order == (*genes[::2][::-1], *genes[1::2][::-1])
     with pytest.raises(ValueError, match=r"position_keys: \['end'\] are not columns of var"):
         DualStreamMamba(screen, position_keys=("chromosome", "end"))
@@ -199,7 +199,7 @@ def test_a_graph_gives_the_order_and_an_embedding_the_targets(
     path = [genes[i] for i in ring]
     assert list(model.gene_order) in (path, path[::-1])
     assert "Gene order: spectral order of a path" in model.summary_string
-    assert model.module.vectors.shape == (60, 4 + model._blueprint.embeddings.tables[1].dim)
+    assert model.module.vectors.shape == (60, 4 + model._vocabulary.embeddings.tables[1].dim)
     assert model.predict(perturbations=["NEW"], n_cells=2).n_obs == 4
 
 
@@ -216,7 +216,7 @@ def test_a_loaded_model_is_like_the_saved_one(
     use_statistics: bool,
 ) -> None:
     config = replace(small, use_statistics=use_statistics, use_anchor=False)
-    model = fit_small(screen, config=config)
+    model = fit_small(screen, preset=config)
     model.save(tmp_path / "model")
     assert sorted(p.name for p in (tmp_path / "model").iterdir()) == [
         "arrays.safetensors",
@@ -266,8 +266,9 @@ def test_influence_by_occlusion_is_the_change_of_the_effect(
 ) -> None:
     table = dual.get_gene_influence(targets[:2])
     module = dual.module
-    condition = dual._make_condition(tuple(targets[:2]), 0)
-    cell = torch.from_numpy(dual._get_control_mean(0))[None]
+    context = np.zeros(1, dtype=int)
+    condition = dual._method.make_condition([tuple(targets[:2])], context)
+    cell = torch.from_numpy(dual._effects.get_control(context))
     with torch.no_grad():
         whole = module.forward_cells(cell, condition).effect
         gene = int(condition.gene[0, 1])

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal
 
 from scbig.regression import Denoising
@@ -34,6 +35,8 @@ class DualStreamConfig:
         Have the term for pairs of targets.
     use_anchor
         Start from a regression on the perturbed targets, and learn what it misses.
+    use_gate
+        Leave anchored networks out if they are no gain on held-out conditions.
     denoising
         What the regression is made of.
     gamma
@@ -61,6 +64,7 @@ class DualStreamConfig:
     use_statistics: bool = True
     use_pairs: bool = True
     use_anchor: bool = True
+    use_gate: bool = True
     denoising: Denoising = field(default_factory=Denoising)
     gamma: float = 2.0
     autofocus_weight: float = 1.0
@@ -107,3 +111,6 @@ class DualStreamConfig:
         The settings.
         """
         return cls(**{**values, "denoising": Denoising(**values["denoising"])})
+
+
+PRESETS: Mapping[str, DualStreamConfig] = MappingProxyType({"default": DualStreamConfig()})

@@ -1,23 +1,39 @@
 """DualStreamMamba: multi-gene perturbations by state-space models, at linear cost."""
 
+import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
+import numpy as np
+import pandas as pd
+import torch
 from anndata import AnnData
-from scvi.model.base import BaseModelClass
 
-from scbig._constants import REGISTRY
-from scbig.data import ScreenSchema
-from scbig.model.dualstream._build import Builder, Priors
-from scbig.model.dualstream._config import DualStreamConfig
-from scbig.model.dualstream._influence import InfluenceMixin
-from scbig.model.dualstream._io import StateMixin
-from scbig.model.dualstream._training import TrainMixin
+from scbig._types import Arrays, Values
+from scbig.data import Effects, Perturbations
+from scbig.model.dualstream._config import PRESETS, DualStreamConfig
+from scbig.model.dualstream._influence import compute_occlusion, compute_scan_influence
+from scbig.model.dualstream._method import AnchoredStreams
+from scbig.model.dualstream._module import GeneRecord
+from scbig.model.dualstream._order import OrderPriors, choose_order
+from scbig.predictor import (
+    BasePredictor,
+    Hardware,
+    Vocabulary,
+    choose_preset,
+    make_target_embeddings,
+    seeded,
+)
 from scbig.priors import GeneAliases, GeneEmbedding, GeneGraph
-from scbig.train import get_default_seed, seeded
+from scbig.programs import make_coexpression_embedding
+
+logger = logging.getLogger(__name__)
+
+_INFLUENCES = {"occlusion": compute_occlusion, "kernel": compute_scan_influence}
 
 
-class DualStreamMamba(TrainMixin, StateMixin, InfluenceMixin, BaseModelClass):
+class DualStreamMamba(BasePredictor):
     """Responses to perturbations of one gene or several, from two streams of gene tokens.
 
     After Li, Ji, Li and Liu (2025, doi:10.12677/biphy.2025.131001), of which the abstract alone
@@ -32,8 +48,8 @@ class DualStreamMamba(TrainMixin, StateMixin, InfluenceMixin, BaseModelClass):
     ----------
     adata
         Screen registered with :meth:`setup_anndata`.
-    config
-        Settings.
+    preset
+        ``"default"``, or a :class:`~scbig.model.DualStreamConfig`.
     gene_embedding
         Embedding of genes; co-expression stands beside it in any case.
     gene_graph
@@ -65,12 +81,13 @@ class DualStreamMamba(TrainMixin, StateMixin, InfluenceMixin, BaseModelClass):
     """
 
     default_key = "dualstream"
+    _method: AnchoredStreams
 
     def __init__(
         self,
         adata: AnnData,
         *,
-        config: DualStreamConfig | None = None,
+        preset: str | DualStreamConfig = "default",
         gene_embedding: GeneEmbedding | None = None,
         gene_graph: GeneGraph | None = None,
         perturbation_embedding: GeneEmbedding | None = None,
@@ -80,39 +97,153 @@ class DualStreamMamba(TrainMixin, StateMixin, InfluenceMixin, BaseModelClass):
         aliases: GeneAliases | None = None,
         seed: int | None = None,
     ) -> None:
-        super().__init__(adata)
-        if missing_embedding not in ("error", "mean"):
-            raise ValueError(
-                f"missing_embedding={missing_embedding!r} is unknown. Choose 'error' or 'mean'."
-            )
-        self._seed = get_default_seed() if seed is None else int(seed)
-        self._missing_embedding = missing_embedding
-        priors = Priors(
-            gene_embedding=gene_embedding,
-            gene_graph=gene_graph,
-            perturbation_embedding=perturbation_embedding,
-            gene_order=gene_order,
-            position_keys=position_keys,
-            aliases=aliases,
+        super().__init__(adata, missing_embedding=missing_embedding, seed=seed)
+        config = choose_preset(preset, PRESETS, DualStreamConfig)
+        vocabulary, cells = self._read_screen()
+        genes = vocabulary.genes
+        coexpression = make_coexpression_embedding(
+            cells.expression, cells.screen, genes, np.random.default_rng(self._seed)
         )
+        table = perturbation_embedding or gene_embedding
+        embeddings = make_target_embeddings(table, coexpression, vocabulary.targets, aliases)
+        vocabulary = replace(vocabulary, embeddings=embeddings)
+        given = OrderPriors(gene_order, position_keys, gene_graph, aliases)
+        order, source = choose_order(genes, adata.var, given, coexpression)
+        logger.info("Gene order: %s", source)
+        vectors = np.stack([embeddings.get_vector(gene) for gene in genes])
+        record = GeneRecord.make(order, vectors, vocabulary.controls.X)
         with seeded(self._seed):
-            builder = Builder(adata, self._registered_schema, priors, self._seed)
-            self._set_state(builder.build(config or DualStreamConfig()))
-        self._n_steps = 0
-        self.comparison_ = None
-        self._record_init_params(locals())
+            method = AnchoredStreams(vocabulary, config, record, source)
+        self._start(vocabulary, method, locals())
 
     @property
     def gene_order(self) -> tuple[str, ...]:
         """Genes in the order in which the networks read them."""
-        return tuple(self._genes[i] for i in self.module.patches.order.tolist())
+        genes = self._vocabulary.genes
+        return tuple(genes[i] for i in self.module.patches.order.tolist())
 
-    @property
-    def uses_networks(self) -> bool:
-        """Whether the networks predict; otherwise the regression does alone."""
-        return self._uses_networks
+    def train(
+        self,
+        *,
+        max_steps: int | None = None,
+        validation: Perturbations | None = None,
+        use_refit: bool = True,
+        accelerator: str = "auto",
+        devices: int | list[int] | str = "auto",
+        use_progress_bar: bool = True,
+    ) -> None:
+        """Train the model, or continue to train it.
 
-    @property
-    def _registered_schema(self) -> ScreenSchema:
-        registry = self.adata_manager.get_state_registry(REGISTRY.PERTURBATION)
-        return ScreenSchema.from_dict(dict(registry["schema"]))
+        The regression is fitted first. The networks then learn what it misses on training
+        conditions that it was not shown, and stop when held-out *conditions* are predicted no
+        better. They are kept only if they better the regression on these conditions by more than
+        chance (Pearson delta, one-sided paired t-test, p < 0.05) without a larger squared error;
+        otherwise the regression predicts alone, which is logged. With ``use_gate=False`` in the
+        settings they are kept in any case.
+        Without an anchor (``use_anchor=False``) the networks always predict.
+
+        A model that was trained before goes on from its present weights; its effects are joined
+        with those of the present screen, and new targets and contexts are added.
+
+        At the end the model, as it is before the refit, is compared with the baselines of
+        :data:`scbig.baselines.FLOORS`, trained on the same conditions, by Pearson delta on the
+        held-out conditions. The result is logged in one line and kept in ``comparison_``, which
+        is ``None`` when no conditions were held out. Both sides have made choices on these
+        conditions, so that the figures flatter both.
+
+        Parameters
+        ----------
+        max_steps
+            Largest number of steps of the networks; by default that of the settings, or none
+            where no condition is held out and the model has an anchor.
+        validation
+            Conditions to stop on; by default a tenth of the conditions, or none of fewer
+            than ten. An empty list holds none out.
+        use_refit
+            Fit the anchor once more, on held-out conditions too, when all choices are made.
+        accelerator, devices
+            As scvi-tools takes them.
+        use_progress_bar
+            Show a progress bar.
+
+        Raises
+        ------
+        ValueError
+            When the model has no data, or a condition to stop on has no cells.
+        """
+        self._train(
+            validation,
+            use_refit=use_refit,
+            max_steps=max_steps,
+            hardware=Hardware(accelerator, devices, use_progress_bar),
+        )
+
+    @classmethod
+    def _load_method(
+        cls, vocabulary: Vocabulary, effects: Effects | None, values: Values, arrays: Arrays
+    ) -> AnchoredStreams:
+        return AnchoredStreams.from_plain(vocabulary, effects, values, arrays)
+
+    def get_gene_influence(
+        self,
+        perturbation: str | Sequence[str],
+        *,
+        method: Literal["occlusion", "kernel"] = "occlusion",
+        genes: Sequence[str] | None = None,
+    ) -> pd.DataFrame:
+        """Tell which genes the networks read where, on the mean control cell.
+
+        ``"occlusion"`` takes the token of each gene out of the biological stream, together with
+        the message that a perturbed gene of it sends to the others, and measures by how much the
+        predicted effect of every gene changes, in log1p units. ``"kernel"`` is the scan of the
+        biological stream, written as a matrix: the absolute weight with which each position
+        reads each other, averaged over heads and blocks and added up over the two directions.
+        It is a property of the network and falls with the distance in the gene order; on
+        simulated screens it says nothing of regulation, which occlusion does. Genes that share
+        a token have their source column in common. Neither proves that a gene regulates another.
+
+        Parameters
+        ----------
+        perturbation
+            A label such as ``"A+B"``, or a sequence of targets.
+        method
+            ``"occlusion"`` or ``"kernel"``.
+        genes
+            Genes of the table; all by default, which takes memory for the square of their
+            number.
+
+        Returns
+        -------
+        Influence of each gene (columns) on each gene (rows).
+
+        Raises
+        ------
+        RuntimeError
+            When the model has not been trained.
+        ValueError
+            When the method or a gene is unknown, or nothing is known of a target.
+        """
+        effects = self._check_trained()
+        if method not in _INFLUENCES:
+            raise ValueError(f"method={method!r} is unknown. Choose one of {list(_INFLUENCES)}.")
+        names, rows = self._find_genes(genes)
+        [wanted] = self._vocabulary.schema.read_labels([perturbation]).values()
+        targets, context = self._vocabulary.resolve(wanted), np.zeros(1, dtype=np.int64)
+        self._check_known(targets)
+        device = self.module.device
+        condition = self._method.make_condition([targets], context).to(device)
+        cell = torch.from_numpy(effects.get_control(context).astype(np.float32)).to(device)
+        self.module.eval()
+        influence = _INFLUENCES[method](self.module, cell, condition, rows.to(device))
+        return pd.DataFrame(influence, index=names, columns=names)
+
+    def _find_genes(self, genes: Sequence[str] | None) -> tuple[list[str], torch.Tensor]:
+        known = self._vocabulary.genes
+        number = {gene: i for i, gene in enumerate(known)}
+        names = list(known) if genes is None else list(genes)
+        if unknown := [name for name in names if name not in number]:
+            raise ValueError(
+                f"{len(unknown)} genes are not among the {len(number)} of the model: "
+                f"{unknown[:5]}. Choose among {list(known[:5])} ..."
+            )
+        return names, torch.tensor([number[name] for name in names], dtype=torch.long)

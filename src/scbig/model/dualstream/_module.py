@@ -1,26 +1,91 @@
-"""The torch module of DualStreamMamba."""
+"""The torch module of DualStreamMamba: what goes into it, how the streams join, what comes out."""
 
+from typing import NamedTuple
+
+import numpy as np
 import torch
+from scipy import sparse
 from scvi.module.base import BaseModuleClass, LossOutput, auto_move_data
 
 from scbig._constants import REGISTRY
-from scbig.model.dualstream._condition import ConditionInput
 from scbig.model.dualstream._config import DualStreamConfig
-from scbig.model.dualstream._losses import divergence_loss
-from scbig.model.dualstream._patches import GenePatches
-from scbig.model.dualstream._perturbation import PerturbationEncoder
-from scbig.model.dualstream._records import GeneRecord, ModuleOutput, ModuleSizes
-from scbig.model.dualstream._streams import (
+from scbig.model.dualstream._networks import (
     BiologicalStream,
     GatedFusion,
+    GenePatches,
     GeneReadout,
+    Posterior,
     StatisticalStream,
+    divergence_loss,
 )
+from scbig.model.dualstream._perturbation import PerturbationEncoder, StreamCondition
 from scbig.nn import add_change
 
 # Genes that hardly vary are not blown up beyond this.
 _MIN_STD = 0.05
 _MAX_STANDARDISED = 5.0
+
+
+class GeneRecord(NamedTuple):
+    """What the module knows of the measured genes.
+
+    Attributes
+    ----------
+    order
+        Gene numbers in the order of the tokens, shape ``(G,)``.
+    vectors
+        Embedding of each gene: unit vectors side by side, shape ``(G, D)``.
+    mean, std, dropout
+        Mean, standard deviation and share of zeros over control cells, each of shape ``(G,)``.
+    """
+
+    order: torch.Tensor
+    vectors: torch.Tensor
+    mean: torch.Tensor
+    std: torch.Tensor
+    dropout: torch.Tensor
+
+    @classmethod
+    def make(
+        cls, order: np.ndarray, vectors: np.ndarray, controls: sparse.csr_matrix
+    ) -> "GeneRecord":
+        """Add the moments over control cells ``(n_cells, G)`` to an order and embeddings."""
+        # Squares of sparse float32 columns, in float64: small variances are differences.
+        mean, square, positive = (
+            np.asarray(part.mean(axis=0, dtype=np.float64)).ravel()
+            for part in (controls, controls.power(2), controls > 0)
+        )
+        moments = (
+            torch.from_numpy(part.astype(np.float32))
+            for part in (mean, np.sqrt(np.maximum(square - mean**2, 0)), 1 - positive)
+        )
+        return cls(torch.from_numpy(order), torch.from_numpy(vectors), *moments)
+
+
+class StreamSizes(NamedTuple):
+    """Numbers of seen targets, of seen contexts and of embedding tables."""
+
+    n_targets: int
+    n_contexts: int
+    n_tables: int
+
+
+class StreamOutput(NamedTuple):
+    """What one pass returns.
+
+    Attributes
+    ----------
+    effect
+        Predicted effect, with that of the anchor, shape ``(B, G)``.
+    posterior
+        Latent of the control cells, or ``None`` without the statistical stream.
+    reconstruction
+        Squared error of the standardised control cells, a single number.
+    """
+
+    effect: torch.Tensor
+    posterior: Posterior | None
+    reconstruction: torch.Tensor
 
 
 class DualStreamModule(BaseModuleClass):
@@ -41,7 +106,7 @@ class DualStreamModule(BaseModuleClass):
     dropout: torch.Tensor
     vectors: torch.Tensor
 
-    def __init__(self, genes: GeneRecord, sizes: ModuleSizes, config: DualStreamConfig) -> None:
+    def __init__(self, genes: GeneRecord, sizes: StreamSizes, config: DualStreamConfig) -> None:
         super().__init__()
         self.config = config
         self.patches = GenePatches(genes.order, config.get_token_size(len(genes.order)))
@@ -73,8 +138,8 @@ class DualStreamModule(BaseModuleClass):
         return self._get_scale() / self.config.cells_per_group**0.5
 
     def forward_cells(
-        self, x: torch.Tensor, condition: ConditionInput, noise: torch.Tensor | None = None
-    ) -> ModuleOutput:
+        self, x: torch.Tensor, condition: StreamCondition, noise: torch.Tensor | None = None
+    ) -> StreamOutput:
         """Predict the effect of B conditions on B control cells.
 
         Parameters
@@ -94,7 +159,7 @@ class DualStreamModule(BaseModuleClass):
         return self._finish(x, condition, *self.get_biological_input(x, condition), noise)
 
     def forward_without(
-        self, x: torch.Tensor, condition: ConditionInput, tokens: torch.Tensor
+        self, x: torch.Tensor, condition: StreamCondition, tokens: torch.Tensor
     ) -> torch.Tensor:
         """Predict the effect of one condition with one token after the other taken out.
 
@@ -125,11 +190,11 @@ class DualStreamModule(BaseModuleClass):
     def _finish(
         self,
         x: torch.Tensor,
-        condition: ConditionInput,
+        condition: StreamCondition,
         channels: torch.Tensor,
         message: torch.Tensor,
         noise: torch.Tensor | None = None,
-    ) -> ModuleOutput:
+    ) -> StreamOutput:
         """Run the streams, given what enters the biological one."""
         tokens = self.biological(channels, message)
         posterior, error = None, x.new_zeros(())
@@ -143,10 +208,10 @@ class DualStreamModule(BaseModuleClass):
         effect = self._get_scale() * self.patches.join(self.effect(tokens))
         if self.config.use_anchor:
             effect = effect + condition.effect
-        return ModuleOutput(effect, posterior, error)
+        return StreamOutput(effect, posterior, error)
 
     def get_biological_input(
-        self, x: torch.Tensor, condition: ConditionInput
+        self, x: torch.Tensor, condition: StreamCondition
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Channels of the genes of each token, ``(B, L, 3 P)``, and messages ``(B, L, d)``."""
         is_target = torch.zeros_like(x)
@@ -160,7 +225,7 @@ class DualStreamModule(BaseModuleClass):
     def predict_cells(
         self,
         x: torch.Tensor,
-        condition: ConditionInput,
+        condition: StreamCondition,
         control_mean: torch.Tensor,
         noise: torch.Tensor | None = None,
     ) -> torch.Tensor:

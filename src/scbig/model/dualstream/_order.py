@@ -1,7 +1,8 @@
-"""The one order in which a state-space model reads the genes."""
+"""The one order in which a state-space model reads the genes: chosen, computed, or given."""
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -10,9 +11,69 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import eigsh
 from sklearn.neighbors import kneighbors_graph
 
+from scbig.priors import GeneAliases, GeneEmbedding, GeneGraph
+
 N_NEIGHBOURS = 15
 # Below this the dense solver is as fast, and the sparse one refuses very small matrices.
 _N_DENSE = 200
+
+
+@dataclass(frozen=True, eq=False)
+class OrderPriors:
+    """What the user says of the order; see :class:`~scbig.model.DualStreamMamba`."""
+
+    gene_order: Sequence[str] | None = None
+    position_keys: tuple[str, str] | None = None
+    gene_graph: GeneGraph | None = None
+    aliases: GeneAliases | None = None
+
+
+def choose_order(
+    genes: Sequence[str], var: pd.DataFrame, priors: OrderPriors, coexpression: GeneEmbedding
+) -> tuple[np.ndarray, str]:
+    """Order the genes by what is known: names, positions, a graph, or else co-expression.
+
+    Parameters
+    ----------
+    genes
+        Genes of the screen.
+    var
+        Their annotation.
+    priors
+        What the user says of the order.
+    coexpression
+        Embedding of all genes.
+
+    Returns
+    -------
+    Gene numbers in their order, shape ``(G,)``, and where it comes from, in words.
+
+    Raises
+    ------
+    ValueError
+        When names or columns are missing.
+    """
+    if priors.gene_order is not None:
+        return read_order(priors.gene_order, genes), "as given"
+    if priors.position_keys is not None:
+        return _read_positions(var, priors.position_keys)
+    if priors.gene_graph is not None:
+        graph = priors.gene_graph.align(genes, aliases=priors.aliases)
+        order = compute_spectral_order(graph.adjacency)
+        return order, f"spectral order of {priors.gene_graph.source}"
+    graph = make_neighbour_graph(coexpression.vectors)
+    return compute_spectral_order(graph), f"spectral order of {coexpression.source}"
+
+
+def _read_positions(var: pd.DataFrame, keys: tuple[str, str]) -> tuple[np.ndarray, str]:
+    if missing := [key for key in keys if key not in var]:
+        raise ValueError(
+            f"position_keys: {missing} are not columns of var. Columns found: {list(var)}. "
+            "Name those of chromosome and position, or leave position_keys out."
+        )
+    chromosome, position = keys
+    order = compute_position_order(var[chromosome], var[position])
+    return order, f"chromosome positions in var[{chromosome!r}] and var[{position!r}]"
 
 
 def make_neighbour_graph(vectors: np.ndarray) -> sparse.csr_array:

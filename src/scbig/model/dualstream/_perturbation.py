@@ -1,10 +1,88 @@
-"""What a perturbation tells each token."""
+"""What the networks hear of a perturbation: its targets as tensors, a message to each token."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
 import torch
 from torch import nn
 
-from scbig.model.dualstream._condition import ConditionInput
+from scbig.data import Targets
 from scbig.nn import MLP
+from scbig.predictor import Vocabulary, index_targets, mask_targets
+
+
+class StreamCondition(NamedTuple):
+    """Perturbations as tensors; T is the largest number of targets.
+
+    Attributes
+    ----------
+    gene
+        Number of each target among the measured genes, ``-1`` where it is not measured and at
+        padding, shape ``(B, T)``.
+    target
+        Row of each target among those seen in training, ``-1`` where unseen, shape ``(B, T)``.
+    embedding
+        Embedding of each target, zeros where nothing is known, shape ``(B, T, D)``.
+    mask
+        True at targets, False at padding, shape ``(B, T)``.
+    context
+        Row of the context among those seen in training, ``-1`` where unseen, shape ``(B,)``.
+    effect
+        Effect that the anchor expects for each gene, shape ``(B, G)``.
+    """
+
+    gene: torch.Tensor
+    target: torch.Tensor
+    embedding: torch.Tensor
+    mask: torch.Tensor
+    context: torch.Tensor
+    effect: torch.Tensor
+
+    @classmethod
+    def make(
+        cls,
+        vocabulary: Vocabulary,
+        targets: Sequence[Targets],
+        context: np.ndarray,
+        effect: np.ndarray,
+    ) -> "StreamCondition":
+        """Turn B conditions with their expected effects ``(B, G)`` into tensors."""
+        return cls(
+            gene=torch.from_numpy(index_targets(targets, vocabulary.genes)),
+            target=torch.from_numpy(vocabulary.index_targets(targets)),
+            embedding=torch.from_numpy(vocabulary.embeddings.get_vectors(targets)),
+            mask=torch.from_numpy(mask_targets(targets)),
+            context=torch.from_numpy(vocabulary.index_contexts(context)),
+            effect=torch.from_numpy(np.asarray(effect, dtype=np.float32)),
+        )
+
+    def select(self, rows: torch.Tensor) -> "StreamCondition":
+        """Choose conditions by number."""
+        return StreamCondition(*(part[rows] for part in self))
+
+    def to(self, device: torch.device) -> "StreamCondition":
+        """Move to a device."""
+        return StreamCondition(*(part.to(device) for part in self))
+
+    def forget(self, targets: Sequence[Targets], left_out: Sequence[str]) -> "StreamCondition":
+        """Treat one target of each condition as one that was never seen.
+
+        Parameters
+        ----------
+        targets
+            Target set of each condition, in the order of the rows.
+        left_out
+            The target to forget, by row.
+
+        Returns
+        -------
+        The conditions.
+        """
+        target = self.target.clone()
+        for row, (group, name) in enumerate(zip(targets, left_out, strict=True)):
+            target[row, group.index(name)] = -1
+        return self._replace(target=target)
 
 
 class PerturbationEncoder(nn.Module):
@@ -49,7 +127,12 @@ class PerturbationEncoder(nn.Module):
         self.here = nn.Parameter(torch.randn(n_hidden))
         self.pair = MLP((n_hidden, n_hidden, n_hidden)) if use_pairs else None
 
-    def forward(self, condition: ConditionInput, token: torch.Tensor) -> torch.Tensor:
+    def extend(self, n_targets: int, n_contexts: int) -> None:
+        """Make room for further targets and contexts, which start without a vector."""
+        self.own = _extend(self.own, n_targets)
+        self.context = _extend(self.context, n_contexts)
+
+    def forward(self, condition: StreamCondition, token: torch.Tensor) -> torch.Tensor:
         """Tell B conditions to all tokens.
 
         Parameters
@@ -72,11 +155,11 @@ class PerturbationEncoder(nn.Module):
             everywhere = everywhere + self._get_pair_message(self.pair, message, condition.mask)
         return tokens + everywhere.unsqueeze(1)
 
-    def _get_messages(self, condition: ConditionInput) -> torch.Tensor:
+    def _get_messages(self, condition: StreamCondition) -> torch.Tensor:
         message = self.project(condition.embedding) + _look_up(self.own, condition.target)
         return message * condition.mask.unsqueeze(-1)
 
-    def _mark(self, condition: ConditionInput, token: torch.Tensor) -> torch.Tensor:
+    def _mark(self, condition: StreamCondition, token: torch.Tensor) -> torch.Tensor:
         """Count the targets that each token holds, shape ``(B, L)``."""
         counts = condition.effect.new_zeros(len(condition.gene), len(self.place))
         is_here = (condition.gene >= 0).to(counts)
@@ -98,3 +181,9 @@ def _look_up(table: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
     if not len(table):
         return table.new_zeros(*row.shape, table.shape[1])
     return table[row.clamp(min=0)] * (row >= 0).unsqueeze(-1)
+
+
+def _extend(table: nn.Parameter, n_rows: int) -> nn.Parameter:
+    grown = table.new_zeros(n_rows, table.shape[1])
+    grown[: len(table)] = table.detach()
+    return nn.Parameter(grown)

@@ -1,93 +1,164 @@
-"""`train` of DualStreamMamba."""
+"""What the networks of DualStreamMamba learn in a step, and by which losses."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from scvi.train import Trainer
+import numpy as np
+import torch
+import torch.nn.functional as F
 
-from scbig.data import (
-    make_screen,
-)
-from scbig.model.base import Fold, OutcomeMixin, choose_steps
-from scbig.model.dualstream._fit import Fit, FitSettings
-from scbig.model.dualstream._inference import InferenceMixin
-from scbig.train import Hardware, join_histories, seeded
+from scbig.data import Expression, Pairs
+from scbig.model.dualstream._module import DualStreamModule
+from scbig.model.dualstream._networks import divergence_loss
+from scbig.model.dualstream._perturbation import StreamCondition
+from scbig.nn import split_weight_decay
+from scbig.predictor import StageData, StagePlan
 
 
-class TrainMixin(InferenceMixin, OutcomeMixin):
-    """Training, and continued training."""
+@dataclass(frozen=True, eq=False)
+class StreamData(StageData):
+    """What the networks learn from.
 
-    trainer: Trainer
+    Attributes
+    ----------
+    condition
+        The training groups, with anchors of regressions that have not seen them.
+    control_mean
+        Mean of the control cells of each group's context, shape ``(n_groups, G)``.
+    expression
+        Expression of all cells.
+    n_warm_up
+        Steps until the divergence has its full weight.
+    rng
+        Source of the noise of the latents. It is on the CPU, so that a seed means the same on
+        every device.
+    """
 
-    def train(
-        self,
-        *,
-        max_steps: int | None = None,
-        validation: Sequence[str | Sequence[str]] | None = None,
-        use_refit: bool = True,
-        accelerator: str = "auto",
-        devices: int | list[int] | str = "auto",
-        use_progress_bar: bool = True,
+    condition: StreamCondition
+    control_mean: torch.Tensor
+    expression: Expression
+    n_warm_up: int
+    rng: torch.Generator
+
+
+class DualStreamPlan(StagePlan):
+    """Regress the mean effect of some perturbed cells on a single control cell.
+
+    The effect is taken against the mean of all control cells. Taken against the one control
+    cell, which was never this perturbed cell, it would teach the networks to undo that cell's
+    noise.
+
+    Parameters
+    ----------
+    module
+        The module.
+    data
+        What to learn from.
+    validate
+        Returns the score of the module on held-out conditions.
+    """
+
+    stage = "networks"
+    module: DualStreamModule
+
+    def __init__(
+        self, module: DualStreamModule, data: StreamData, validate: Callable[[], float]
     ) -> None:
-        """Train the model, or continue to train it.
+        super().__init__(module, validate)
+        self._data = data
 
-        The regression is fitted first. The networks then learn what it misses on training
-        conditions that it was not shown, and stop when held-out *conditions* are predicted no
-        better. They are kept only if they better the regression on these conditions by more than
-        chance (Pearson delta, one-sided paired t-test, p < 0.05) without a larger squared error;
-        otherwise the regression predicts alone, which is logged.
-        Without an anchor (``use_anchor=False``) the networks always predict.
-
-        A second call goes on from the present weights, and fits the regression to the present
-        screen alone.
-
-        At the end the model, as it is before the refit, is compared with the baselines of
-        :data:`scbig.baselines.FLOORS`, trained on the same conditions, by Pearson delta on the
-        held-out conditions. The result is logged in one line and kept in ``comparison_``, which
-        is ``None`` when no conditions were held out. Both sides have made choices on these
-        conditions, so that the figures flatter both.
-
-        Parameters
-        ----------
-        max_steps
-            Largest number of steps of the networks; by default that of the settings, or none
-            where no condition is held out and the model has an anchor.
-        validation
-            Conditions to stop on; by default a tenth of the conditions, or none of fewer
-            than ten. An empty list holds none out.
-        use_refit
-            Fit the anchor once more, on held-out conditions too, when all choices are made.
-        accelerator, devices
-            As scvi-tools takes them.
-        use_progress_bar
-            Show a progress bar.
-
-        Raises
-        ------
-        ValueError
-            When the model has no data, a condition to stop on has no cells, or the screen has
-            contexts that the model was not made for.
-        """
-        adata = self._get_adata(None)
-        screen = make_screen(adata.obs, self._schema, self._contexts)
-        if new := screen.contexts[len(self._contexts) :]:
-            raise ValueError(
-                f"The model was made for the contexts {list(self._contexts)}; this screen has "
-                f"{list(new)} too. Make a new model of it: {type(self).__name__}(adata)."
-            )
-        expression = self._read(adata)
-        fold = Fold(expression, screen, self._get_validation(screen, validation))
-        config = self._blueprint.config
-        if max_steps is None:
-            max_steps = choose_steps(config.n_steps, fold, use_anchor=config.use_anchor)
-        settings = FitSettings(
-            max_steps=max_steps,
-            use_refit=use_refit,
-            seed=self._seed,
-            hardware=Hardware(accelerator, devices, use_progress_bar),
+    def training_step(self, batch: Pairs, batch_idx: int) -> torch.Tensor:
+        """Sum of the losses of a batch of conditions."""
+        config, data = self.module.config, self._data
+        cells = self._read(batch.perturbed_rows).mean(1)
+        real = cells - data.control_mean[batch.group].to(self.device)
+        noise = torch.randn(len(real), config.n_latent, generator=data.rng)
+        output = self.module.forward_cells(
+            self._read(batch.control_rows[:, :1]).squeeze(1),
+            data.condition.select(batch.group).to(self.device),
+            noise.to(self.device),
         )
-        earlier = self.history_ or {}  # scvi-tools overwrites it
-        with seeded(self._seed):
-            result = Fit(self, self._blueprint, fold, settings).run()
-        self._anchor, self._uses_networks = result.anchor, result.uses_networks
-        n_steps = self.trainer.global_step if settings.max_steps > 0 else 0
-        self._record_outcome(join_histories(earlier, result.history), result.comparison, n_steps)
+        error = output.effect - real
+        losses = {
+            "likelihood": gaussian_loss(error, self.module.log_sigma),
+            "autofocus": config.autofocus_weight * autofocus_loss(error, config.gamma),
+            "direction": config.direction_weight
+            * direction_loss(output.effect, real, self.module.get_noise()),
+        }
+        if output.posterior is not None:
+            weight = config.kl_weight * min(self.global_step / data.n_warm_up, 1)
+            losses["reconstruction"] = config.reconstruction_weight * output.reconstruction
+            losses["divergence"] = weight * divergence_loss(*output.posterior)
+        for name, value in losses.items():
+            self.log_value(f"{name}_loss", value)
+        return torch.stack(list(losses.values())).sum()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW that spares the rates of decay of the scans."""
+        config = self.module.config
+        groups = split_weight_decay(self.module, config.weight_decay)
+        return torch.optim.AdamW(groups, lr=config.learning_rate)
+
+    def _read(self, rows: torch.Tensor) -> torch.Tensor:
+        x = self._data.expression.rows(rows.numpy().ravel())
+        return torch.from_numpy(np.ascontiguousarray(x)).unflatten(0, rows.shape).to(self.device)
+
+
+def gaussian_loss(error: torch.Tensor, log_sigma: torch.Tensor) -> torch.Tensor:
+    """Negative log-likelihood of errors under a normal distribution, up to a constant.
+
+    Parameters
+    ----------
+    error
+        Predicted minus real values, shape ``(B, G)``.
+    log_sigma
+        Log of the standard deviation, shape ``(G,)``.
+
+    Returns
+    -------
+    Mean over conditions and genes.
+    """
+    return (0.5 * (error / log_sigma.exp()).square() + log_sigma).mean()
+
+
+def autofocus_loss(error: torch.Tensor, gamma: float) -> torch.Tensor:
+    """Mean of ``|error|**(2 + gamma)``, which looks at the genes that are furthest off.
+
+    After GEARS (Roohani et al. 2023, doi:10.1038/s41587-023-01905-6).
+
+    Parameters
+    ----------
+    error
+        Predicted minus real values, shape ``(B, G)``.
+    gamma
+        How much large errors count beyond their square.
+
+    Returns
+    -------
+    Mean over conditions and genes.
+    """
+    return error.abs().pow(2 + gamma).mean()
+
+
+def direction_loss(
+    predicted: torch.Tensor, real: torch.Tensor, noise: torch.Tensor, threshold: float = 3.0
+) -> torch.Tensor:
+    """Softplus penalty on strongly changed genes that are predicted to go the other way.
+
+    Parameters
+    ----------
+    predicted, real
+        Effects, shape ``(B, G)``.
+    noise
+        Standard error of the real effect of each gene, shape ``(G,)``. Genes that change by
+        more than ``threshold`` of it count as strongly changed.
+    threshold
+        Standard errors.
+
+    Returns
+    -------
+    Mean over the strongly changed genes; zero where there are none.
+    """
+    is_strong = real.abs() > threshold * noise
+    penalty = F.softplus(-predicted * real.sign() / noise)
+    return (penalty * is_strong).sum() / is_strong.sum().clamp(min=1)

@@ -133,12 +133,3 @@ PAPER = SCBIGConfig(
 )
 
 PRESETS: Mapping[str, SCBIGConfig] = MappingProxyType({"default": SCBIGConfig(), "paper": PAPER})
-
-
-def get_config(preset: str | SCBIGConfig) -> SCBIGConfig:
-    """Return the settings of a preset, or the given settings."""
-    if isinstance(preset, SCBIGConfig):
-        return preset
-    if preset not in PRESETS:
-        raise ValueError(f"preset={preset!r} is unknown. Choose one of {list(PRESETS)}.")
-    return PRESETS[preset]

@@ -11,7 +11,7 @@ from anndata import AnnData
 from scbig._types import Arrays, Values
 from scbig.data import Effects, Perturbations, compute_group_means
 from scbig.model.scbig._build import GivenPriors, make_program_priors
-from scbig.model.scbig._config import SCBIGConfig, get_config
+from scbig.model.scbig._config import PRESETS, SCBIGConfig
 from scbig.model.scbig._method import AnchoredFlow
 from scbig.model.scbig._networks import ProgramEncoder
 from scbig.model.scbig._stages import compute_latents
@@ -19,6 +19,7 @@ from scbig.predictor import (
     BasePredictor,
     Hardware,
     Vocabulary,
+    choose_preset,
     make_target_embeddings,
     seeded,
 )
@@ -91,7 +92,7 @@ class SCBIG(BasePredictor):
         seed: int | None = None,
     ) -> None:
         super().__init__(adata, missing_embedding=missing_embedding, seed=seed)
-        config = get_config(preset)
+        config = choose_preset(preset, PRESETS, SCBIGConfig)
         vocabulary, cells = self._read_screen()
         coexpression = make_coexpression_embedding(
             cells.expression, cells.screen, vocabulary.genes, np.random.default_rng(self._seed)

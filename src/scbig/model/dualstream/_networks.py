@@ -1,13 +1,53 @@
-"""The two streams of DualStreamMamba, and what joins them."""
+"""What reads the genes: patches of neighbours as tokens, two streams of them, and a readout."""
 
-from collections.abc import Iterable
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from scbig.model.dualstream._config import DualStreamConfig
 from scbig.nn import MLP, MambaBlock
+
+
+class GenePatches(nn.Module):
+    """Cuts values of genes into patches of neighbours in the gene order, and joins them again.
+
+    Parameters
+    ----------
+    order
+        Gene numbers in their order, shape ``(G,)``.
+    n_genes_per_token
+        Genes of a patch, P. The last patch is filled up with zeros.
+    """
+
+    order: torch.Tensor
+    slot: torch.Tensor
+
+    def __init__(self, order: torch.Tensor, n_genes_per_token: int) -> None:
+        super().__init__()
+        self.size = n_genes_per_token
+        self.register_buffer("order", order)
+        self.register_buffer("slot", torch.argsort(order))
+
+    @property
+    def n_tokens(self) -> int:
+        """Number of patches, L."""
+        return -(-len(self.order) // self.size)
+
+    @property
+    def token(self) -> torch.Tensor:
+        """Patch of each gene, shape ``(G,)``."""
+        return torch.div(self.slot, self.size, rounding_mode="floor")
+
+    def cut(self, x: torch.Tensor) -> torch.Tensor:
+        """Cut ``(..., G)`` into ``(..., L, P)``."""
+        x = F.pad(x[..., self.order], (0, -len(self.order) % self.size))
+        return x.unflatten(-1, (self.n_tokens, self.size))
+
+    def join(self, patches: torch.Tensor) -> torch.Tensor:
+        """Put ``(..., L, P)`` together to ``(..., G)``, in the order of the screen."""
+        return patches.flatten(-2)[..., self.slot]
 
 
 class BiologicalStream(nn.Module):
@@ -50,6 +90,22 @@ class Posterior(NamedTuple):
     def sample(self, noise: torch.Tensor) -> torch.Tensor:
         """Draw latents, given standard normal noise."""
         return self.mean + noise * (self.log_variance / 2).exp()
+
+
+def divergence_loss(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
+    """Kullback-Leibler divergence from the standard normal (Kingma and Welling 2014).
+
+    Parameters
+    ----------
+    mean, log_variance
+        Of the posterior, shape ``(B, n_latent)``.
+
+    Returns
+    -------
+    Sum over the latent, mean over the batch.
+    """
+    each = mean.square() + log_variance.exp() - 1 - log_variance
+    return 0.5 * each.sum(-1).mean()
 
 
 class StatisticalStream(nn.Module):
@@ -168,17 +224,3 @@ def make_blocks(config: DualStreamConfig) -> nn.Sequential:
             for _ in range(config.n_blocks)
         )
     )
-
-
-def compute_block_influence(blocks: nn.Sequential, tokens: torch.Tensor) -> torch.Tensor:
-    """Mean influence over blocks, given the tokens ``(B, L, n_hidden)`` that enter the first.
-
-    Returns
-    -------
-    Weight of each source (last) at each position, shape ``(B, L, L)``.
-    """
-    total = tokens.new_zeros(len(tokens), tokens.shape[1], tokens.shape[1])
-    for block in cast(Iterable[MambaBlock], blocks):
-        total += block.compute_influence(tokens)
-        tokens = block(tokens)
-    return total / len(blocks)
