@@ -3,14 +3,15 @@ import pytest
 import torch
 
 from scbig.model import STRAND
-from scbig.model.strand._components import LocusInput, TokenReader
 from scbig.model.strand._config import STRANDConfig
+from scbig.model.strand._loci import LocusSource
 from scbig.model.strand._module import embed_rows
-from scbig.model.strand._reading import PlaceReader
+from scbig.model.strand._readers import LocusInput, TokenReader
 
 
 def _predict(model: STRAND, *names: str) -> np.ndarray:
-    return model._predict_effects([(name,) for name in names], [0] * len(names))
+    context = np.zeros(len(names), dtype=int)
+    return model._method.predict_effects([(name,) for name in names], context)
 
 
 def test_the_twin_cannot_tell_start_sites_apart(loci_screen, fit_strand):
@@ -25,8 +26,9 @@ def test_the_twin_puts_unseen_genes_at_the_mean(loci_screen, fit_strand):
     adata = loci_screen.adata[~labels.isin(["TARGET001", "TARGET002"]).to_numpy()].copy()
     screen = loci_screen._replace(adata=adata)
     model = fit_strand(screen, {"sequence": "gene"}, fasta=None)
-    rows = torch.tensor(model._blueprint.find(("TARGET001-P1", "TARGET002-P1")))
-    vectors = embed_rows(model.module, model._blueprint.given, rows)
+    table = model._method.table
+    rows = torch.tensor(table.find(("TARGET001-P1", "TARGET002-P1")))
+    vectors = embed_rows(model.module, table.given, rows)
     assert torch.equal(vectors, model.module.reader.mean.expand(2, -1))
     first, second = _predict(model, "TARGET001-P1", "TARGET002-P1")
     np.testing.assert_array_equal(first, second)
@@ -34,8 +36,8 @@ def test_the_twin_puts_unseen_genes_at_the_mean(loci_screen, fit_strand):
 
 @pytest.mark.parametrize("sequence", ["shuffled", "random"])
 def test_replaced_dna_is_alike_each_time_it_is_read(loci_screen, sequence):
-    reader = PlaceReader(STRANDConfig(window=128, sequence=sequence))
-    real = PlaceReader(STRANDConfig(window=128)).read(loci_screen.loci, loci_screen.fasta)
+    reader = LocusSource(STRANDConfig(window=128, sequence=sequence))
+    real = LocusSource(STRANDConfig(window=128)).read(loci_screen.loci, loci_screen.fasta)
     first = reader.read(loci_screen.loci, loci_screen.fasta)
     some = reader.read(loci_screen.loci.take(["TARGET003-P1"]), loci_screen.fasta)
     row = loci_screen.loci.ids.index("TARGET003-P1")
@@ -47,9 +49,9 @@ def test_replaced_dna_is_alike_each_time_it_is_read(loci_screen, sequence):
 
 def test_without_a_mask_the_whole_window_is_perturbed(loci_screen):
     config = STRANDConfig(window=1024, target="window")
-    places = PlaceReader(config).read(loci_screen.loci, loci_screen.fasta)
+    places = LocusSource(config).read(loci_screen.loci, loci_screen.fasta)
     np.testing.assert_array_equal(places.is_target, places.is_there)
-    masked = PlaceReader(STRANDConfig(window=1024)).read(loci_screen.loci, loci_screen.fasta)
+    masked = LocusSource(STRANDConfig(window=1024)).read(loci_screen.loci, loci_screen.fasta)
     assert masked.is_target.sum(1).max() == 501  # 250 bases to either side of the start site
 
 

@@ -73,7 +73,7 @@ def test_an_untrained_bridge_without_noise_moves_nothing(loci_screen, fit_strand
 
 def test_a_gene_is_all_of_its_loci_and_a_guide_is_one(strand):
     ids = ["TARGET004-P1", "TARGET004-P2", "TARGET004-P3"]
-    ids = [id for id in ids if id in strand._blueprint.places.loci]
+    ids = [id for id in ids if id in strand._method.table.loci]
     both = strand.predict(perturbations=["+".join(ids)], n_cells=4)
     gene = strand.predict(perturbations=["TARGET004"], n_cells=4)
     np.testing.assert_array_equal(both.layers["strand"], gene.layers["strand"])
@@ -83,13 +83,13 @@ def test_a_pair_of_loci_begins_as_their_sum(loci_screen, fit_strand):
     changes = {"transport": "regression"}
     model = fit_strand(loci_screen, changes, train={"max_locus_steps": 0})
     single = model.get_locus_embedding(["TARGET001-P1", "TARGET002-P1"]).to_numpy()
-    pair = model._embed([("TARGET001-P1", "TARGET002-P1")], [-1]).numpy()
+    pair = model._method.embed([("TARGET001-P1", "TARGET002-P1")], np.array([-1])).numpy()
     np.testing.assert_allclose(pair[0], single.sum(0), atol=1e-5)
 
 
 def test_embeddings_of_loci_are_found_by_id(strand):
     every = strand.get_locus_embedding()
-    assert every.shape == (len(strand._blueprint.places), 16)
+    assert every.shape == (len(strand._method.table), 16)
     some = strand.get_locus_embedding(["TARGET005-P2", "TARGET001-P1"])
     np.testing.assert_allclose(some, every.loc[some.index], atol=1e-5)
 
@@ -146,7 +146,7 @@ def test_a_screen_with_an_unknown_label_is_refused_or_has_a_null(loci_screen, fi
     with pytest.raises(ValueError, match="SAFE"):
         STRAND(loci_screen.adata, loci=loci_screen.loci, fasta=loci_screen.fasta)
     model = fit_strand(loci_screen, missing_locus="unknown", train={"max_steps": 0})
-    vectors = model._embed([("SAFE",), ("OTHER",)], [-1, -1])
+    vectors = model._method.embed([("SAFE",), ("OTHER",)], np.array([-1, -1]))
     nothing = torch.zeros(1, 1, 16), torch.zeros(1, 1, dtype=torch.bool)
     with torch.no_grad():
         null = model.module.locus_set(*nothing)[0]
@@ -171,6 +171,6 @@ def test_the_plus_of_a_guide_joins_nothing(loci_screen, strand_config):
     loci_screen.adata.obs["guide"] = labels.replace(guides)
     STRAND.setup_anndata(loci_screen.adata, locus_key="guide")
     loci = Loci(tuple(replace(x, guide=guides[x.id]) for x in loci_screen.loci), "simulated")
-    model = STRAND(loci_screen.adata, loci=loci, fasta=loci_screen.fasta, config=strand_config)
-    assert model._schema.separator is None
-    assert len(model._blueprint.find((guides["TARGET001-P1"],))) == 1
+    model = STRAND(loci_screen.adata, loci=loci, fasta=loci_screen.fasta, preset=strand_config)
+    assert model._vocabulary.schema.separator is None
+    assert len(model._method.table.find((guides["TARGET001-P1"],))) == 1

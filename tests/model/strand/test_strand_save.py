@@ -13,7 +13,7 @@ def test_a_saved_model_predicts_the_same_bits_without_data(strand, tmp_path):
     mine, theirs = strand.predict(**wanted), again.predict(**wanted)
     np.testing.assert_array_equal(mine.layers["strand"], theirs.layers["strand"])
     names = ["TARGET001-P1", "TARGET007-P2"]
-    assert again._blueprint.places.loci.records == strand._blueprint.places.loci.records
+    assert again._method.table.loci.records == strand._method.table.loci.records
     np.testing.assert_array_equal(
         again.get_locus_embedding(names), strand.get_locus_embedding(names)
     )
@@ -47,13 +47,13 @@ def test_another_class_is_refused_by_name(strand, tmp_path):
     with pytest.raises(FileExistsError, match="overwrite=True"):
         strand.save(tmp_path / "model")
     values = json.loads((tmp_path / "model" / "model.json").read_text())
-    assert values["config"]["window"] == 128
+    assert values["method"]["config"]["window"] == 128
 
 
 def test_an_untrained_model_does_not_predict(loci_screen, strand_config):
     STRAND.setup_anndata(loci_screen.adata)
     model = STRAND(
-        loci_screen.adata, loci=loci_screen.loci, fasta=loci_screen.fasta, config=strand_config
+        loci_screen.adata, loci=loci_screen.loci, fasta=loci_screen.fasta, preset=strand_config
     )
     with pytest.raises(RuntimeError, match="has not been trained"):
         model.predict(perturbations=["TARGET001-P1"])

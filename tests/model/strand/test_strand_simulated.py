@@ -34,7 +34,7 @@ def _measure(full, **changes):
     labels = adata.obs["locus"].astype(str).to_numpy()
     train = adata[~np.isin(labels, held_out)].copy()
     STRAND.setup_anndata(train, locus_key="locus")
-    model = STRAND(train, loci=loci, fasta=fasta, config=replace(CONFIG, **changes))
+    model = STRAND(train, loci=loci, fasta=fasta, preset=replace(CONFIG, **changes))
     model.train(accelerator="cpu", use_progress_bar=False)
     out = model.predict(perturbations=held_out, n_cells=100)
     names = out.obs["locus"].astype(str).to_numpy()

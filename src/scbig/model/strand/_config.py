@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 Sequence = Literal["real", "shuffled", "random", "gene"]
@@ -33,6 +34,8 @@ class STRANDConfig:
         Pairs of control and perturbed cells: by optimal transport, ``"ot"``, or at ``"random"``.
     use_anchor
         Begin the bridge at the control cell shifted by the regression, rather than at the cell.
+    use_gate
+        Leave an anchored bridge out if it is no gain on held-out conditions.
     clip_weight
         Weight of the alignment of loci and effects; 0 for none.
     window
@@ -71,6 +74,7 @@ class STRANDConfig:
     transport: Transport = "bridge"
     pairing: Pairing = "ot"
     use_anchor: bool = True
+    use_gate: bool = True
     clip_weight: float = 0.1
     window: int = 1024
     n_latent: int = 32
@@ -124,3 +128,15 @@ class STRANDConfig:
         The settings.
         """
         return cls(**{field.name: values[field.name] for field in fields(cls)})
+
+
+PRESETS: Mapping[str, STRANDConfig] = MappingProxyType({"default": STRANDConfig()})
+
+
+def get_config(preset: str | STRANDConfig) -> STRANDConfig:
+    """Return the settings of a preset, or the given settings."""
+    if isinstance(preset, STRANDConfig):
+        return preset
+    if preset not in PRESETS:
+        raise ValueError(f"preset={preset!r} is unknown. Choose one of {list(PRESETS)}.")
+    return PRESETS[preset]

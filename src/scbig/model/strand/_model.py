@@ -1,32 +1,34 @@
 """STRAND: predict perturbed cells from the DNA of the perturbed place."""
 
 from collections.abc import Sequence
+from functools import partial
 from os import PathLike
-from typing import Literal
+from typing import Literal, Self
 
+import numpy as np
+import pandas as pd
 from anndata import AnnData
-from scvi.model.base import BaseModelClass
 
-from scbig._constants import REGISTRY
-from scbig.data import ScreenSchema
-from scbig.model.base import CellLatent
-from scbig.model.strand._build import make_blueprint, make_latent
-from scbig.model.strand._config import STRANDConfig
-from scbig.model.strand._reading import PlaceReader
-from scbig.model.strand._setup import choose_key, choose_separator
-from scbig.model.strand._state import State
-from scbig.model.strand._training import TrainMixin
-from scbig.priors import DNAEncoder, Genome, Loci
-from scbig.train import get_default_seed, seeded
+from scbig._types import Arrays, Values
+from scbig.data import Effects, Perturbations, Targets
+from scbig.model.strand._config import STRANDConfig, get_config
+from scbig.model.strand._loci import Fasta, LocusSource, is_place
+from scbig.model.strand._method import LocusBridge
+from scbig.model.strand._module import compute_latents
+from scbig.model.strand._setup import choose_key, choose_separator, choose_validation_loci
+from scbig.nn import CellLatent
+from scbig.predictor import BasePredictor, Hardware, Vocabulary, read_folder, seeded
+from scbig.priors import DNAEncoder, Loci
 
 
-class STRAND(TrainMixin, BaseModelClass):
+class STRAND(BasePredictor):
     """Perturbation responses from the DNA around the perturbed places.
 
     After arXiv 2602.10156: a perturbation is a place in the genome, so that two start sites of
     a gene have different predictions and places that were never perturbed can be asked for. An
-    encoder reads the DNA of a place; a diffusion bridge, anchored on a regression, carries
-    control cells to perturbed ones. The labels of the screen are locus ids, guides or genes.
+    encoder reads the DNA of a place, and mean effects are regressed on what it reads; a
+    diffusion bridge, anchored on this regression, carries control cells to perturbed ones. The
+    labels of the screen are locus ids, guides or genes.
 
     Parameters
     ----------
@@ -43,8 +45,8 @@ class STRAND(TrainMixin, BaseModelClass):
         Folder that keeps what the encoder returned.
     latent
         Trained latent space of cells; by default principal components. See the user guide.
-    config
-        Settings, the switches of ablations among them.
+    preset
+        ``"default"``, or a :class:`~scbig.model.STRANDConfig` with the switches of ablations.
     missing_locus
         What to do about a target that has no locus: raise an ``"error"``, or take it for one
         ``"unknown"`` place.
@@ -61,44 +63,34 @@ class STRAND(TrainMixin, BaseModelClass):
     """
 
     default_key = "strand"
+    _method: LocusBridge
 
     def __init__(
         self,
         adata: AnnData,
         *,
         loci: Loci,
-        fasta: str | PathLike[str] | Genome | None = None,
+        fasta: Fasta | None = None,
         encoder: DNAEncoder | None = None,
         cache_dir: str | PathLike[str] | None = None,
         latent: CellLatent | None = None,
-        config: STRANDConfig | None = None,
+        preset: str | STRANDConfig = "default",
         missing_locus: Literal["error", "unknown"] = "error",
         seed: int | None = None,
     ) -> None:
-        super().__init__(adata)
+        super().__init__(adata, seed=seed)
         if missing_locus not in ("error", "unknown"):
             raise ValueError(
                 f"missing_locus={missing_locus!r} is unknown. Choose 'error' or 'unknown'."
             )
-        self._seed = get_default_seed() if seed is None else int(seed)
-        config = STRANDConfig() if config is None else config
-        twins = tuple(dict.fromkeys(locus.gene or locus.id for locus in loci))
-        reader = PlaceReader(config, encoder, cache_dir, twins)
-        blueprint = make_blueprint(
-            adata,
-            self._registered_schema,
-            reader,
-            reader.read(loci, fasta),
-            strict=missing_locus == "error",
-        )
-        self._encoder = encoder
-        self._fingerprint = None if encoder is None else encoder.fingerprint
+        source = LocusSource.make(get_config(preset), loci, encoder, cache_dir)
+        table = source.read(loci, fasta)
+        vocabulary, is_strict = self._read_screen()[0], missing_locus == "error"
+        if is_strict:
+            table.loci.match(vocabulary.targets)
         with seeded(self._seed):
-            space = make_latent(latent, len(blueprint.genes), config)
-            self._set_state(State(blueprint, blueprint.make_module(space), None))
-        self._n_steps = 0
-        self.comparison_ = None
-        self._record_init_params(locals())
+            method = LocusBridge(vocabulary, source, table, latent, is_strict=is_strict)
+        self._start(vocabulary, method, locals())
 
     @classmethod
     def setup_anndata(
@@ -149,7 +141,256 @@ class STRAND(TrainMixin, BaseModelClass):
             is_log1p=is_log1p,
         )
 
-    @property
-    def _registered_schema(self) -> ScreenSchema:
-        registry = self.adata_manager.get_state_registry(REGISTRY.PERTURBATION)
-        return ScreenSchema.from_dict(dict(registry["schema"]))
+    # --- training ----------------------------------------------------------------------------
+
+    def train(
+        self,
+        *,
+        max_locus_steps: int | None = None,
+        max_steps: int | None = None,
+        validation: Perturbations | None = None,
+        use_refit: bool = True,
+        accelerator: str = "auto",
+        devices: int | list[int] | str = "auto",
+        use_progress_bar: bool = True,
+    ) -> None:
+        """Train the model, or continue to train it.
+
+        Two stages: the encoder of loci with a regression on the mean effects of conditions, then
+        the bridge on pairs of control and perturbed cells. The first stops when held-out loci
+        are predicted no better, the second when the bridges of their cells are. An anchored
+        bridge is kept only if it betters the regression on the held-out loci by more than chance
+        (Pearson delta, one-sided paired t-test, p < 0.05) without a larger squared error;
+        otherwise the regression predicts alone, which is logged. A model that was trained before
+        keeps its latent space; new contexts are added.
+
+        At the end the model is compared with the floors on the held-out loci; see
+        ``comparison_``. They chose when training stopped, which flatters the model.
+
+        Parameters
+        ----------
+        max_locus_steps
+            Largest number of steps of the first stage; by default that of the settings.
+        max_steps
+            Largest number of steps of the bridge; by default that of the settings, or none where
+            no condition is held out and the bridge is anchored: an unchecked bridge can do harm.
+            Without a bridge, ``transport="regression"``, there are none.
+        validation
+            Conditions to stop on; by default a tenth of the genes, each with all of its loci and
+            whatever overlaps them, or none of fewer than ten. An empty list holds none out.
+        use_refit
+            For the protocol of all models: STRAND has no closed form to fit once more.
+        accelerator, devices
+            As scvi-tools takes them.
+        use_progress_bar
+            Show a progress bar.
+
+        Raises
+        ------
+        ValueError
+            When the model has no data, a perturbation has no locus, or a condition to stop on
+            has no cells.
+        """
+        method = self._method
+        if method.config.transport == "regression":
+            max_steps = 0
+        elif max_steps is None and self.uses_networks:
+            # A bridge that predicts has to follow the vectors of loci, which are trained again.
+            max_steps = method.n_steps
+        self._train(
+            validation,
+            use_refit=use_refit,
+            first_budget=max_locus_steps,
+            max_steps=max_steps,
+            hardware=Hardware(accelerator, devices, use_progress_bar),
+        )
+
+    def _choose_validation(self, conditions: Sequence[Targets]) -> Sequence[Targets]:
+        method, rng = self._method, np.random.default_rng(self._seed)
+        return choose_validation_loci(method.table, method.config.window, conditions, rng)
+
+    def _check_trainable(self, targets: Targets) -> None:
+        self._check_known(targets)
+
+    def _check_known(self, targets: Targets) -> None:
+        self._method.table.check(targets, is_strict=self._method.is_strict)
+
+    # --- prediction --------------------------------------------------------------------------
+
+    def predict(
+        self,
+        adata: AnnData | None = None,
+        *,
+        perturbations: Perturbations | None = None,
+        key_added: str | None = None,
+        n_cells: int | None = None,
+        n_samples: int = 1,
+        seed: int | None = None,
+        loci: Loci | None = None,
+        fasta: Fasta | None = None,
+    ) -> AnnData:
+        """Predict perturbed expression and write it into a layer.
+
+        As for all models (:meth:`scbig.model.SCBIG.predict`), with two arguments for loci that
+        the model was not made with. It knows them from then on.
+
+        Parameters
+        ----------
+        adata, key_added, n_cells, n_samples, seed
+            See :meth:`scbig.model.SCBIG.predict`.
+        perturbations
+            Locus ids, guides, genes (all loci of one at once), places such as
+            ``"chr8:127735434"`` (1-based), or several joined by the separator.
+        loci
+            New loci.
+        fasta
+            Genome of new loci and places.
+
+        Returns
+        -------
+        The object that was written into.
+
+        Raises
+        ------
+        RuntimeError
+            When the model has not been trained.
+        ValueError
+            When a locus is unknown or has no DNA; the message names it.
+        """
+        if loci is not None:
+            self.add_loci(loci, fasta=fasta)
+        if fasta is not None and (places := self._find_new_places(perturbations)):
+            assembly = self._method.table.loci.assembly
+            self.add_loci(Loci.from_text(places, assembly=assembly), fasta=fasta)
+        return super().predict(
+            adata,
+            perturbations=perturbations,
+            key_added=key_added,
+            n_cells=n_cells,
+            n_samples=n_samples,
+            seed=seed,
+        )
+
+    def add_loci(
+        self, loci: Loci, *, fasta: Fasta | None = None, encoder: DNAEncoder | None = None
+    ) -> None:
+        """Read further loci, which can then be predicted and travel with the model.
+
+        Parameters
+        ----------
+        loci
+            The loci, of the model's assembly; those that it knows are left as they are.
+        fasta
+            Their genome.
+        encoder
+            The encoder that the model was made with, where it was loaded from a folder; the
+            built-in one is part of the model. A table may hold other loci than before.
+
+        Raises
+        ------
+        ValueError
+            When there is nothing to read of a locus, or it was made with another encoder.
+        """
+        self._method.add_loci(loci, fasta, encoder)
+
+    def _find_new_places(self, perturbations: Perturbations | None) -> list[str]:
+        wanted = self._vocabulary.schema.read_labels(perturbations or []).values()
+        targets = dict.fromkeys(target for group in wanted for target in group)
+        table = self._method.table
+        return [target for target in targets if target not in table and is_place(target)]
+
+    # --- representations ---------------------------------------------------------------------
+
+    def get_locus_embedding(self, ids: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return the vectors of loci.
+
+        Parameters
+        ----------
+        ids
+            Locus ids, guides or genes; by default all loci. A gene with several loci has the
+            vector of the set.
+
+        Returns
+        -------
+        Loci by features, as they are before any context changes them.
+
+        Raises
+        ------
+        ValueError
+            When a locus is unknown.
+        """
+        self._check_trained()
+        loci = self._method.table.loci
+        wanted = list(loci.ids) if ids is None else list(ids)
+        loci.match(wanted)
+        no_context = np.full(len(wanted), -1)
+        vectors = self._method.embed([(label,) for label in wanted], no_context)
+        return pd.DataFrame(vectors.numpy(), index=pd.Index(wanted, name="locus"))
+
+    def get_latent_representation(
+        self, adata: AnnData | None = None, *, layer: str | None = None
+    ) -> np.ndarray:
+        """Encode cells.
+
+        Parameters
+        ----------
+        adata
+            Cells to encode; by default the training data.
+        layer
+            Layer to read, such as a predicted one; by default that of the training data.
+
+        Returns
+        -------
+        Latents, shape ``(n_cells, n_latent)``.
+        """
+        self._check_trained()
+        return compute_latents(self.module, self._vocabulary.read(self._get_adata(adata), layer))
+
+    # --- loading -----------------------------------------------------------------------------
+
+    @classmethod
+    def load(
+        cls,
+        dir_path: str | PathLike[str],
+        adata: AnnData | None = None,
+        *,
+        latent: CellLatent | None = None,
+    ) -> Self:
+        """Load a model that :meth:`save` wrote; nothing is unpickled.
+
+        All loci that were read are known again, so that they can be predicted without the genome
+        or the encoder.
+
+        Parameters
+        ----------
+        dir_path
+            The folder.
+        adata
+            Screen to go on with, set up with the same keys; genes are matched by name. Not
+            needed to predict.
+        latent
+            A latent space of the class and sizes that the model was made with, where it was not
+            made of principal components; its weights are read from the folder.
+
+        Returns
+        -------
+        The model, on the CPU.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            When there is no such model, or it does not fit.
+        """
+        values, arrays = read_folder(dir_path, cls.__name__)
+        return cls._restore(values, arrays, adata, partial(cls._load_method, latent=latent))
+
+    @classmethod
+    def _load_method(
+        cls,
+        vocabulary: Vocabulary,
+        effects: Effects | None,
+        values: Values,
+        arrays: Arrays,
+        latent: CellLatent | None = None,
+    ) -> LocusBridge:
+        return LocusBridge.from_plain(vocabulary, effects, values, arrays, latent)

@@ -1,21 +1,24 @@
 """The torch module of STRAND: from loci to effects, and from control to perturbed latents."""
 
-from functools import partial
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from scvi.module.base import BaseModuleClass, LossOutput, auto_move_data
 from torch import nn
 
 from scbig._constants import REGISTRY
+from scbig.data import Expression
 from scbig.flow import Bridge, make_bridge_schedule
-from scbig.model.base import CellLatent
-from scbig.model.strand._components import LocusInput
 from scbig.model.strand._config import STRANDConfig
-from scbig.nn import AlignmentLoss, BridgeNet, LocusSet, add_change
+from scbig.model.strand._readers import LocusInput
+from scbig.nn import AlignmentLoss, BridgeNet, CellLatent, LocusSet, add_change
+
+N_PER_BATCH = 64
 
 
-class ConditionInput(NamedTuple):
+class LocusCondition(NamedTuple):
     """B conditions, each a set of loci in a context.
 
     Attributes
@@ -25,12 +28,31 @@ class ConditionInput(NamedTuple):
     is_member
         False at padding, of the same shape.
     context
-        Their contexts, shape ``(B,)``; beyond the known ones for an unknown context.
+        Their contexts, shape ``(B,)``; ``-1`` for an unknown context.
     """
 
     members: torch.Tensor
     is_member: torch.Tensor
     context: torch.Tensor
+
+    @classmethod
+    def make(cls, rows: Sequence[Sequence[int]], context: np.ndarray) -> "LocusCondition":
+        """Put the rows of the loci of each condition side by side."""
+        width = max([1, *map(len, rows)])
+        members = np.zeros((len(rows), width), dtype=np.int64)
+        is_member = np.zeros((len(rows), width), dtype=bool)
+        for row, loci in enumerate(rows):
+            members[row, : len(loci)] = loci
+            is_member[row, : len(loci)] = True
+        return cls(*map(torch.from_numpy, (members, is_member, context)))
+
+    def select(self, rows: torch.Tensor) -> "LocusCondition":
+        """Choose conditions by number."""
+        return LocusCondition(*(part[rows] for part in self))
+
+    def hide(self) -> "LocusCondition":
+        """Take the loci from the conditions, which become unknown ones."""
+        return self._replace(is_member=torch.zeros_like(self.is_member))
 
 
 class STRANDModule(BaseModuleClass):
@@ -39,7 +61,7 @@ class STRANDModule(BaseModuleClass):
     Parameters
     ----------
     latent
-        Latent space of cells, see :class:`~scbig.model.CellLatent`.
+        Latent space of cells, see :class:`~scbig.nn.CellLatent`.
     reader
         Turns what is read of loci, see :class:`LocusInput`, into vectors.
     n_contexts
@@ -103,7 +125,7 @@ class STRANDModule(BaseModuleClass):
 
     # --- perturbations -----------------------------------------------------------------------
 
-    def join(self, loci: torch.Tensor, given: ConditionInput) -> torch.Tensor:
+    def join(self, loci: torch.Tensor, given: LocusCondition) -> torch.Tensor:
         """Join the loci of conditions in their contexts.
 
         Parameters
@@ -122,26 +144,28 @@ class STRANDModule(BaseModuleClass):
         else:
             members = self.effect.weight.new_zeros(*given.members.shape, self.config.dim)
         vector = self.locus_set(members, given.is_member)
-        is_known = given.context < self.context.num_embeddings
-        row = given.context.where(is_known, torch.zeros_like(given.context))
-        scale, shift = (self.context(row) * is_known.unsqueeze(-1)).chunk(2, dim=-1)
+        is_known = (given.context >= 0).unsqueeze(-1)
+        change = self.context(given.context.clamp(min=0)) * is_known
+        scale, shift = change.chunk(2, dim=-1)
         return vector * (1 + scale) + shift
 
     def transport(
         self, z: torch.Tensor, vector: torch.Tensor, generator: torch.Generator | None = None
     ) -> torch.Tensor:
-        """Carry control latents ``(N, n_latent)`` to those of a condition ``(dim,)``."""
-        source = self.get_source(z, vector)
-        if self.config.transport == "regression":
-            return source
-        network = partial(self.bridge_net, source=z, condition=vector)
+        """Carry control latents ``(..., n_latent)`` to those of conditions ``(..., dim)``."""
+
+        def network(t: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+            return self.bridge_net(t.to(z.device), x.to(z.device), z, vector).cpu()
+
+        # Noise that is drawn on the CPU means the same on every device.
+        source = self.get_source(z, vector).cpu()
         n_steps = self.config.n_solver_steps
-        return self.bridge.carry(network, source, n_steps=n_steps, generator=generator)
+        ends = self.bridge.carry(network, source, n_steps=n_steps, generator=generator)
+        return ends.to(z.device)
 
     def get_source(self, z: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
         """Where the bridges of control latents begin; broadcasts as ``z + vector``."""
-        is_shifted = self.config.use_anchor or self.config.transport == "regression"
-        return z + self.effect(vector) if is_shifted else z
+        return z + self.effect(vector) if self.config.use_anchor else z
 
     def predict_cells(
         self,
@@ -160,31 +184,72 @@ class STRANDModule(BaseModuleClass):
         x
             Control cells, shape ``(N, G)``.
         vector
-            The condition, shape ``(dim,)``.
+            The conditions, shape ``(B, dim)``.
         control_mean
-            Mean of the control cells of the context, shape ``(G,)``.
+            Mean of the control cells of their contexts, shape ``(B, G)``.
         generator
-            Source of the bridge's noise.
+            Source of the bridge's noise, on the CPU.
 
         Returns
         -------
-        Non-negative expression, shape ``(N, G)``.
+        Non-negative expression, shape ``(B, N, G)``.
         """
         z = self.latent.encode(x)
-        end = self.transport(z, vector, generator)
-        change = self.latent.decode(end) - self.latent.decode(z)
-        return add_change(x, change, control_mean)
+        ends = self.transport(z.expand(len(vector), *z.shape), vector.unsqueeze(1), generator)
+        change = self.latent.decode(ends) - self.latent.decode(z)
+        return add_change(x, change, control_mean.unsqueeze(1))
 
     @torch.no_grad()
     def extend_contexts(self, n_contexts: int) -> None:
         """Make room for further contexts, which begin without a change of their own."""
         old = self.context.weight
-        if n_contexts > len(old):
-            self.context = nn.Embedding(n_contexts, old.shape[1]).to(old.device)
-            self.context.weight.zero_()
-            self.context.weight[: len(old)] = old
+        weight = old.new_zeros(n_contexts, old.shape[1])
+        weight[: len(old)] = old
+        # From given weights: a new table would be drawn from the user's random state.
+        self.context = nn.Embedding.from_pretrained(weight, freeze=False)
+
+
+# --- loci of conditions, each read once --------------------------------------------------------
 
 
 def embed_rows(module: STRANDModule, given: LocusInput, rows: torch.Tensor) -> torch.Tensor:
     """Embed loci by their rows, on the module's device; shape ``(n_rows, dim)``."""
-    return module.reader(LocusInput(*(part[rows].to(module.device) for part in given)))
+    return module.reader(given.take(rows).to(module.device))
+
+
+def embed_conditions(
+    module: STRANDModule, given: LocusInput, condition: LocusCondition
+) -> torch.Tensor:
+    """Turn conditions into vectors ``(B, dim)``, reading each of their loci once."""
+    rows, position = torch.unique(condition.members[condition.is_member], return_inverse=True)
+    members = torch.zeros_like(condition.members)
+    members[condition.is_member] = position
+    on_device = LocusCondition(
+        members.to(module.device),
+        condition.is_member.to(module.device),
+        condition.context.to(module.device),
+    )
+    loci = embed_rows(module, given, rows) if len(rows) else torch.empty(0, module.config.dim)
+    return module.join(loci, on_device)
+
+
+@torch.no_grad()
+def embed_all(module: STRANDModule, given: LocusInput, condition: LocusCondition) -> torch.Tensor:
+    """Turn conditions into vectors ``(B, dim)`` without gradients, a batch at a time."""
+    was_training = module.training
+    module.eval()
+    rows = torch.arange(len(condition.context)).split(N_PER_BATCH)
+    parts = [embed_conditions(module, given, condition.select(i)).cpu() for i in rows]
+    module.train(was_training)
+    return torch.cat(parts) if parts else torch.empty(0, module.config.dim)
+
+
+@torch.no_grad()
+def compute_latents(module: STRANDModule, expression: Expression) -> np.ndarray:
+    """Encode all cells, shape ``(n_cells, n_latent)``."""
+    module.eval()
+    parts = [
+        module.inference(torch.from_numpy(np.ascontiguousarray(x)))["z"].cpu().numpy()
+        for _, x in expression.chunks()
+    ]
+    return np.concatenate(parts)

@@ -1,11 +1,14 @@
-"""Which column of a screen holds loci, and what joins them."""
+"""How a screen of loci is read: its column, its separator, and what of it is held out."""
 
 from collections.abc import Sequence
 
+import numpy as np
 from anndata import AnnData
 
-from scbig.data import ScreenSchema, infer_schema
+from scbig.data import ScreenSchema, Targets, infer_schema
+from scbig.model.strand._loci import LocusTable
 from scbig.priors import parse_guide
+from scbig.splits import choose_validation
 
 LOCUS_KEY = "locus"
 
@@ -68,3 +71,39 @@ def _is_guide(label: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def choose_validation_loci(
+    table: LocusTable, window: int, conditions: Sequence[Targets], rng: np.random.Generator
+) -> list[Targets]:
+    """Hold out about a tenth of the groups of loci, with every condition that has one of them.
+
+    Loci of one gene, or with overlapping windows, are one group (:meth:`scbig.priors.Loci.group`):
+    a sister promoter in training would make a held-out locus too easy.
+
+    Parameters
+    ----------
+    table
+        Knows the loci.
+    window
+        Width of a window, in bases.
+    conditions
+        Distinct target sets, without the control.
+    rng
+        Source of the choice.
+
+    Returns
+    -------
+    The chosen conditions; none when there are fewer than 10 groups to choose from.
+    """
+    group = table.loci.group(window)
+    groups_of = {
+        targets: set(group[table.find(targets, is_strict=False)].tolist())
+        for targets in conditions
+    }
+    present = sorted({number for groups in groups_of.values() for number in groups})
+    names: list[Targets] = [(str(number),) for number in present]
+    chosen = {int(name) for (name,) in choose_validation(names, rng)}
+    held = [targets for targets in conditions if groups_of[targets] & chosen]
+    # Where all loci lie side by side, their group is the whole screen.
+    return held if len(held) < len(conditions) else []

@@ -1,4 +1,4 @@
-"""Encoders that turn what is read of a locus into one vector."""
+"""The networks that turn what is read of a locus into one vector."""
 
 from typing import NamedTuple
 
@@ -12,11 +12,19 @@ _TINY = 1e-6
 
 
 class LocusInput(NamedTuple):
-    """What is read of some loci, see :class:`~scbig.model.strand._places.Places`."""
+    """What is read of some loci, see :class:`~scbig.model.strand._loci.LocusTable`."""
 
     values: torch.Tensor
     is_target: torch.Tensor
     is_there: torch.Tensor
+
+    def take(self, rows: torch.Tensor) -> "LocusInput":
+        """Choose loci by their rows."""
+        return LocusInput(*(part[rows] for part in self))
+
+    def to(self, device: torch.device) -> "LocusInput":
+        """Move to a device."""
+        return LocusInput(*(part.to(device) for part in self))
 
 
 class DNAReader(nn.Module):
@@ -122,3 +130,10 @@ def _make_reading(n_input: int, config: STRANDConfig) -> LocusAttention:
         n_blocks=max(config.n_readings, 1),
         dropout=config.dropout,
     )
+
+
+def make_reader(kind: str, n_genes: int, n_features: int, config: STRANDConfig) -> nn.Module:
+    """Make an untrained reader of DNA, of tokens with so many features, or of so many genes."""
+    if kind == "dna":
+        return DNAReader(config)
+    return GeneReader(n_genes, config.dim) if kind == "gene" else TokenReader(n_features, config)

@@ -1,0 +1,373 @@
+"""What STRAND is: effects of loci by regression, and a bridge between latents anchored on it."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import torch
+from sklearn.linear_model import Ridge
+
+from scbig._types import Arrays, Values
+from scbig.data import Effects, Targets
+from scbig.model.strand._config import STRANDConfig
+from scbig.model.strand._loci import Fasta, LocusSource, LocusTable
+from scbig.model.strand._module import LocusCondition, STRANDModule, compute_latents, embed_all
+from scbig.model.strand._readers import make_reader
+from scbig.model.strand._stages import LocusData, fit_latent, train_bridge, train_loci
+from scbig.nn import CellLatent, PrincipalComponents
+from scbig.predictor import Method, Task, Vocabulary, get_weights, set_weights
+from scbig.priors import DNAEncoder, Loci
+
+logger = logging.getLogger(__name__)
+
+# Weak: a dozen conditions outweigh it.
+_PENALTY = 1.0
+_LEAST_CONDITIONS = 8
+_TINY = 1e-3
+_KINDS = {"dna": "DNA", "tokens": "encoded DNA", "gene": "gene names only"}
+
+
+class LocusBridge(Method):
+    """Regression of effects on loci, and a bridge from control to perturbed cells.
+
+    Parameters
+    ----------
+    vocabulary
+        Names that the predictor knows.
+    source
+        Reads loci.
+    table
+        The loci, with what was read of them.
+    latent
+        Latent space of cells; by default of principal components.
+    is_strict
+        Whether a target without a locus is an error.
+
+    Raises
+    ------
+    ValueError
+        When ``latent`` is no latent space.
+    """
+
+    module: STRANDModule
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        source: LocusSource,
+        table: LocusTable,
+        latent: CellLatent | None,
+        *,
+        is_strict: bool,
+    ) -> None:
+        config = source.config
+        self.vocabulary = vocabulary
+        self.config = config
+        self.source = source
+        self.table = table
+        self.is_strict = is_strict
+        has_bridge = config.transport == "bridge"
+        self.n_steps = config.bridge_steps if has_bridge else 0
+        self.is_anchored = config.use_anchor or not has_bridge
+        self.use_gate = config.use_gate
+        if latent is None:
+            latent = PrincipalComponents(len(vocabulary.genes), config.n_latent)
+        if not isinstance(latent, CellLatent):
+            raise ValueError(
+                f"latent is of the class {type(latent).__name__}. Give a scbig.model.CellLatent: "
+                "a torch module with n_latent, encode(x) and decode(z)."
+            )
+        reader = make_reader(source.kind, len(source.genes), table.values.shape[-1], config)
+        self.module = STRANDModule(latent, reader, len(vocabulary.contexts), config)
+        self._effects: Effects | None = None
+        self._latents: np.ndarray | None = None
+        self._confidence: HeldOutConfidence | None = None
+
+    def describe(self) -> str:
+        """Say how many loci there are, and what is read of them."""
+        kind, assembly = _KINDS[self.source.kind], self.table.loci.assembly
+        return f"Loci: {len(self.table)} ({assembly}, {kind})."
+
+    def extend(self, vocabulary: Vocabulary) -> None:
+        """Make room for further contexts, which begin without a change of their own."""
+        self.vocabulary = vocabulary
+        self.module.extend_contexts(len(vocabulary.contexts))
+
+    def add_loci(self, loci: Loci, fasta: Fasta | None, encoder: DNAEncoder | None = None) -> None:
+        """Read further loci; see :meth:`scbig.model.STRAND.add_loci`."""
+        new = self.table.get_new(loci)
+        if new:
+            source = self.source.with_encoder(encoder)
+            added = source.read(Loci(tuple(new), loci.assembly, loci.source), fasta)
+            self.table = self.table.join(added)
+
+    # --- training ----------------------------------------------------------------------------
+
+    def fit(self, task: Task) -> None:
+        """Find the latent space, unless there is one already, and regress effects on loci."""
+        if not task.is_continued:
+            fit_latent(self.module, task)
+        self._latents = compute_latents(self.module, task.cells.expression)
+        self._effects = task.trained
+        budget = task.first_budget
+        n_steps = self.config.locus_steps if budget is None else budget
+        if n_steps <= 0:
+            return
+        judge, measured = task.judge, task.measured
+        logger.info("Training on %d groups of cells, stopping on %d.", len(measured), len(judge))
+        data = LocusData.make(
+            self.table.given,
+            self.make_condition(measured.targets, measured.context),
+            task.compute_effects(self._latents),
+            task.seed,
+        )
+
+        def validate() -> float:
+            return judge.score(self.predict_effects(judge.targets, judge.context))
+
+        train_loci(self.module, task, data, n_steps=n_steps, validate=validate)
+
+    def fit_networks(self, task: Task, n_steps: int) -> None:
+        """Train the bridge, on top of the vectors of loci as they are."""
+        if self._latents is None:
+            raise RuntimeError("The latents of the screen were released.")
+        judge, measured = task.judge, task.measured
+        train_bridge(
+            self.module,
+            task,
+            self._latents,
+            self.table.given,
+            self.make_condition(measured.targets, measured.context),
+            self.make_condition(judge.targets, judge.context),
+            n_steps=n_steps,
+        )
+
+    def release(self) -> None:
+        """Forget the latents of the screen."""
+        self._latents = None
+
+    # --- prediction --------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def predict_effects(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray:
+        """Mean effects of the regression on genes, shape ``(n, G)``."""
+        if self._effects is None:
+            raise RuntimeError("Nothing was fitted yet. Run train() first.")
+        module = self.module
+        vector = self.embed(targets, context).to(module.device)
+        mean = torch.from_numpy(self._effects.get_control(np.asarray(context)))
+        z = module.latent.encode(mean.float().to(module.device))
+        change = module.latent.decode(z + module.effect(vector)) - module.latent.decode(z)
+        return change.cpu().numpy()
+
+    def make_mover(
+        self, targets: Sequence[Targets], context: np.ndarray, control_mean: np.ndarray
+    ) -> "BridgeMover":
+        """Prepare conditions to carry cells to."""
+        mean = torch.from_numpy(control_mean).float()
+        return BridgeMover(self.module, self.embed(targets, context), mean)
+
+    def embed(self, targets: Sequence[Targets], context: np.ndarray) -> torch.Tensor:
+        """Vectors of conditions, shape ``(n, dim)``."""
+        return embed_all(self.module, self.table.given, self.make_condition(targets, context))
+
+    def make_condition(self, targets: Sequence[Targets], context: np.ndarray) -> LocusCondition:
+        """Turn conditions into what the module takes.
+
+        Raises
+        ------
+        ValueError
+            When a target has no locus and the method is strict.
+        """
+        rows = [self.table.find(group, is_strict=self.is_strict) for group in targets]
+        return LocusCondition.make(rows, self.vocabulary.index_contexts(context))
+
+    # --- confidence --------------------------------------------------------------------------
+
+    def calibrate(self, task: Task) -> None:
+        """Learn what the regression scores on held-out conditions; it is never fitted to them."""
+        judge, self._confidence = task.judge, None
+        if len(judge):
+            predicted = self.predict_effects(judge.targets, judge.context)
+            self._confidence = HeldOutConfidence.fit(predicted, judge.score_each(predicted))
+
+    def get_confidence(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray | None:
+        """Expected ``pearson_delta`` of the mean effects, in [0, 1]."""
+        if self._confidence is None:
+            return None
+        return self._confidence.predict(self.predict_effects(targets, context))
+
+    # --- saving ------------------------------------------------------------------------------
+
+    def to_plain(self) -> tuple[Values, Arrays]:
+        """Values and arrays of loci, what was read of them, and networks."""
+        loci, arrays = self.table.to_plain()
+        if self._confidence is not None:
+            arrays["confidence"] = self._confidence.coefficients
+        latent = self.module.latent
+        values = {
+            "config": self.config.to_dict(),
+            "loci": loci,
+            "genes": list(self.source.genes),
+            "fingerprint": self.source.fingerprint,
+            "is_strict": self.is_strict,
+            "latent": type(latent).__name__,
+            "n_latent": latent.n_latent,
+        }
+        return values, arrays | get_weights(self.module)
+
+    @classmethod
+    def from_plain(
+        cls,
+        vocabulary: Vocabulary,
+        effects: Effects | None,
+        values: Values,
+        arrays: Arrays,
+        latent: CellLatent | None,
+    ) -> Self:
+        """Rebuild what :meth:`to_plain` returned.
+
+        Parameters
+        ----------
+        vocabulary
+            Names that the predictor knows.
+        effects
+            Effects that the method was fitted on; ``None`` before training.
+        values, arrays
+            What was saved.
+        latent
+            The latent space, where it is not of principal components.
+
+        Raises
+        ------
+        ValueError
+            When the latent space is missing or another one.
+        """
+        source = LocusSource(
+            STRANDConfig.from_dict(values["config"]),
+            tuple(values["genes"]),
+            fingerprint=values["fingerprint"],
+        )
+        table = LocusTable.from_plain(values["loci"], arrays)
+        latent = _choose_latent(values, latent)
+        method = cls(vocabulary, source, table, latent, is_strict=values["is_strict"])
+        try:
+            set_weights(method.module, arrays)
+        except RuntimeError as error:
+            raise ValueError(f"The saved weights do not fit latent={latent!r}: {error}") from error
+        method._effects = effects
+        if "confidence" in arrays:
+            method._confidence = HeldOutConfidence(arrays["confidence"])
+        return method
+
+
+def _choose_latent(values: Values, latent: CellLatent | None) -> CellLatent | None:
+    """The latent space that is given, if it is of the class that was saved."""
+    name: Any = values["latent"]
+    if latent is None and name == PrincipalComponents.__name__:
+        return None
+    if latent is None or type(latent).__name__ != name:
+        raise ValueError(
+            f"The model was made with a latent space of its own, {name}. Give one of the same "
+            "sizes, into which the saved weights are loaded: STRAND.load(path, latent=...)"
+        )
+    return latent
+
+
+class BridgeMover:
+    """Carries control cells along bridges.
+
+    Parameters
+    ----------
+    module
+        The networks.
+    vector
+        The n conditions, shape ``(n, dim)``.
+    control_mean
+        Mean of the control cells of the context of each, shape ``(n, G)``.
+    """
+
+    def __init__(
+        self, module: STRANDModule, vector: torch.Tensor, control_mean: torch.Tensor
+    ) -> None:
+        self._module = module
+        self._vector = vector
+        self._control_mean = control_mean
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        x: np.ndarray,
+        rows: np.ndarray,
+        rng: np.random.Generator | None = None,
+        *,
+        is_sampled: bool = False,
+    ) -> np.ndarray:
+        """Predict perturbed cells; every call draws its own noise, sampled or not."""
+        module, device = self._module, self._module.device
+        was_training = module.training
+        module.eval()
+        seed = 0 if rng is None else int(rng.integers(2**62))
+        chosen = torch.from_numpy(np.asarray(rows))
+        predicted = module.predict_cells(
+            torch.from_numpy(np.asarray(x, dtype=np.float32)).to(device),
+            self._vector[chosen].to(device),
+            self._control_mean[chosen].to(device),
+            torch.Generator().manual_seed(seed),
+        )
+        module.train(was_training)
+        return predicted.cpu().numpy()
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOutConfidence:
+    """Expected ``pearson_delta``, calibrated on the held-out conditions.
+
+    What the regression scored on conditions that it was not trained on, regressed on the size
+    of the effect that it predicts. These conditions chose when training stopped, which flatters
+    it a little; a condition that was trained on is judged as if it had not been.
+
+    Attributes
+    ----------
+    coefficients
+        Intercept, slope, and the limits of the sizes that it was calibrated on, shape ``(4,)``.
+    """
+
+    coefficients: np.ndarray
+
+    @classmethod
+    def fit(cls, predicted: np.ndarray, scores: np.ndarray) -> "HeldOutConfidence | None":
+        """Calibrate.
+
+        Parameters
+        ----------
+        predicted
+            Predicted effects of held-out conditions, shape ``(n, G)``.
+        scores
+            What they scored, shape ``(n,)``.
+
+        Returns
+        -------
+        The calibration; ``None`` for fewer than 8 conditions, from which there is no telling.
+        """
+        if len(scores) < _LEAST_CONDITIONS:
+            return None
+        size = _measure(predicted)
+        spread = max(float(size.std()), _TINY)
+        model = Ridge(alpha=_PENALTY).fit((size / spread)[:, None], scores)
+        slope = float(model.coef_[0]) / spread
+        limits = size.min(), size.max()
+        return cls(np.array([model.intercept_, slope, *limits], dtype=np.float64))
+
+    def predict(self, predicted: np.ndarray) -> np.ndarray:
+        """Expected score of predicted effects ``(n, G)``, in [0, 1], shape ``(n,)``."""
+        intercept, slope, least, most = self.coefficients
+        # Beyond what was seen a line would promise anything.
+        size = _measure(predicted).clip(least, most)
+        return np.clip(intercept + slope * size, 0, 1)
+
+
+def _measure(predicted: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(np.sqrt(np.mean(np.square(predicted), axis=1)), _TINY))
