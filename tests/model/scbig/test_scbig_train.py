@@ -137,7 +137,8 @@ def test_training_stops_when_held_out_conditions_get_worse(
     model = fit(screen, preset=wild, train={"max_steps": 20})
     scores = model.history["flow_validation_score"]["flow_validation_score"].astype(float)
     assert len(scores) < 20
-    assert model._n_steps == len(scores) == model.predict().uns["scbig"]["steps"]
+    # Two epochs of three batches of cells came before.
+    assert model._n_steps == 6 + len(scores) == model.predict().uns["scbig"]["steps"]
     anchored = fit(screen.copy(), preset=wild, train={"max_steps": 0})
     _assert_same(
         {k: v for k, v in _get_weights(model).items() if k.startswith("velocity")},
@@ -152,6 +153,7 @@ def test_the_flow_is_kept_only_where_it_is_a_gain(
     config: SCBIGConfig,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
     is_kept: bool,
 ) -> None:
     # Each validation is better than the last, so that the gate alone decides.
@@ -166,6 +168,12 @@ def test_the_flow_is_kept_only_where_it_is_a_gain(
     alone = fit(screen.copy(), train={"max_steps": 0}).predict(seed=0).layers["scbig"]
     predicted = model.predict(seed=0).layers["scbig"]
     assert np.array_equal(predicted, alone) is not is_kept
+    # The weights stay as they are; what is saved is who predicts.
+    assert model.module.velocity.velocity[-1].weight.any()
+    model.save(tmp_path / "model")
+    loaded = SCBIG.load(tmp_path / "model", screen)
+    assert loaded.uses_networks is is_kept
+    np.testing.assert_array_equal(loaded.predict(seed=0).layers["scbig"], predicted)
 
 
 def test_without_a_flow_prediction_is_the_anchor(fit: Fit, screen: AnnData) -> None:
@@ -178,7 +186,7 @@ def test_without_a_flow_prediction_is_the_anchor(fit: Fit, screen: AnnData) -> N
 
 
 def test_steps_are_rounded_up_by_less_than_an_epoch(fit: Fit, screen: AnnData) -> None:
-    model = fit(screen, train={"max_steps": 21, "validation": []})
+    model = fit(screen, train={"max_epochs": 0, "max_steps": 21, "validation": []})
     assert model._n_steps == 22
 
 
@@ -291,7 +299,8 @@ def test_the_published_recipe_takes_a_step_and_predicts(
         align_every=2,
     )
     model = fit(screen, preset=small, train={"max_epochs": 1, "max_steps": 1})
-    assert model._n_steps == 1
+    # One epoch of three batches, and one step of two batches.
+    assert model._n_steps == 3 + 1
     assert len(model.history["flow_correlation_loss"]) == 1
     out = model.predict(perturbations=[targets[0]], n_cells=10)
     assert np.isfinite(out.layers["scbig"]).all()
