@@ -62,6 +62,29 @@ def test_batches_of_cells_change_nothing(
     np.testing.assert_allclose(dual.get_predicted_expression(**wanted), whole, atol=1e-5)
 
 
+def test_each_condition_meets_each_cell_and_the_mean_of_its_context(
+    dual_in_batches: DualStreamMamba, targets: list[str]
+) -> None:
+    method, x = dual_in_batches._method, dual_in_batches.adata.X[:3]
+    groups, context = [(targets[0],), tuple(targets[1:3]), (targets[0],)], np.array([0, 0, 1])
+    control = dual_in_batches._effects.get_control(context)
+    assert np.abs(control[0] - control[2]).max() > 0.1
+    mover = method.make_mover(groups, context, control)
+    rows = np.array([2, 0, 1])
+    moved = mover(_dense(x), rows)
+    assert moved.shape == (3, 3, 60)
+    condition = method.make_condition(groups, context)
+    for i, row in enumerate(rows):
+        for j, cell in enumerate(torch.from_numpy(_dense(x))):
+            with torch.no_grad():
+                expected = method.module.predict_cells(
+                    cell[None],
+                    condition.select(torch.tensor([row])),
+                    torch.from_numpy(control[row]),
+                )
+            np.testing.assert_allclose(moved[i, j], expected[0], atol=1e-5)
+
+
 def test_samples_differ_by_the_latent_of_the_cell(
     dual: DualStreamMamba, targets: list[str]
 ) -> None:
