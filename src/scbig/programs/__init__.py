@@ -1,15 +1,16 @@
 """Gene programs: gene-relation clustering, its coherence and its record."""
 
-from scbig.programs._clustering import ProgramConfig, compute_gene_programs
-from scbig.programs._coherence import Coherence, compute_coherence
-from scbig.programs._expression import (
-    average_programs,
+from scbig.programs._clustering import (
+    ProgramConfig,
     compute_coexpression,
-    compute_program_means,
+    compute_gene_programs,
     make_coexpression_embedding,
 )
+from scbig.programs._coherence import Coherence, compute_coherence
 from scbig.programs._gene_programs import (
     GenePrograms,
+    average_programs,
+    compute_program_means,
     get_gene_programs,
     make_gene_programs,
     make_known_programs,
