@@ -25,6 +25,7 @@ import anndata as ad
 import numpy as np
 import torch
 from anndata import AnnData
+from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
 from scbig.baselines import (
@@ -37,71 +38,35 @@ from scbig.baselines import (
     TrainMean,
 )
 from scbig.data import simulate_locus_screen, simulate_screen
-from scbig.model import (
-    SCBIG,
-    STRAND,
-    DualStreamConfig,
-    DualStreamMamba,
-    SCBIGConfig,
-    STRANDConfig,
-)
+from scbig.model import SCBIG, STRAND, DualStreamConfig, DualStreamMamba, SCBIGConfig, STRANDConfig
 from scbig.model.scbig import PRESETS
 from scbig.priors import GeneEmbedding, TableEncoder
 
 SEED = 0
 QUIET = {"accelerator": "cpu", "use_progress_bar": False}
-# Nothing measured, and in no table.
-NOWHERE = "NOWHERE"
+NOWHERE = "NOWHERE"  # not measured, and in no table
 
 
 class Screen(NamedTuple):
-    """A screen to train on and what to predict.
-
-    Attributes
-    ----------
-    adata
-        The training cells.
-    labels
-        Conditions to predict, seen and unseen.
-    setup
-        Arguments of ``setup_anndata``.
-    priors
-        What is known beside the cells, by name.
-    controls
-        Cells to predict from; ``None`` for the control cells that travel with a predictor.
-    """
+    """A screen to train on, and the conditions to predict, seen and unseen."""
 
     adata: AnnData
     labels: list[str]
-    setup: Mapping[str, Any]
-    priors: Mapping[str, Any]
-    controls: AnnData | None = None
+    setup: Mapping[str, Any]  # arguments of setup_anndata
+    priors: Mapping[str, Any]  # what is known beside the cells
+    controls: AnnData | None = None  # to predict from, if not those that travel with it
 
 
 @dataclass(frozen=True)
 class Case:
-    """A predictor on a screen.
-
-    Attributes
-    ----------
-    cls
-        Class of the predictor.
-    screen
-        Makes the screen.
-    init, train
-        Arguments of the constructor and of ``train``.
-    priors
-        Which of the screen's priors the constructor takes.
-    is_network
-        Whether networks predict, so that less than a regression's precision can be asked for.
-    """
+    """A predictor on a screen."""
 
     cls: Any
     screen: Callable[[], Screen]
     init: Mapping[str, Any] = field(default_factory=dict)
     train: Mapping[str, Any] = field(default_factory=dict)
-    priors: tuple[str, ...] = ()
-    is_network: bool = False
+    priors: tuple[str, ...] = ()  # which of the screen's the constructor takes
+    is_network: bool = False  # less than a regression's precision can be asked for
 
 
 # --- screens ----------------------------------------------------------------------------------
@@ -393,12 +358,13 @@ def _describe(predictor: Any, case: Case) -> dict[str, np.ndarray]:
     out = predictor.predict(screen.controls, perturbations=screen.labels, seed=SEED)
     # Rows of control cells hold their own expression in the predicted layer: all that is needed
     # is there, whatever X is.
-    x = np.asarray(out.layers[key], dtype=np.float64)
+    x = csr_matrix(out.layers[key], dtype=np.float64).toarray()
     label = out.obs[label_key].astype(str).to_numpy()
-    context = _get_context(out, screen)
+    keys = screen.setup.get("context_keys", [])
+    context = out.obs[keys[0]].astype(str) if keys else np.repeat("all", out.n_obs)
     rows, effects, confidence = [], [], []
     for place in sorted(set(context)):
-        is_here = context == place
+        is_here = np.asarray(context == place)
         control = x[is_here & (label == "control")].mean(axis=0)
         for name in screen.labels:
             is_own = is_here & (label == name)
@@ -406,17 +372,11 @@ def _describe(predictor: Any, case: Case) -> dict[str, np.ndarray]:
             effects.append(x[is_own].mean(axis=0) - control)
             if f"{key}_confidence" in out.obs:
                 confidence.append(float(out.obs[f"{key}_confidence"].to_numpy()[is_own].mean()))
-    dtype = np.float32 if case.is_network else np.float64
     return {
         "rows": np.array(rows),
-        "effects": np.array(effects, dtype=dtype),
+        "effects": np.array(effects, np.float32 if case.is_network else np.float64),
         "confidence": np.array(confidence, dtype=np.float32),
     }
-
-
-def _get_context(out: AnnData, screen: Screen) -> np.ndarray:
-    keys = screen.setup.get("context_keys", [])
-    return out.obs[keys[0]].astype(str).to_numpy() if keys else np.repeat("all", out.n_obs)
 
 
 def main() -> None:
@@ -433,8 +393,7 @@ def main() -> None:
         record = compute_record(name)
         path = arguments.out / f"{name}.npz"
         np.savez_compressed(path, **record)
-        size = np.abs(record["effects"]).mean()
-        print(f"{path.name}: {record['effects'].shape}, mean size {size:.4f}")
+        print(f"{path.name}: mean size {np.abs(record['effects']).mean():.4f}")
 
 
 if __name__ == "__main__":
