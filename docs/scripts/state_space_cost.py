@@ -20,8 +20,8 @@ from torch import nn
 
 from scbig.model import DualStreamConfig
 from scbig.model.dualstream._module import DualStreamModule, GeneRecord
-from scbig.model.dualstream._module import StreamSizes as ModuleSizes
 from scbig.model.dualstream._perturbation import StreamCondition as ConditionInput
+from scbig.model.dualstream._perturbation import StreamSizes as ModuleSizes
 from scbig.nn import MambaBlock, SSDMixer
 
 DIM = 64
