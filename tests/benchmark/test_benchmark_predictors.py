@@ -51,7 +51,7 @@ def test_a_constructor_is_given_what_it_names(screen: AnnData, shift_class: type
     adata, resources = screen.copy(), Resources(gene_embedding=table)
     KernelRidge.setup_anndata(adata)
     made = PredictorSpec("k", KernelRidge).make_predictor(adata, resources, 7)
-    assert (type(made), made._get_seed(None)) == (KernelRidge, 7)
+    assert (type(made), made._seed) == (KernelRidge, 7)
     assert PredictorSpec("s", shift_class).make_predictor(adata, resources, 7).adata is adata
 
 
@@ -71,7 +71,7 @@ def test_baselines_and_scbig_are_built_in():
     specs = get_predictors()
     floors = [cls.default_key for cls in FLOORS]
     assert [name for name, spec in specs.items() if spec.is_floor] == floors
-    models = ["scbig_anchor", "scbig", "dualstream", "strand"]
+    models = ["scbig_anchor", "scbig", "dualstream", "strand", "effect_regression"]
     assert list(specs)[len(floors) :] == models
     assert specs["scbig"].predictor_class is SCBIG
     assert get_predictor_names()[: len(specs)] == tuple(specs)

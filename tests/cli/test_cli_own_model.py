@@ -135,7 +135,7 @@ def test_an_entry_point_is_a_choice(
 @pytest.mark.parametrize(
     ("model", "status", "message"),
     [
-        ("luck", 2, "'luck' is not one of 'scbig', 'dualstream', 'strand'"),
+        ("luck", 2, "'luck' is not one of 'scbig', 'dualstream', 'strand', 'effect_regression'"),
         ("additive", 2, "'additive' is not one of"),
         ("nowhere:Luck", 1, "nowhere:Luck: there is no module 'nowhere'"),
         ("scbig.baselines:Luck", 1, "has no 'Luck'"),

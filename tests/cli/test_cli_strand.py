@@ -75,7 +75,7 @@ def test_a_table_without_its_genome_is_refused(files: Files, scbig_command, tmp_
     [
         ("scbig", "--assembly", "hg38", "strand"),
         ("strand", "--max-epochs", "3", "scbig"),
-        ("dualstream", "--preset", "paper", "scbig"),
+        ("effect_regression", "--max-steps", "3", "scbig"),
     ],
 )
 def test_options_of_another_model_are_refused(

@@ -26,7 +26,7 @@ def get_labels(screen: AnnData, n_targets: int) -> list[str]:
 def read_targets(folder: Path) -> set[tuple[str, ...]]:
     """The conditions that a saved model has effects of."""
     values = json.loads((folder / "model.json").read_text())
-    return {tuple(sorted(targets)) for targets in values["anchor"]["targets"]}
+    return {tuple(sorted(targets)) for targets in values["effects"]["targets"]}
 
 
 def test_a_trained_model_can_be_loaded(model_folder: Path, small_screen: AnnData):
@@ -75,9 +75,9 @@ def test_priors_and_labels_are_read(
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     values = json.loads((tmp_path / "model" / "model.json").read_text())
-    assert values["schema"]["perturbation_key"] == "what"
-    assert values["contexts"] == ["batch_1", "batch_2"]
-    assert values["embeddings"][0]["names"] == genes
+    assert values["vocabulary"]["schema"]["perturbation_key"] == "what"
+    assert values["vocabulary"]["contexts"] == ["batch_1", "batch_2"]
+    assert values["vocabulary"]["embeddings"][0]["names"] == genes
     assert values["seed"] == 5
 
 
@@ -102,7 +102,7 @@ def test_counts_are_normalised(
     controls = small_screen.obs["perturbation"] == "control"
     expected = small_screen.X[controls.to_numpy()].toarray().mean(axis=0)
     model = SCBIG.load(folder)
-    np.testing.assert_allclose(model._get_control_mean(0), expected, rtol=1e-4)
+    np.testing.assert_allclose(model._effects.control_mean[0], expected, rtol=1e-4)
 
 
 def test_log1p_values_are_not_normalised_again(

@@ -8,7 +8,7 @@ is registered, so no run changes what another one finds.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from inspect import Parameter, signature
@@ -195,6 +195,15 @@ _FLOORS = {
 _LENIENT = MappingProxyType({"missing_embedding": "mean"})
 _QUIET = MappingProxyType({"use_progress_bar": False})
 
+_REGRESSION = PredictorSpec(
+    "effect_regression",
+    "scbig.model:EffectRegression",
+    help="perturbed genes, by the regression that networks are anchored on",
+    priors=("gene_embedding", "aliases"),
+    options=MappingProxyType({"missing_embedding": ""}),
+    init_settings=_LENIENT,
+)
+
 #: The predictors of scbig, in the order of the tables: the floors, the regression inside SCBIG
 #: without its networks, and the models.
 CATALOGUE: tuple[PredictorSpec, ...] = (
@@ -202,14 +211,8 @@ CATALOGUE: tuple[PredictorSpec, ...] = (
         PredictorSpec(name, f"scbig.baselines:{found}", help=words, is_floor=True, is_model=False)
         for name, (found, words) in _FLOORS.items()
     ),
-    PredictorSpec(
-        "scbig_anchor",
-        "scbig.model:EffectRegression",
-        help="the regression that the networks are anchored on, by itself",
-        priors=("gene_embedding", "aliases"),
-        options=MappingProxyType({"missing_embedding": ""}),
-        init_settings=_LENIENT,
-    ),
+    # Under this name it stands in the stored tables.
+    replace(_REGRESSION, name="scbig_anchor", is_model=False),
     PredictorSpec(
         "scbig",
         "scbig.model:SCBIG",
@@ -242,6 +245,7 @@ CATALOGUE: tuple[PredictorSpec, ...] = (
         train_settings=_QUIET,
         infer="scbig.model.strand:infer_locus_schema",
     ),
+    _REGRESSION,
 )
 
 
@@ -337,7 +341,7 @@ def find_problems(candidate: Any) -> list[str]:
 
 def _check_class(candidate: Any) -> type[Predictor]:
     if problems := find_problems(candidate):
-        shown = getattr(candidate, "__qualname__", repr(candidate))
+        shown = getattr(candidate, "__qualname__", type(candidate).__name__)
         raise ValueError(
             f"{shown} is no predictor: {'; '.join(problems)}. "
             "scbig._protocols.Predictor shows what is expected."
