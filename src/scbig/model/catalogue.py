@@ -206,6 +206,7 @@ CATALOGUE: tuple[PredictorSpec, ...] = (
         "scbig_anchor",
         "scbig.model:EffectRegression",
         help="the regression that the networks are anchored on, by itself",
+        is_model=False,
         priors=("gene_embedding", "aliases"),
         options=MappingProxyType({"missing_embedding": ""}),
         init_settings=_LENIENT,
@@ -228,7 +229,9 @@ CATALOGUE: tuple[PredictorSpec, ...] = (
         help="perturbed genes, by two streams of gene tokens",
         # It has no use for pathways.
         priors=("gene_embedding", "gene_graph", "aliases"),
-        options=MappingProxyType({"missing_embedding": "", "max_steps": "the streams"}),
+        options=MappingProxyType(
+            {"preset": "", "missing_embedding": "", "max_steps": "the streams"}
+        ),
         init_settings=_LENIENT,
         train_settings=_QUIET,
     ),
@@ -238,7 +241,7 @@ CATALOGUE: tuple[PredictorSpec, ...] = (
         help="perturbed loci, by their DNA",
         needs=("loci",),
         priors=("loci", "fasta", "encoder"),
-        options=MappingProxyType({"max_steps": "the bridge"}),
+        options=MappingProxyType({"preset": "", "max_steps": "the bridge"}),
         train_settings=_QUIET,
         infer="scbig.model.strand:infer_locus_schema",
     ),
