@@ -231,7 +231,9 @@ CATALOGUE: tuple[PredictorSpec, ...] = (
         help="perturbed genes, by two streams of gene tokens",
         # It has no use for pathways.
         priors=("gene_embedding", "gene_graph", "aliases"),
-        options=MappingProxyType({"missing_embedding": "", "max_steps": "the streams"}),
+        options=MappingProxyType(
+            {"preset": "", "missing_embedding": "", "max_steps": "the streams"}
+        ),
         init_settings=_LENIENT,
         train_settings=_QUIET,
     ),
@@ -241,7 +243,7 @@ CATALOGUE: tuple[PredictorSpec, ...] = (
         help="perturbed loci, by their DNA",
         needs=("loci",),
         priors=("loci", "fasta", "encoder"),
-        options=MappingProxyType({"max_steps": "the bridge"}),
+        options=MappingProxyType({"preset": "", "max_steps": "the bridge"}),
         train_settings=_QUIET,
         infer="scbig.model.strand:infer_locus_schema",
     ),
