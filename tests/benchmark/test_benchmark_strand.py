@@ -27,4 +27,4 @@ def test_strand_is_made_of_its_resources(tmp_path: Path):
     assert described["loci"] != Resources(loci=loci.take(loci.ids[1:])).describe()["loci"]
     STRAND.setup_anndata(adata, locus_key="locus")
     model = get_predictors()["strand"].make_predictor(adata, resources, 7)
-    assert (model._get_seed(None), len(model._blueprint.places)) == (7, len(loci))
+    assert (model._seed, len(model._method.table)) == (7, len(loci))

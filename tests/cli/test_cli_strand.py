@@ -41,7 +41,7 @@ def strand_folder(files: Files, scbig_command: Callable, tmp_path_factory) -> Pa
 
 def test_a_trained_model_is_strand(strand_folder: Path):
     model = STRAND.load(strand_folder)
-    assert model._schema.perturbation_key == "locus"
+    assert model._vocabulary.schema.perturbation_key == "locus"
     assert model.comparison_.n_conditions == 1
 
 

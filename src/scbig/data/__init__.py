@@ -27,6 +27,7 @@ from scbig.data._expression import (
     match_genes,
 )
 from scbig.data._fields import ExpressionField, PerturbationField
+from scbig.data._locus_conventions import find_locus_labels, infer_locus_schema
 from scbig.data._query import Query, annotate_query, make_query
 from scbig.data._screen import (
     Perturbations,
@@ -63,10 +64,12 @@ __all__ = [
     "controls_to_plain",
     "effects_from_plain",
     "effects_to_plain",
+    "find_locus_labels",
     "from_mudata",
     "get_context_names",
     "get_gene_names",
     "get_matrix",
+    "infer_locus_schema",
     "infer_schema",
     "join_controls",
     "join_effects",

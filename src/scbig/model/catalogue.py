@@ -245,7 +245,7 @@ CATALOGUE: tuple[PredictorSpec, ...] = (
         priors=("loci", "fasta", "encoder"),
         options=MappingProxyType({"preset": "", "max_steps": "the bridge"}),
         train_settings=_QUIET,
-        infer="scbig.model.strand:infer_locus_schema",
+        infer="scbig.data:infer_locus_schema",
     ),
     _REGRESSION,
 )

@@ -21,6 +21,7 @@ from scbig.priors._genome import Genome
 from scbig.priors._hugging_face import HuggingFaceEncoder
 from scbig.priors._loci import Loci, load_loci, make_loci
 from scbig.priors._locus import GuideName, Locus, parse_guide, parse_locus
+from scbig.priors._locus_table import LocusSource, LocusTable
 from scbig.priors._windows import Windows
 
 __all__ = [
@@ -38,6 +39,8 @@ __all__ = [
     "HuggingFaceEncoder",
     "Loci",
     "Locus",
+    "LocusSource",
+    "LocusTable",
     "LocusTokens",
     "TableEncoder",
     "UnitVectors",

@@ -4,9 +4,7 @@ import torch
 
 from scbig.model import STRAND
 from scbig.model.strand._config import STRANDConfig
-from scbig.model.strand._loci import LocusSource
-from scbig.model.strand._module import embed_rows
-from scbig.model.strand._readers import LocusInput, TokenReader
+from scbig.model.strand._module import LocusCondition, LocusInput, TokenReader
 
 
 def _predict(model: STRAND, *names: str) -> np.ndarray:
@@ -28,31 +26,11 @@ def test_the_twin_puts_unseen_genes_at_the_mean(loci_screen, fit_strand):
     model = fit_strand(screen, {"sequence": "gene"}, fasta=None)
     table = model._method.table
     rows = torch.tensor(table.find(("TARGET001-P1", "TARGET002-P1")))
-    vectors = embed_rows(model.module, table.given, rows)
+    given = LocusCondition.make(table, [], np.zeros(0)).given
+    vectors = model.module.reader(given.take(rows))
     assert torch.equal(vectors, model.module.reader.mean.expand(2, -1))
     first, second = _predict(model, "TARGET001-P1", "TARGET002-P1")
     np.testing.assert_array_equal(first, second)
-
-
-@pytest.mark.parametrize("sequence", ["shuffled", "random"])
-def test_replaced_dna_is_alike_each_time_it_is_read(loci_screen, sequence):
-    reader = LocusSource(STRANDConfig(window=128, sequence=sequence))
-    real = LocusSource(STRANDConfig(window=128)).read(loci_screen.loci, loci_screen.fasta)
-    first = reader.read(loci_screen.loci, loci_screen.fasta)
-    some = reader.read(loci_screen.loci.take(["TARGET003-P1"]), loci_screen.fasta)
-    row = loci_screen.loci.ids.index("TARGET003-P1")
-    np.testing.assert_array_equal(first.values[row], some.values[0])
-    assert (first.values[row] != real.values[row]).mean() > 0.5
-    counts = [np.bincount(places.values[row], minlength=5) for places in (first, real)]
-    assert np.array_equal(*counts) is (sequence == "shuffled")
-
-
-def test_without_a_mask_the_whole_window_is_perturbed(loci_screen):
-    config = STRANDConfig(window=1024, target="window")
-    places = LocusSource(config).read(loci_screen.loci, loci_screen.fasta)
-    np.testing.assert_array_equal(places.is_target, places.is_there)
-    masked = LocusSource(STRANDConfig(window=1024)).read(loci_screen.loci, loci_screen.fasta)
-    assert masked.is_target.sum(1).max() == 501  # 250 bases to either side of the start site
 
 
 @pytest.mark.parametrize(
@@ -81,6 +59,18 @@ def test_every_switch_changes_what_is_learned(loci_screen, fit_strand, changes, 
         for change in ({}, changes)
     )
     assert (with_it - without).abs().max() > 1e-4
+
+
+def test_the_bridge_learns_of_hidden_loci_too(loci_screen, fit_strand):
+    # Without a first stage only the bridge can tell whether loci were hidden.
+    train = {"max_locus_steps": 0, "max_steps": 20, "validation": []}
+    never, always = (
+        fit_strand(loci_screen, {"drop_locus": share}, train=train).module.state_dict()
+        for share in (0.0, 1.0)
+    )
+    assert torch.equal(never["reader.norm.weight"], always["reader.norm.weight"])
+    change = never["bridge_net.end.weight"] - always["bridge_net.end.weight"]
+    assert change.abs().max() > 1e-4
 
 
 def test_a_table_needs_no_dna(loci_screen, fit_strand, table, tmp_path):

@@ -9,15 +9,13 @@ from torch import nn
 from scbig.data import _controls, make_screen
 from scbig.model import STRAND, CellLatent, STRANDConfig
 from scbig.model.strand._method import HeldOutConfidence
-from scbig.model.strand._setup import choose_validation_loci
 from scbig.predictor import EffectMover
 
 
 def _choose(model: STRAND) -> list:
     method, screen = model._method, make_screen(model.adata.obs, model._vocabulary.schema)
     conditions = [targets for targets in screen.conditions if targets]
-    rng = np.random.default_rng(0)
-    return choose_validation_loci(method.table, method.config.window, conditions, rng)
+    return method.choose_validation(conditions, np.random.default_rng(0))
 
 
 def test_held_out_loci_are_whole_genes(strand):

@@ -1,7 +1,7 @@
 """Settings of STRAND, and the switches of its ablations."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
@@ -110,33 +110,5 @@ class STRANDConfig:
                     f"{list(get_args(choices))}."
                 )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the settings as plain values, ready for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "STRANDConfig":
-        """Rebuild settings.
-
-        Parameters
-        ----------
-        values
-            What :meth:`to_dict` returned.
-
-        Returns
-        -------
-        The settings.
-        """
-        return cls(**{field.name: values[field.name] for field in fields(cls)})
-
 
 PRESETS: Mapping[str, STRANDConfig] = MappingProxyType({"default": STRANDConfig()})
-
-
-def get_config(preset: str | STRANDConfig) -> STRANDConfig:
-    """Return the settings of a preset, or the given settings."""
-    if isinstance(preset, STRANDConfig):
-        return preset
-    if preset not in PRESETS:
-        raise ValueError(f"preset={preset!r} is unknown. Choose one of {list(PRESETS)}.")
-    return PRESETS[preset]

@@ -2,8 +2,10 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Self
+from dataclasses import asdict, dataclass
+from functools import partial
+from os import PathLike
+from typing import Self
 
 import numpy as np
 import torch
@@ -12,15 +14,16 @@ from sklearn.linear_model import Ridge
 from scbig._types import Arrays, Values
 from scbig.data import Effects, Targets
 from scbig.model.strand._config import STRANDConfig
-from scbig.model.strand._loci import Fasta, LocusSource, LocusTable
-from scbig.model.strand._module import LocusCondition, STRANDModule, compute_latents, embed_all
-from scbig.model.strand._readers import make_reader
-from scbig.model.strand._stages import LocusData, fit_latent, train_bridge, train_loci
+from scbig.model.strand._module import LocusCondition, STRANDModule, make_reader
+from scbig.model.strand._stages import fit_latent, train_bridge, train_loci
 from scbig.nn import CellLatent, PrincipalComponents
-from scbig.predictor import Method, Task, Vocabulary, get_weights, set_weights
-from scbig.priors import DNAEncoder, Loci
+from scbig.predictor import CellMover, Method, Task, Vocabulary, get_weights, set_weights
+from scbig.priors import DNAEncoder, Genome, Loci, LocusSource, LocusTable
+from scbig.splits import choose_validation
 
 logger = logging.getLogger(__name__)
+
+Fasta = str | PathLike[str] | Genome
 
 # Weak: a dozen conditions outweigh it.
 _PENALTY = 1.0
@@ -32,23 +35,8 @@ _KINDS = {"dna": "DNA", "tokens": "encoded DNA", "gene": "gene names only"}
 class LocusBridge(Method):
     """Regression of effects on loci, and a bridge from control to perturbed cells.
 
-    Parameters
-    ----------
-    vocabulary
-        Names that the predictor knows.
-    source
-        Reads loci.
-    table
-        The loci, with what was read of them.
-    latent
-        Latent space of cells; by default of principal components.
-    is_strict
-        Whether a target without a locus is an error.
-
-    Raises
-    ------
-    ValueError
-        When ``latent`` is no latent space.
+    If strict, a target without a locus is an error. The latent space is by default made of
+    principal components.
     """
 
     module: STRANDModule
@@ -56,13 +44,13 @@ class LocusBridge(Method):
     def __init__(
         self,
         vocabulary: Vocabulary,
+        config: STRANDConfig,
         source: LocusSource,
         table: LocusTable,
         latent: CellLatent | None,
         *,
         is_strict: bool,
     ) -> None:
-        config = source.config
         self.vocabulary = vocabulary
         self.config = config
         self.source = source
@@ -97,19 +85,38 @@ class LocusBridge(Method):
 
     def add_loci(self, loci: Loci, fasta: Fasta | None, encoder: DNAEncoder | None = None) -> None:
         """Read further loci; see :meth:`scbig.model.STRAND.add_loci`."""
-        new = self.table.get_new(loci)
-        if new:
+        if new := self.table.get_new(loci):
             source = self.source.with_encoder(encoder)
             added = source.read(Loci(tuple(new), loci.assembly, loci.source), fasta)
             self.table = self.table.join(added)
 
     # --- training ----------------------------------------------------------------------------
 
+    def choose_validation(
+        self, conditions: Sequence[Targets], rng: np.random.Generator
+    ) -> list[Targets]:
+        """Hold out about a tenth of the groups of loci, with every condition that has one of them.
+
+        Loci of one gene, or with overlapping windows, are one group: a sister promoter in
+        training would make a held-out locus too easy. Of fewer than 10 groups none is held out.
+        """
+        group = self.table.loci.group(self.config.window)
+        groups_of = {
+            targets: set(group[self.table.find(targets, is_strict=False)].tolist())
+            for targets in conditions
+        }
+        present = sorted({number for groups in groups_of.values() for number in groups})
+        names: list[Targets] = [(str(number),) for number in present]
+        chosen = {int(name) for (name,) in choose_validation(names, rng)}
+        held = [targets for targets in conditions if groups_of[targets] & chosen]
+        # Where all loci lie side by side, their group is the whole screen.
+        return held if len(held) < len(conditions) else []
+
     def fit(self, task: Task) -> None:
         """Find the latent space, unless there is one already, and regress effects on loci."""
         if not task.is_continued:
             fit_latent(self.module, task)
-        self._latents = compute_latents(self.module, task.cells.expression)
+        self._latents = self.module.compute_latents(task.cells.expression)
         self._effects = task.trained
         budget = task.first_budget
         n_steps = self.config.locus_steps if budget is None else budget
@@ -117,32 +124,23 @@ class LocusBridge(Method):
             return
         judge, measured = task.judge, task.measured
         logger.info("Training on %d groups of cells, stopping on %d.", len(measured), len(judge))
-        data = LocusData.make(
-            self.table.given,
-            self.make_condition(measured.targets, measured.context),
-            task.compute_effects(self._latents),
-            task.seed,
-        )
 
         def validate() -> float:
             return judge.score(self.predict_effects(judge.targets, judge.context))
 
-        train_loci(self.module, task, data, n_steps=n_steps, validate=validate)
+        condition = self._make_condition(measured.targets, measured.context)
+        effects = task.compute_effects(self._latents)
+        train_loci(self.module, task, condition, effects, n_steps=n_steps, validate=validate)
 
     def fit_networks(self, task: Task, n_steps: int) -> None:
         """Train the bridge, on top of the vectors of loci as they are."""
         if self._latents is None:
             raise RuntimeError("The latents of the screen were released.")
-        judge, measured = task.judge, task.measured
-        train_bridge(
-            self.module,
-            task,
-            self._latents,
-            self.table.given,
-            self.make_condition(measured.targets, measured.context),
-            self.make_condition(judge.targets, judge.context),
-            n_steps=n_steps,
+        training, held_out = (
+            self._make_condition(groups.targets, groups.context)
+            for groups in (task.measured, task.judge)
         )
+        train_bridge(self.module, task, self._latents, training, held_out, n_steps=n_steps)
 
     def release(self) -> None:
         """Forget the latents of the screen."""
@@ -164,25 +162,44 @@ class LocusBridge(Method):
 
     def make_mover(
         self, targets: Sequence[Targets], context: np.ndarray, control_mean: np.ndarray
-    ) -> "BridgeMover":
-        """Prepare conditions to carry cells to."""
+    ) -> CellMover:
+        """Prepare conditions to carry cells to, along bridges."""
         mean = torch.from_numpy(control_mean).float()
-        return BridgeMover(self.module, self.embed(targets, context), mean)
+        return partial(self._move, self.embed(targets, context), mean)
+
+    @torch.no_grad()
+    def _move(
+        self,
+        vector: torch.Tensor,
+        control_mean: torch.Tensor,
+        x: np.ndarray,
+        rows: np.ndarray,
+        rng: np.random.Generator | None = None,
+        *,
+        is_sampled: bool = False,
+    ) -> np.ndarray:
+        """Predict perturbed cells; every call draws its own noise, sampled or not."""
+        module, device = self.module, self.module.device
+        was_training = module.training
+        module.eval()
+        seed = 0 if rng is None else int(rng.integers(2**62))
+        chosen = torch.from_numpy(np.asarray(rows))
+        predicted = module.predict_cells(
+            torch.from_numpy(np.asarray(x, dtype=np.float32)).to(device),
+            vector[chosen].to(device),
+            control_mean[chosen].to(device),
+            torch.Generator().manual_seed(seed),
+        )
+        module.train(was_training)
+        return predicted.cpu().numpy()
 
     def embed(self, targets: Sequence[Targets], context: np.ndarray) -> torch.Tensor:
         """Vectors of conditions, shape ``(n, dim)``."""
-        return embed_all(self.module, self.table.given, self.make_condition(targets, context))
+        return self.module.embed_all(self._make_condition(targets, context))
 
-    def make_condition(self, targets: Sequence[Targets], context: np.ndarray) -> LocusCondition:
-        """Turn conditions into what the module takes.
-
-        Raises
-        ------
-        ValueError
-            When a target has no locus and the method is strict.
-        """
+    def _make_condition(self, targets: Sequence[Targets], context: np.ndarray) -> LocusCondition:
         rows = [self.table.find(group, is_strict=self.is_strict) for group in targets]
-        return LocusCondition.make(rows, self.vocabulary.index_contexts(context))
+        return LocusCondition.make(self.table, rows, self.vocabulary.index_contexts(context))
 
     # --- confidence --------------------------------------------------------------------------
 
@@ -208,7 +225,7 @@ class LocusBridge(Method):
             arrays["confidence"] = self._confidence.coefficients
         latent = self.module.latent
         values = {
-            "config": self.config.to_dict(),
+            "config": asdict(self.config),
             "loci": loci,
             "genes": list(self.source.genes),
             "fingerprint": self.source.fingerprint,
@@ -227,32 +244,23 @@ class LocusBridge(Method):
         arrays: Arrays,
         latent: CellLatent | None,
     ) -> Self:
-        """Rebuild what :meth:`to_plain` returned.
-
-        Parameters
-        ----------
-        vocabulary
-            Names that the predictor knows.
-        effects
-            Effects that the method was fitted on; ``None`` before training.
-        values, arrays
-            What was saved.
-        latent
-            The latent space, where it is not of principal components.
-
-        Raises
-        ------
-        ValueError
-            When the latent space is missing or another one.
-        """
+        """Rebuild what :meth:`to_plain` returned; a latent space of its own has to be given."""
+        name = values["latent"]
+        if name != (PrincipalComponents if latent is None else type(latent)).__name__:
+            raise ValueError(
+                f"The model was made with a latent space of its own, {name}. Give one of the same "
+                "sizes, into which the saved weights are loaded: STRAND.load(path, latent=...)"
+            )
+        config = STRANDConfig(**values["config"])
         source = LocusSource(
-            STRANDConfig.from_dict(values["config"]),
+            config.window,
+            config.sequence,
+            config.target,
             tuple(values["genes"]),
             fingerprint=values["fingerprint"],
         )
         table = LocusTable.from_plain(values["loci"], arrays)
-        latent = _choose_latent(values, latent)
-        method = cls(vocabulary, source, table, latent, is_strict=values["is_strict"])
+        method = cls(vocabulary, config, source, table, latent, is_strict=values["is_strict"])
         try:
             set_weights(method.module, arrays)
         except RuntimeError as error:
@@ -263,64 +271,6 @@ class LocusBridge(Method):
         return method
 
 
-def _choose_latent(values: Values, latent: CellLatent | None) -> CellLatent | None:
-    """The latent space that is given, if it is of the class that was saved."""
-    name: Any = values["latent"]
-    if latent is None and name == PrincipalComponents.__name__:
-        return None
-    if latent is None or type(latent).__name__ != name:
-        raise ValueError(
-            f"The model was made with a latent space of its own, {name}. Give one of the same "
-            "sizes, into which the saved weights are loaded: STRAND.load(path, latent=...)"
-        )
-    return latent
-
-
-class BridgeMover:
-    """Carries control cells along bridges.
-
-    Parameters
-    ----------
-    module
-        The networks.
-    vector
-        The n conditions, shape ``(n, dim)``.
-    control_mean
-        Mean of the control cells of the context of each, shape ``(n, G)``.
-    """
-
-    def __init__(
-        self, module: STRANDModule, vector: torch.Tensor, control_mean: torch.Tensor
-    ) -> None:
-        self._module = module
-        self._vector = vector
-        self._control_mean = control_mean
-
-    @torch.no_grad()
-    def __call__(
-        self,
-        x: np.ndarray,
-        rows: np.ndarray,
-        rng: np.random.Generator | None = None,
-        *,
-        is_sampled: bool = False,
-    ) -> np.ndarray:
-        """Predict perturbed cells; every call draws its own noise, sampled or not."""
-        module, device = self._module, self._module.device
-        was_training = module.training
-        module.eval()
-        seed = 0 if rng is None else int(rng.integers(2**62))
-        chosen = torch.from_numpy(np.asarray(rows))
-        predicted = module.predict_cells(
-            torch.from_numpy(np.asarray(x, dtype=np.float32)).to(device),
-            self._vector[chosen].to(device),
-            self._control_mean[chosen].to(device),
-            torch.Generator().manual_seed(seed),
-        )
-        module.train(was_training)
-        return predicted.cpu().numpy()
-
-
 @dataclass(frozen=True, eq=False)
 class HeldOutConfidence:
     """Expected ``pearson_delta``, calibrated on the held-out conditions.
@@ -328,29 +278,15 @@ class HeldOutConfidence:
     What the regression scored on conditions that it was not trained on, regressed on the size
     of the effect that it predicts. These conditions chose when training stopped, which flatters
     it a little; a condition that was trained on is judged as if it had not been.
-
-    Attributes
-    ----------
-    coefficients
-        Intercept, slope, and the limits of the sizes that it was calibrated on, shape ``(4,)``.
     """
 
-    coefficients: np.ndarray
+    coefficients: np.ndarray  # intercept, slope, limits of the sizes calibrated on, (4,)
 
     @classmethod
     def fit(cls, predicted: np.ndarray, scores: np.ndarray) -> "HeldOutConfidence | None":
-        """Calibrate.
+        """Calibrate on predicted effects ``(n, G)`` and their scores ``(n,)``.
 
-        Parameters
-        ----------
-        predicted
-            Predicted effects of held-out conditions, shape ``(n, G)``.
-        scores
-            What they scored, shape ``(n,)``.
-
-        Returns
-        -------
-        The calibration; ``None`` for fewer than 8 conditions, from which there is no telling.
+        ``None`` for fewer than 8 conditions, from which there is no telling.
         """
         if len(scores) < _LEAST_CONDITIONS:
             return None

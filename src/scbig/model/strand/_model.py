@@ -10,15 +10,19 @@ import pandas as pd
 from anndata import AnnData
 
 from scbig._types import Arrays, Values
-from scbig.data import Effects, Perturbations, Targets
-from scbig.model.strand._config import STRANDConfig, get_config
-from scbig.model.strand._loci import Fasta, LocusSource, is_place
-from scbig.model.strand._method import LocusBridge
-from scbig.model.strand._module import compute_latents
-from scbig.model.strand._setup import choose_key, choose_separator, choose_validation_loci
+from scbig.data import Effects, Perturbations, Targets, find_locus_labels
+from scbig.model.strand._config import PRESETS, STRANDConfig
+from scbig.model.strand._method import Fasta, LocusBridge
 from scbig.nn import CellLatent
-from scbig.predictor import BasePredictor, Hardware, Vocabulary, read_folder, seeded
-from scbig.priors import DNAEncoder, Loci
+from scbig.predictor import (
+    BasePredictor,
+    Hardware,
+    Vocabulary,
+    choose_preset,
+    read_folder,
+    seeded,
+)
+from scbig.priors import DNAEncoder, Loci, LocusSource
 
 
 class STRAND(BasePredictor):
@@ -83,13 +87,22 @@ class STRAND(BasePredictor):
             raise ValueError(
                 f"missing_locus={missing_locus!r} is unknown. Choose 'error' or 'unknown'."
             )
-        source = LocusSource.make(get_config(preset), loci, encoder, cache_dir)
+        config = choose_preset(preset, PRESETS, STRANDConfig)
+        source = LocusSource(
+            config.window,
+            config.sequence,
+            config.target,
+            tuple(dict.fromkeys(locus.gene or locus.id for locus in loci)),
+            encoder,
+            None if encoder is None else encoder.fingerprint,
+            cache_dir,
+        )
         table = source.read(loci, fasta)
         vocabulary, is_strict = self._read_screen()[0], missing_locus == "error"
         if is_strict:
             table.loci.match(vocabulary.targets)
         with seeded(self._seed):
-            method = LocusBridge(vocabulary, source, table, latent, is_strict=is_strict)
+            method = LocusBridge(vocabulary, config, source, table, latent, is_strict=is_strict)
         self._start(vocabulary, method, locals())
 
     @classmethod
@@ -106,9 +119,7 @@ class STRAND(BasePredictor):
         gene_key: str | None = None,
         is_log1p: bool = False,
     ) -> None:
-        """Register a screen.
-
-        As for all models (:meth:`scbig.model.SCBIG.setup_anndata`); the labels are loci.
+        """Register a screen as for all models; the labels are loci.
 
         Parameters
         ----------
@@ -129,19 +140,19 @@ class STRAND(BasePredictor):
         ValueError
             When labels or expression cannot be read, or two columns are named.
         """
-        key = choose_key(adata, locus_key, perturbation_key)
+        key, separator = find_locus_labels(
+            adata, locus_key=locus_key, perturbation_key=perturbation_key, separator=separator
+        )
         super().setup_anndata(
             adata,
             layer=layer,
             perturbation_key=key,
             control=control,
             context_keys=context_keys,
-            separator=choose_separator(adata, key, separator),
+            separator=separator,
             gene_key=gene_key,
             is_log1p=is_log1p,
         )
-
-    # --- training ----------------------------------------------------------------------------
 
     def train(
         self,
@@ -180,10 +191,8 @@ class STRAND(BasePredictor):
             whatever overlaps them, or none of fewer than ten. An empty list holds none out.
         use_refit
             For the protocol of all models: STRAND has no closed form to fit once more.
-        accelerator, devices
+        accelerator, devices, use_progress_bar
             As scvi-tools takes them.
-        use_progress_bar
-            Show a progress bar.
 
         Raises
         ------
@@ -206,16 +215,12 @@ class STRAND(BasePredictor):
         )
 
     def _choose_validation(self, conditions: Sequence[Targets]) -> Sequence[Targets]:
-        method, rng = self._method, np.random.default_rng(self._seed)
-        return choose_validation_loci(method.table, method.config.window, conditions, rng)
-
-    def _check_trainable(self, targets: Targets) -> None:
-        self._check_known(targets)
+        return self._method.choose_validation(conditions, np.random.default_rng(self._seed))
 
     def _check_known(self, targets: Targets) -> None:
         self._method.table.check(targets, is_strict=self._method.is_strict)
 
-    # --- prediction --------------------------------------------------------------------------
+    _check_trainable = _check_known
 
     def predict(
         self,
@@ -229,10 +234,9 @@ class STRAND(BasePredictor):
         loci: Loci | None = None,
         fasta: Fasta | None = None,
     ) -> AnnData:
-        """Predict perturbed expression and write it into a layer.
+        """Predict perturbed expression and write it into a layer, as for all models.
 
-        As for all models (:meth:`scbig.model.SCBIG.predict`), with two arguments for loci that
-        the model was not made with. It knows them from then on.
+        Loci that the model was not made with can be given; it knows them from then on.
 
         Parameters
         ----------
@@ -257,11 +261,14 @@ class STRAND(BasePredictor):
         ValueError
             When a locus is unknown or has no DNA; the message names it.
         """
+        table = self._method.table
         if loci is not None:
             self.add_loci(loci, fasta=fasta)
-        if fasta is not None and (places := self._find_new_places(perturbations)):
-            assembly = self._method.table.loci.assembly
-            self.add_loci(Loci.from_text(places, assembly=assembly), fasta=fasta)
+        if fasta is not None:
+            wanted = self._vocabulary.schema.read_labels(perturbations or []).values()
+            targets = dict.fromkeys(target for group in wanted for target in group)
+            if places := self._method.table.find_new_places(targets):
+                self.add_loci(Loci.from_text(places, assembly=table.loci.assembly), fasta=fasta)
         return super().predict(
             adata,
             perturbations=perturbations,
@@ -293,14 +300,6 @@ class STRAND(BasePredictor):
         """
         self._method.add_loci(loci, fasta, encoder)
 
-    def _find_new_places(self, perturbations: Perturbations | None) -> list[str]:
-        wanted = self._vocabulary.schema.read_labels(perturbations or []).values()
-        targets = dict.fromkeys(target for group in wanted for target in group)
-        table = self._method.table
-        return [target for target in targets if target not in table and is_place(target)]
-
-    # --- representations ---------------------------------------------------------------------
-
     def get_locus_embedding(self, ids: Sequence[str] | None = None) -> pd.DataFrame:
         """Return the vectors of loci.
 
@@ -330,7 +329,7 @@ class STRAND(BasePredictor):
     def get_latent_representation(
         self, adata: AnnData | None = None, *, layer: str | None = None
     ) -> np.ndarray:
-        """Encode cells.
+        """Encode cells into latents, shape ``(n_cells, n_latent)``.
 
         Parameters
         ----------
@@ -338,15 +337,10 @@ class STRAND(BasePredictor):
             Cells to encode; by default the training data.
         layer
             Layer to read, such as a predicted one; by default that of the training data.
-
-        Returns
-        -------
-        Latents, shape ``(n_cells, n_latent)``.
         """
         self._check_trained()
-        return compute_latents(self.module, self._vocabulary.read(self._get_adata(adata), layer))
-
-    # --- loading -----------------------------------------------------------------------------
+        expression = self._vocabulary.read(self._get_adata(adata), layer)
+        return self._method.module.compute_latents(expression)
 
     @classmethod
     def load(
@@ -356,18 +350,15 @@ class STRAND(BasePredictor):
         *,
         latent: CellLatent | None = None,
     ) -> Self:
-        """Load a model that :meth:`save` wrote; nothing is unpickled.
+        """Load a model that :meth:`save` wrote, as for all models; nothing is unpickled.
 
         All loci that were read are known again, so that they can be predicted without the genome
         or the encoder.
 
         Parameters
         ----------
-        dir_path
-            The folder.
-        adata
-            Screen to go on with, set up with the same keys; genes are matched by name. Not
-            needed to predict.
+        dir_path, adata
+            See :meth:`scbig.model.SCBIG.load`.
         latent
             A latent space of the class and sizes that the model was made with, where it was not
             made of principal components; its weights are read from the folder.

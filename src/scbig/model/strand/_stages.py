@@ -3,21 +3,19 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
 from scbig.data import Effects, PairBatches, Pairs, Targets
 from scbig.flow import compute_bridge_loss
-from scbig.model.strand._module import LocusCondition, STRANDModule, embed_all, embed_conditions
-from scbig.model.strand._readers import LocusInput, TokenReader
+from scbig.model.strand._module import LocusCondition, STRANDModule, TokenReader
 from scbig.nn import PrincipalComponents, split_weight_decay
 from scbig.ot import pair_batches
 from scbig.predictor import Schedule, StageData, StagePlan, Stopping, Task, plan_epochs
-
-Group = tuple[Targets, int, np.ndarray]
 
 N_STEPS_PER_EPOCH = 20
 N_VALIDATION_GROUPS = 64
@@ -35,82 +33,36 @@ def fit_latent(module: STRANDModule, task: Task) -> None:
 # --- first stage -------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
-class LocusData(StageData):
-    """What the first stage learns from.
-
-    Attributes
-    ----------
-    given
-        What is read of all loci.
-    condition
-        The training groups.
-    effect
-        Their mean latent effects, shape ``(n_groups, n_latent)``.
-    weight
-        Weights of their errors, mean 1, shape ``(n_groups,)``.
-    label
-        Number of the perturbation of each group, alike in all contexts, shape ``(n_groups,)``.
-    rng
-        Source of hidden loci, on the CPU.
-    """
-
-    given: LocusInput
-    condition: LocusCondition
-    effect: torch.Tensor
-    weight: torch.Tensor
-    label: torch.Tensor
-    rng: torch.Generator
-
-    @classmethod
-    def make(
-        cls, given: LocusInput, condition: LocusCondition, effects: Effects, seed: int
-    ) -> "LocusData":
-        """Put together what is learned from, of the latent effects of the training groups."""
-        n_cells = effects.n_cells
-        # Beyond some tens of cells what a locus does is known, and more of them say no more.
-        weight = n_cells / (n_cells + np.median(n_cells))
-        names = {targets: i for i, targets in enumerate(sorted(set(effects.targets)))}
-        return cls(
-            given,
-            condition,
-            effect=torch.from_numpy(effects.delta),
-            weight=torch.from_numpy((weight / weight.mean()).astype(np.float32)),
-            label=torch.tensor([names[targets] for targets in effects.targets]),
-            rng=torch.Generator().manual_seed(seed),
-        )
-
-
 def train_loci(
     module: STRANDModule,
     task: Task,
-    data: LocusData,
+    condition: LocusCondition,
+    effects: Effects,
     *,
     n_steps: int,
     validate: Callable[[], float],
 ) -> None:
-    """Regress the mean effects of training groups on their loci.
+    """Regress the latent effects of the training groups on their loci.
 
-    Parameters
-    ----------
-    module
-        The networks.
-    task
-        What the method learns from.
-    data
-        What of it this stage sees.
-    n_steps
-        Largest number of steps, rounded up to whole epochs of 20.
-    validate
-        Returns the score of the module on held-out conditions.
+    For at most so many steps, rounded up to whole epochs, while held-out conditions gain by it.
     """
     config, is_judged = module.config, len(task.judge) > 0
     if isinstance(module.reader, TokenReader):
-        rows = torch.unique(data.condition.members[data.condition.is_member])
-        module.reader.set_scale(data.given.take(rows))
+        rows = torch.unique(condition.members[condition.is_member])
+        module.reader.set_scale(condition.given.take(rows))
+    # Beyond some tens of cells what a locus does is known, and more of them say no more.
+    weight = effects.n_cells / (effects.n_cells + np.median(effects.n_cells))
+    names = {targets: i for i, targets in enumerate(sorted(set(effects.targets)))}
+    data = LocusData(
+        condition,
+        effect=torch.from_numpy(effects.delta),
+        weight=torch.from_numpy((weight / weight.mean()).astype(np.float32)),
+        label=torch.tensor([names[targets] for targets in effects.targets]),
+        rng=torch.Generator().manual_seed(task.seed),
+    )
     task.runner.run(
         LocusPlan(module, data, validate),
-        _GroupBatches(len(data.effect), config.conditions_per_step, task.seed),
+        _GroupBatches(len(effects), config.conditions_per_step, task.seed),
         Schedule(
             math.ceil(n_steps / N_STEPS_PER_EPOCH),
             validate_every=1 if is_judged else 0,
@@ -121,18 +73,19 @@ def train_loci(
     )
 
 
-class LocusPlan(StagePlan):
-    """First stage: regress mean effects on loci, and align the two.
+@dataclass(frozen=True, eq=False)
+class LocusData(StageData):
+    """What the first stage learns from: the training groups."""
 
-    Parameters
-    ----------
-    module
-        The module; all but the bridge is trained.
-    data
-        What to learn from.
-    validate
-        Returns the score of the module on held-out conditions.
-    """
+    condition: LocusCondition
+    effect: torch.Tensor  # mean latent effects, (n_groups, n_latent)
+    weight: torch.Tensor  # of their errors, mean 1, (n_groups,)
+    label: torch.Tensor  # number of the perturbation, alike in all contexts, (n_groups,)
+    rng: torch.Generator  # of hidden loci, on the CPU
+
+
+class LocusPlan(StagePlan):
+    """Regress mean effects on loci, and align the two; all but the bridge is trained."""
 
     stage = "locus"
     module: STRANDModule
@@ -149,9 +102,9 @@ class LocusPlan(StagePlan):
         data, module, config = self._data, self.module, self.module.config
         condition = data.condition.select(batch)
         is_hidden = torch.rand(len(batch), generator=data.rng) < config.drop_locus
-        vector = embed_conditions(module, data.given, condition)
+        vector = module.embed(condition)
         effect = data.effect[batch].to(self.device)
-        hidden = embed_conditions(module, data.given, condition.hide())
+        hidden = module.embed(condition.hide())
         shown = torch.where(is_hidden.to(self.device).unsqueeze(1), hidden, vector)
         error = (module.effect(shown) - effect).square().mean(1)
         loss = (error * data.weight[batch].to(self.device)).mean() / self._unit
@@ -177,15 +130,17 @@ class LocusPlan(StagePlan):
 
 
 class _GroupBatches(LightningDataModule):
-    """Random numbers of training groups."""
+    """Random numbers of training groups, drawn one batch after the other."""
 
     def __init__(self, n_groups: int, batch_size: int, seed: int) -> None:
         super().__init__()
-        self._drawn = _DrawnGroups(n_groups, min(batch_size, n_groups), seed)
+        rng, size = np.random.default_rng(seed), min(batch_size, n_groups)
+        self._draw = lambda _: torch.from_numpy(rng.choice(n_groups, size, replace=False))
 
     def train_dataloader(self) -> DataLoader:
         """One epoch of random batches."""
-        return DataLoader(self._drawn, batch_size=None)
+        steps: Any = range(N_STEPS_PER_EPOCH)
+        return DataLoader(steps, batch_size=None, collate_fn=self._draw)
 
     def val_dataloader(self) -> DataLoader:
         """One empty batch: what is validated does not depend on a draw."""
@@ -198,89 +153,32 @@ class _GroupBatches(LightningDataModule):
         return batch
 
 
-class _DrawnGroups(Dataset):
-    """So many draws, taken one after the other whatever their number."""
-
-    def __init__(self, n_groups: int, batch_size: int, seed: int) -> None:
-        self._n_groups, self._batch_size = n_groups, batch_size
-        self._rng = np.random.default_rng(seed)
-
-    def __len__(self) -> int:
-        return N_STEPS_PER_EPOCH
-
-    def __getitem__(self, index: int) -> torch.Tensor:
-        return torch.from_numpy(self._rng.choice(self._n_groups, self._batch_size, replace=False))
-
-
 # --- second stage ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class BridgeData(StageData):
-    """What the second stage learns from.
-
-    Attributes
-    ----------
-    latents
-        Latents of all cells, shape ``(n_cells, n_latent)``.
-    vector
-        What the first stage makes of the training groups, shape ``(n_groups, dim)``.
-    unknown
-        The same with their loci hidden.
-    validation
-        Fixed pairs of held-out groups with their vectors ``(B, dim)``; ``None`` without any.
-    rng
-        Source of steps, noise and hidden loci, on the CPU.
-    seed
-        Seed of the draws in validation, which are always the same.
-    """
-
-    latents: torch.Tensor
-    vector: torch.Tensor
-    unknown: torch.Tensor
-    validation: tuple[Pairs, torch.Tensor] | None
-    rng: torch.Generator
-    seed: int
 
 
 def train_bridge(
     module: STRANDModule,
     task: Task,
     latents: np.ndarray,
-    given: LocusInput,
     training: LocusCondition,
     held_out: LocusCondition,
     *,
     n_steps: int,
 ) -> None:
-    """Train the bridge's network, which stops when held-out cells are reached no better.
+    """Train the bridge's network on the latents of all cells, ``(n_cells, n_latent)``.
 
-    Parameters
-    ----------
-    module
-        The networks.
-    task
-        What the method learns from.
-    latents
-        Latents of all cells, shape ``(n_cells, n_latent)``.
-    given
-        What is read of all loci.
-    training, held_out
-        Groups to train and to stop on; of the latter there may be none.
-    n_steps
-        Largest number of steps, rounded up to whole epochs.
+    For at most so many steps, rounded up to whole epochs, while held-out cells are reached better.
     """
     config = module.config
     n_epochs, n_batches = plan_epochs(n_steps)
     validation = None
     if task.held_out:
-        batches = _pair(task, task.held_out, N_VALIDATION_GROUPS, config.cells_per_group, 1)
-        pairs = batches.draw()
-        validation = pairs, embed_all(module, given, held_out)[pairs.group]
+        pairs = _pair(task, task.held_out, N_VALIDATION_GROUPS, config.cells_per_group, 1).draw()
+        validation = pairs, module.embed_all(held_out)[pairs.group]
     data = BridgeData(
         latents=torch.from_numpy(latents),
-        vector=embed_all(module, given, training),
-        unknown=embed_all(module, given, training.hide()),
+        vector=module.embed_all(training),
+        hidden=module.embed_all(training.hide()),
         validation=validation,
         rng=torch.Generator().manual_seed(task.seed),
         seed=task.seed,
@@ -298,16 +196,38 @@ def train_bridge(
     )
 
 
-class BridgePlan(StagePlan):
-    """Second stage: learn the bridges from control to perturbed cells.
+def _pair(
+    task: Task,
+    groups: Sequence[tuple[Targets, int, np.ndarray]],
+    n_groups: int,
+    n_cells: int,
+    n_batches: int,
+) -> PairBatches:
+    """Draw cells of some groups, with their controls."""
+    return PairBatches(
+        [rows for *_, rows in groups],
+        task.get_controls(groups),
+        n_groups=n_groups,
+        n_cells=n_cells,
+        n_batches=n_batches,
+        seed=task.seed,
+    )
 
-    Parameters
-    ----------
-    module
-        The module; only the bridge's network is trained.
-    data
-        What to learn from.
-    """
+
+@dataclass(frozen=True, eq=False)
+class BridgeData(StageData):
+    """What the second stage learns from."""
+
+    latents: torch.Tensor  # of all cells, (n_cells, n_latent)
+    vector: torch.Tensor  # what the first stage makes of the training groups, (n_groups, dim)
+    hidden: torch.Tensor  # the same with their loci hidden
+    validation: tuple[Pairs, torch.Tensor] | None  # held-out pairs, and their vectors (B, dim)
+    rng: torch.Generator  # of steps, noise and hidden loci, on the CPU
+    seed: int  # of the draws in validation, which are always the same
+
+
+class BridgePlan(StagePlan):
+    """Learn the bridges from control to perturbed cells; only their network is trained."""
 
     stage = "bridge"
     module: STRANDModule
@@ -325,7 +245,7 @@ class BridgePlan(StagePlan):
         """Squared error of the network at random points of bridges."""
         data, config = self._data, self.module.config
         is_hidden = torch.rand(len(batch.group), 1, generator=data.rng) < config.drop_locus
-        vector = torch.where(is_hidden, data.unknown[batch.group], data.vector[batch.group])
+        vector = torch.where(is_hidden, data.hidden[batch.group], data.vector[batch.group])
         loss = self._compute_loss(batch, vector, data.rng)
         self.log_value("train_loss", loss)
         return loss
@@ -360,17 +280,3 @@ class BridgePlan(StagePlan):
         x_t, z0 = sample.x_t.to(self.device), z0.to(self.device)
         predicted = module.bridge_net(time, x_t, z0, vector)
         return compute_bridge_loss(predicted.cpu(), sample)
-
-
-def _pair(
-    task: Task, groups: Sequence[Group], n_groups: int, n_cells: int, n_batches: int
-) -> PairBatches:
-    """Draw cells of some groups, with their controls."""
-    return PairBatches(
-        [rows for *_, rows in groups],
-        task.get_controls(groups),
-        n_groups=n_groups,
-        n_cells=n_cells,
-        n_batches=n_batches,
-        seed=task.seed,
-    )

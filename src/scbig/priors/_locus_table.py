@@ -1,4 +1,4 @@
-"""Which loci a model knows, and what it reads of each: bases, an encoder's tokens, or a name."""
+"""What an encoder is to see of loci: their bases, their tokens or their genes, read once."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -8,18 +8,16 @@ from typing import Literal, Self
 from zlib import crc32
 
 import numpy as np
-import torch
 
 from scbig._types import Arrays, Values
-from scbig.model.strand._config import STRANDConfig
-from scbig.model.strand._readers import LocusInput
-from scbig.priors import DNAEncoder, Genome, Loci, Locus, LocusTokens, encode_loci, parse_locus
-
-Fasta = str | PathLike[str] | Genome
-Kind = Literal["dna", "tokens", "gene"]
+from scbig.priors._dna_encoder import DNAEncoder, LocusTokens
+from scbig.priors._encode_loci import encode_loci
+from scbig.priors._genome import Genome
+from scbig.priors._loci import Loci
+from scbig.priors._locus import Locus, parse_locus
+from scbig.priors._windows import UNKNOWN
 
 _N_SHOWN = 5
-_UNKNOWN = 4  # code of a base that is not known, after those of A, C, G and T
 _PARTS = ("values", "is_target", "is_there")
 
 # --- which loci are known ----------------------------------------------------------------------
@@ -27,7 +25,7 @@ _PARTS = ("values", "is_target", "is_there")
 
 @dataclass(frozen=True, eq=False)
 class LocusTable:
-    """Loci with what an encoder reads of them.
+    """Loci with what was read of them, which travels with a saved model.
 
     Attributes
     ----------
@@ -53,20 +51,19 @@ class LocusTable:
     def __contains__(self, target: str) -> bool:
         return target in self._labels
 
-    @property
-    def given(self) -> LocusInput:
-        """What is read of all loci, as tensors that share memory with the arrays."""
-        return LocusInput(*(torch.from_numpy(getattr(self, part)) for part in _PARTS))
-
     def find(self, targets: Iterable[str], *, is_strict: bool = True) -> list[int]:
-        """Return the rows of all loci of some targets (ids, guides or genes), each once.
+        """Return the rows of all loci of some targets, each once.
 
         Parameters
         ----------
         targets
-            The targets.
+            Ids, guides or genes.
         is_strict
             Whether a target without a locus is an error; otherwise it is left out.
+
+        Returns
+        -------
+        Numbers of rows, sorted.
 
         Raises
         ------
@@ -77,10 +74,37 @@ class LocusTable:
         matched = self.loci.match(known).values()
         return sorted({self._row_of[locus.id] for loci in matched for locus in loci})
 
+    def find_new_places(self, targets: Iterable[str]) -> list[str]:
+        """Return the targets that are written as places and are not in the table.
+
+        Parameters
+        ----------
+        targets
+            Ids, guides, genes, or places such as ``"chr8:127735434"``.
+
+        Returns
+        -------
+        The places.
+        """
+        return [target for target in targets if target not in self and _is_place(target)]
+
     def check(self, targets: Iterable[str], *, is_strict: bool) -> None:
-        """Raise when a target is a place whose DNA is not known or, if strict, has no locus."""
+        """Make sure that targets can be predicted.
+
+        Parameters
+        ----------
+        targets
+            Ids, guides, genes or places.
+        is_strict
+            Whether every target needs a locus, not only those that are written as places.
+
+        Raises
+        ------
+        ValueError
+            When a target is a place whose DNA is not known or, if strict, has no locus.
+        """
         unknown = [target for target in targets if target not in self]
-        if places := [target for target in unknown if is_place(target)]:
+        if places := self.find_new_places(unknown):
             raise ValueError(
                 f"The DNA of {places} is not known to the model. Give the genome "
                 f"({self.loci.assembly}): predict(..., fasta='genome.fa')"
@@ -104,7 +128,16 @@ class LocusTable:
         return {label for x in self.loci for label in (x.id, x.guide, x.gene)} - {None}
 
     def get_new(self, loci: Loci) -> Sequence[Locus]:
-        """Return those of some loci that are not known.
+        """Return those of some loci that are not in the table.
+
+        Parameters
+        ----------
+        loci
+            Loci of the same assembly.
+
+        Returns
+        -------
+        The new ones.
 
         Raises
         ------
@@ -126,7 +159,22 @@ class LocusTable:
         return [locus for locus in loci if locus.id not in known]
 
     def join(self, other: "LocusTable") -> "LocusTable":
-        """Append further loci, read in the same way."""
+        """Append further loci.
+
+        Parameters
+        ----------
+        other
+            Loci that were read in the same way, none of which is in this table.
+
+        Returns
+        -------
+        A table of both.
+
+        Raises
+        ------
+        ValueError
+            When what was read of them has another shape.
+        """
         if self.values.shape[1:] != other.values.shape[1:]:
             raise ValueError(
                 f"What was read of a new locus has the shape {other.values.shape[1:]}, of a known "
@@ -147,7 +195,17 @@ class LocusTable:
 
     @classmethod
     def from_plain(cls, values: Values, arrays: Arrays) -> Self:
-        """Rebuild what :meth:`to_plain` returned."""
+        """Rebuild a table.
+
+        Parameters
+        ----------
+        values, arrays
+            What :meth:`to_plain` returned.
+
+        Returns
+        -------
+        The table.
+        """
         records = tuple(Locus(**record) for record in values["records"])
         loci = Loci(records, values["assembly"], values["source"])
         return cls(loci, **{part: arrays[f"loci.{part}"] for part in _PARTS})
@@ -157,8 +215,7 @@ def _locate(locus: Locus) -> tuple[str, int, int, str]:
     return locus.chrom, locus.start, locus.end, locus.strand
 
 
-def is_place(label: str) -> bool:
-    """Whether a label is a place such as ``chr8:127735434``."""
+def _is_place(label: str) -> bool:
     try:
         parse_locus(label)
     except ValueError:
@@ -171,50 +228,44 @@ def is_place(label: str) -> bool:
 
 @dataclass(frozen=True)
 class LocusSource:
-    """Reads loci as a model does.
+    """Reads loci always in the same way: their DNA, what an encoder makes of it, or their genes.
 
     Attributes
     ----------
-    config
-        Settings of the model.
+    window
+        Bases around a locus that are read where there is no encoder.
+    sequence
+        ``"real"``, ``"shuffled"`` or ``"random"`` DNA (with an encoder, each other's tokens, or
+        noise), or the name of the ``"gene"`` alone.
+    target
+        Whether the perturbed bases are known, ``"mask"``, or count as the whole ``"window"``.
     genes
-        Names of genes, numbered in this order, for the gene-name twin.
+        Names of genes, numbered in this order, where names are read.
     encoder
-        Encoder of DNA; ``None`` for the built-in one, or where a model was loaded.
+        Encoder of DNA; ``None`` where bases are read, or where a model was loaded.
     fingerprint
-        That of the encoder that the model was made with; ``None`` for the built-in one.
+        That of the encoder that was there at first; ``None`` where bases are read.
     cache_dir
         Folder for what the encoder returns, or ``None``.
     """
 
-    config: STRANDConfig
+    window: int
+    sequence: Literal["real", "shuffled", "random", "gene"] = "real"
+    target: Literal["mask", "window"] = "mask"
     genes: tuple[str, ...] = ()
     encoder: DNAEncoder | None = None
     fingerprint: str | None = None
     cache_dir: str | PathLike[str] | None = None
 
-    @classmethod
-    def make(
-        cls,
-        config: STRANDConfig,
-        loci: Loci,
-        encoder: DNAEncoder | None,
-        cache_dir: str | PathLike[str] | None,
-    ) -> Self:
-        """Prepare to read some loci, and later others; see :class:`~scbig.model.STRAND`."""
-        genes = tuple(dict.fromkeys(locus.gene or locus.id for locus in loci))
-        fingerprint = None if encoder is None else encoder.fingerprint
-        return cls(config, genes, encoder, fingerprint, cache_dir)
-
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> Literal["dna", "tokens", "gene"]:
         """What is read."""
-        if self.config.sequence == "gene":
+        if self.sequence == "gene":
             return "gene"
         return "dna" if self.encoder is None and self.fingerprint is None else "tokens"
 
     def with_encoder(self, encoder: DNAEncoder | None) -> "LocusSource":
-        """Make sure that there is the encoder that the model was made with.
+        """Make sure that there is the encoder that was there at first.
 
         Parameters
         ----------
@@ -246,7 +297,7 @@ class LocusSource:
             )
         return replace(self, encoder=encoder)
 
-    def read(self, loci: Loci, fasta: Fasta | None) -> LocusTable:
+    def read(self, loci: Loci, fasta: str | PathLike[str] | Genome | None) -> LocusTable:
         """Read some loci.
 
         Parameters
@@ -279,25 +330,25 @@ class LocusSource:
         finally:
             if genome is not None and genome is not fasta:
                 genome.close()
-        if self.config.target == "mask":
+        if self.target == "mask":
             return table
         return replace(table, is_target=table.is_there)
 
     def _read(self, loci: Loci, genome: Genome | None) -> LocusTable:
         if self.encoder is None:
-            return _read_dna(loci, genome, self.config)
+            return _read_dna(loci, genome, self.window, self.sequence)
         tokens = encode_loci(
             loci, self.encoder, genome=genome, cache_dir=self.cache_dir, use_progress=False
         )
-        values = _replace_tokens(tokens, loci.ids, self.config.sequence)
+        values = _replace_tokens(tokens, loci.ids, self.sequence)
         return LocusTable(loci, values, tokens.is_target, tokens.is_token)
 
 
-def _read_dna(loci: Loci, genome: Genome | None, config: STRANDConfig) -> LocusTable:
+def _read_dna(loci: Loci, genome: Genome | None, window: int, sequence: str) -> LocusTable:
     if genome is None:
         raise ValueError("The built-in encoder reads DNA. Give it: fasta='genome.fa'")
-    windows = genome.get_windows(loci, config.window)
-    empty = np.flatnonzero((windows.codes >= _UNKNOWN).all(axis=1))
+    windows = genome.get_windows(loci, window)
+    empty = np.flatnonzero((windows.codes >= UNKNOWN).all(axis=1))
     if len(empty):
         raise ValueError(
             f"{len(empty)} loci have no known base in their window: "
@@ -306,17 +357,17 @@ def _read_dna(loci: Loci, genome: Genome | None, config: STRANDConfig) -> LocusT
         )
     codes = windows.codes.copy()
     for row, id in zip(codes, loci.ids, strict=True):
-        _replace_bases(row, _make_rng(id), config.sequence)
+        _replace_bases(row, _make_rng(id), sequence)
     return LocusTable(loci, codes, windows.is_target, windows.is_inside)
 
 
 def _replace_bases(row: np.ndarray, rng: np.random.Generator, sequence: str) -> None:
     """Change the known bases of a window ``(width,)`` in place, if they are not to be real."""
-    is_known = row < _UNKNOWN
+    is_known = row < UNKNOWN
     if sequence == "shuffled":
         row[is_known] = rng.permutation(row[is_known])
     elif sequence == "random":
-        row[is_known] = rng.integers(0, _UNKNOWN, is_known.sum())
+        row[is_known] = rng.integers(0, UNKNOWN, is_known.sum())
 
 
 def _replace_tokens(tokens: LocusTokens, ids: Sequence[str], sequence: str) -> np.ndarray:
