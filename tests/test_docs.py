@@ -50,7 +50,7 @@ def get_own_methods(cls: type) -> list[str]:
         name
         for name in names
         # Python 3.13 takes a cached property for a routine too.
-        if inspect.isroutine(getattr(cls, name))
+        if inspect.isroutine(getattr(cls, name, None))
         and callable(getattr(cls, name))
         and getattr(getattr(cls, name), "__module__", "").startswith("scbig.")
     )
