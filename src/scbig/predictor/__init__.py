@@ -6,13 +6,14 @@ from scbig.predictor._method import (
     CellMover,
     EffectMover,
     Method,
+    RegressionMethod,
+    choose_preset,
     get_weights,
     read_weights,
+    seeded,
     set_weights,
 )
 from scbig.predictor._predictor import BasePredictor
-from scbig.predictor._presets import choose_preset
-from scbig.predictor._regression_method import RegressionMethod
 from scbig.predictor._stage import (
     Hardware,
     Schedule,
@@ -20,9 +21,7 @@ from scbig.predictor._stage import (
     StagePlan,
     StageRunner,
     Stopping,
-    get_default_seed,
     plan_epochs,
-    seeded,
 )
 from scbig.predictor._training import Task, TrainingPlan
 from scbig.predictor._vocabulary import (
@@ -54,7 +53,6 @@ __all__ = [
     "TrainingPlan",
     "Vocabulary",
     "choose_preset",
-    "get_default_seed",
     "get_weights",
     "index_targets",
     "is_gain",

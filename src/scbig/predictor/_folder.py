@@ -1,23 +1,168 @@
-"""Saved folders: arrays as safetensors, all else as JSON; nothing is ever unpickled."""
+"""How a predictor is saved and loaded: arrays as safetensors, all else as JSON.
+
+Nothing is ever unpickled.
+"""
 
 import hashlib
 import json
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pandas as pd
+from anndata import AnnData
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
+from scvi.model.base import BaseModelClass
 
 from scbig import __version__
 from scbig._optional import DISTRIBUTION
 from scbig._types import Arrays, Values
+from scbig.data import Effects, effects_from_plain, effects_to_plain
+from scbig.predictor._judge import FloorComparison
+from scbig.predictor._method import Method, seeded
+from scbig.predictor._setup import RegisteredModel
 from scbig.predictor._stage import History
+from scbig.predictor._vocabulary import Vocabulary
 
 FORMAT = 2
 _ARRAYS = "arrays.safetensors"
 _VALUES = "model.json"
+
+MethodLoader = Callable[[Vocabulary, Effects | None, Values, Arrays], Method]
+
+
+class StoredModel(RegisteredModel):
+    """Saved as a folder, and loaded from it."""
+
+    comparison_: FloorComparison | None
+    _vocabulary: Vocabulary
+    _method: Method
+    _effects: Effects | None
+    _seed: int
+    _n_steps: int
+    _missing_embedding: str
+    _uses_networks: bool
+
+    @abstractmethod
+    def _set_state(
+        self,
+        vocabulary: Vocabulary,
+        method: Method,
+        *,
+        effects: Effects | None,
+        uses_networks: bool,
+    ) -> None:
+        """Take what was read or trained."""
+
+    def save(self, dir_path: str | PathLike[str], *, overwrite: bool = False) -> None:
+        """Save to a folder: arrays as safetensors, all else as JSON.
+
+        What prediction needs travels with it: control cells, and what was read of prior knowledge.
+
+        Parameters
+        ----------
+        dir_path
+            The folder.
+        overwrite
+            Replace what is there.
+
+        Raises
+        ------
+        FileExistsError
+            When the folder is not empty and ``overwrite`` is not set.
+        """
+        vocabulary, arrays = self._vocabulary.to_plain()
+        method, method_arrays = self._method.to_plain()
+        arrays |= add_prefix(method_arrays, "method")
+        values = {
+            "seed": self._seed,
+            "missing_embedding": self._missing_embedding,
+            "uses_networks": self._uses_networks,
+            "n_steps": self._n_steps,
+            "registry": self.registry_,
+            "comparison": None if self.comparison_ is None else asdict(self.comparison_),
+            "history": history_to_plain(self.history_),
+            "vocabulary": vocabulary,
+            "method": method,
+            "effects": None,
+        }
+        if self._effects is not None:
+            values["effects"], effect_arrays = effects_to_plain(self._effects)
+            arrays |= effect_arrays
+        write_folder(dir_path, type(self).__name__, values, arrays, overwrite=overwrite)
+
+    @classmethod
+    def load(cls, dir_path: str | PathLike[str], adata: AnnData | None = None) -> Self:
+        """Load what :meth:`save` wrote; nothing is unpickled.
+
+        Parameters
+        ----------
+        dir_path
+            The folder.
+        adata
+            Screen to go on with, set up with the same keys; genes are matched by name. Not
+            needed to predict.
+
+        Returns
+        -------
+        The model, on the CPU.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            When there is no such model, or it does not fit.
+        """
+        values, arrays = read_folder(dir_path, cls.__name__)
+        return cls._restore(values, arrays, adata, cls._load_method)
+
+    @classmethod
+    def _restore(
+        cls, values: Values, arrays: Arrays, adata: AnnData | None, load_method: MethodLoader
+    ) -> Self:
+        vocabulary = Vocabulary.from_plain(values["vocabulary"], arrays)
+        effects = values["effects"]
+        effects = None if effects is None else effects_from_plain(effects, arrays)
+        model = cls.__new__(cls)
+        BaseModelClass.__init__(model, registry=values["registry"])
+        model._seed, model._n_steps = values["seed"], values["n_steps"]
+        model._missing_embedding = values["missing_embedding"]
+        comparison = values["comparison"]
+        model.comparison_ = None if comparison is None else FloorComparison(**comparison)
+        # Networks draw their first weights, which must not move the user's random state.
+        with seeded(model._seed):
+            method = load_method(
+                vocabulary, effects, values["method"], take_prefix(arrays, "method")
+            )
+        model._set_state(
+            vocabulary, method, effects=effects, uses_networks=values["uses_networks"]
+        )
+        model.history_ = history_from_plain(values["history"])
+        model.init_params_ = {}
+        if adata is not None:
+            model._attach_adata(adata, vocabulary.schema, is_log1p=vocabulary.is_log1p)
+        return model
+
+    @classmethod
+    @abstractmethod
+    def _load_method(
+        cls, vocabulary: Vocabulary, effects: Effects | None, values: Values, arrays: Arrays
+    ) -> Method:
+        """Rebuild the method from what it returned to be saved.
+
+        Parameters
+        ----------
+        vocabulary
+            Names that the model knows.
+        effects
+            Effects that it was fitted on; ``None`` before training.
+        values, arrays
+            What :meth:`~scbig.predictor.Method.to_plain` returned.
+        """
 
 
 def write_folder(
@@ -28,26 +173,7 @@ def write_folder(
     *,
     overwrite: bool,
 ) -> None:
-    """Write a predictor to a folder.
-
-    Parameters
-    ----------
-    path
-        The folder.
-    class_name
-        Class of the predictor.
-    values
-        Whatever JSON can hold.
-    arrays
-        Arrays by name.
-    overwrite
-        Whether to replace a predictor that is there.
-
-    Raises
-    ------
-    FileExistsError
-        When there is a predictor, or anything else, at ``path`` and ``overwrite`` is not set.
-    """
+    """Write a predictor to a folder, or raise where there is anything and it must not go."""
     folder = Path(path)
     if folder.exists() and not overwrite and (folder.is_file() or any(folder.iterdir())):
         raise FileExistsError(f"{folder} exists. Replace it with save(..., overwrite=True).")
@@ -64,26 +190,7 @@ def write_folder(
 
 
 def read_folder(path: str | PathLike[str], class_name: str) -> tuple[Values, Arrays]:
-    """Read a predictor from a folder.
-
-    Parameters
-    ----------
-    path
-        The folder.
-    class_name
-        Class that it must hold.
-
-    Returns
-    -------
-    Values and arrays as they were written.
-
-    Raises
-    ------
-    FileNotFoundError
-        When there is no predictor.
-    ValueError
-        When it is of another class or another format, or its files do not belong together.
-    """
+    """Read what :func:`write_folder` wrote, or raise where it is something else."""
     folder = Path(path)
     for name in (_VALUES, _ARRAYS):
         if not (folder / name).is_file():

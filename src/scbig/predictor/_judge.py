@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -9,8 +10,10 @@ from scipy.stats import ttest_1samp
 
 from scbig.data import Effects, Expression, Screen, Targets
 from scbig.metrics import pearson_delta
-from scbig.predictor._method import CellMover
 from scbig.regression import Embeddings, TargetKernel, predict_floors
+
+if TYPE_CHECKING:
+    from scbig.predictor._method import CellMover
 
 # A gain that chance alone would show this often is no gain.
 SIGNIFICANCE = 0.05
@@ -131,7 +134,7 @@ class Judge:
         """Mean score of effects that are predicted of the held-out groups."""
         return float(np.mean(self.score_each(predicted)))
 
-    def score_cells(self, mover: CellMover) -> float:
+    def score_cells(self, mover: "CellMover") -> float:
         """Mean score of the cells that are predicted of the held-out groups."""
         return self.score(self.average(mover))
 
@@ -146,7 +149,7 @@ class Judge:
         return choose(trained, self._held_out, embeddings)
 
     @torch.no_grad()
-    def average(self, mover: CellMover) -> np.ndarray:
+    def average(self, mover: "CellMover") -> np.ndarray:
         """Mean change of some control cells towards each held-out group, ``(n_groups, G)``."""
         effects = np.empty(self._held_out.delta.shape, dtype=np.float32)
         for context in np.unique(self.context).tolist():

@@ -2,35 +2,45 @@
 
 import logging
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
+from scvi import settings
+from scvi.model.base import BaseModelClass
 
 from scbig import __version__
-from scbig.data import Perturbations, Prediction, Targets, write_prediction
-from scbig.predictor._method import CellMover, EffectMover
+from scbig._constants import REGISTRY
+from scbig.data import (
+    Effects,
+    Perturbations,
+    Prediction,
+    ScreenSchema,
+    Targets,
+    write_prediction,
+)
+from scbig.predictor._folder import StoredModel
+from scbig.predictor._method import EffectMover, Method, seeded
 from scbig.predictor._request import (
     Request,
     answer_request,
     read_request,
     spread_confidence,
 )
-from scbig.predictor._stage import Hardware, StageRunner, join_histories, seeded
-from scbig.predictor._stored import StoredPredictor
+from scbig.predictor._stage import Hardware, StageRunner, join_histories
 from scbig.predictor._training import Recipe, TrainingPlan, read_validation
-from scbig.predictor._vocabulary import ScreenCells
+from scbig.predictor._vocabulary import ScreenCells, Vocabulary, read_vocabulary
 from scbig.splits import choose_validation
 
 logger = logging.getLogger(__name__)
 
 
-class BasePredictor(StoredPredictor):
+class BasePredictor(StoredModel):
     """Predicts perturbed cells by a :class:`~scbig.predictor.Method`.
 
-    A subclass sets `default_key`, hands its method to :meth:`_start` in its constructor, and
-    rebuilds it in :meth:`_load_method`. All verbs are here.
+    A subclass sets ``default_key``, reads the screen (``_read_screen``) and hands its method over
+    (``_start``) in its constructor, and rebuilds the method in ``_load_method``.
 
     Parameters
     ----------
@@ -43,8 +53,89 @@ class BasePredictor(StoredPredictor):
         Seed of everything random; by default ``scvi.settings.seed``, or else 0.
     """
 
+    #: Name of the layer that is written.
+    default_key: ClassVar[str]
     #: Whether training ends by a comparison with the floors.
     compares_with_floors: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        adata: AnnData,
+        *,
+        missing_embedding: Literal["error", "mean"] = "error",
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(adata)
+        if missing_embedding not in ("error", "mean"):
+            raise ValueError(
+                f"missing_embedding={missing_embedding!r} is unknown. Choose 'error' or 'mean'."
+            )
+        self._missing_embedding = missing_embedding
+        # The seed of scvi-tools counts where the user set one.
+        self._seed = int((settings.seed or 0) if seed is None else seed)
+
+    def _read_screen(self) -> tuple[Vocabulary, ScreenCells]:
+        """Read the registered screen, for the constructor of a subclass."""
+        registry = self.adata_manager.get_state_registry(REGISTRY.PERTURBATION)
+        schema = ScreenSchema.from_dict(dict(registry["schema"]))
+        is_log1p = bool(self.registry_["setup_args"]["is_log1p"])
+        rng = np.random.default_rng(self._seed)
+        return read_vocabulary(self.adata, schema, rng, is_log1p=is_log1p)
+
+    def _start(self, vocabulary: Vocabulary, method: Method, init_params: dict[str, Any]) -> None:
+        """Begin untrained, given ``locals()`` of the constructor for scvi-tools to know."""
+        self._set_state(vocabulary, method, effects=None, uses_networks=not method.is_anchored)
+        self._n_steps = 0
+        self.comparison_ = None
+        self.init_params_ = BaseModelClass._get_init_params(self, init_params)
+
+    def _set_state(
+        self,
+        vocabulary: Vocabulary,
+        method: Method,
+        *,
+        effects: Effects | None,
+        uses_networks: bool,
+    ) -> None:
+        self._vocabulary, self._method, self._effects = vocabulary, method, effects
+        self.module = method.module
+        self.is_trained_ = effects is not None
+        self._uses_networks = uses_networks
+        self._model_summary_string = self._describe()
+
+    @property
+    def uses_networks(self) -> bool:
+        """Whether networks predict; otherwise expected effects do alone."""
+        return self._uses_networks
+
+    def _describe(self) -> str:
+        vocabulary = self._vocabulary
+        parts = [
+            f"{type(self).__name__} of {len(vocabulary.genes)} genes, "
+            f"{len(vocabulary.targets)} targets, contexts: {', '.join(vocabulary.contexts)}.",
+            self._method.describe(),
+        ]
+        if vocabulary.embeddings.tables:
+            parts.append(f"Target embeddings: {vocabulary.embeddings.describe()}.")
+        return " ".join(filter(None, parts))
+
+    def _check_trained(self) -> Effects:
+        """Return the effects that the model was fitted on, or raise."""
+        if self._effects is None:
+            name = type(self).__name__
+            raise RuntimeError(f"{name} has not been trained. Run train() first.")
+        return self._effects
+
+    def _get_adata(self, adata: AnnData | None) -> AnnData:
+        """Return the given data or the training data."""
+        adata = self.adata if adata is None else adata
+        if adata is None:
+            raise ValueError(
+                "The model was loaded without data. Give some: predict(adata), name "
+                "perturbations: predict(perturbations=[...]), or load it with the screen to "
+                f"train on: {type(self).__name__}.load(path, adata)."
+            )
+        return adata
 
     # --- training ----------------------------------------------------------------------------
 
@@ -289,23 +380,20 @@ class BasePredictor(StoredPredictor):
         for targets in request.targets:
             self._check_known(targets)
         control_mean = effects.get_control(request.context)
+        if self._uses_networks:
+            mover = self._method.make_mover(request.targets, request.context, control_mean)
+        else:
+            expected = self._method.predict_effects(request.targets, request.context)
+            mover = EffectMover(expected, control_mean)
         prediction = answer_request(
             request,
             self._vocabulary,
-            self._make_mover(request.targets, request.context, control_mean),
+            mover,
             expected_expression=effects.get_control(np.array([-1]))[0],
             n_samples=n_samples,
             rng=rng,
         )
         return request, prediction
-
-    def _make_mover(
-        self, targets: Sequence[Targets], context: np.ndarray, control_mean: np.ndarray
-    ) -> CellMover:
-        method = self._method
-        if self._uses_networks:
-            return method.make_mover(targets, context, control_mean)
-        return EffectMover(method.predict_effects(targets, context), control_mean)
 
     def _check_known(self, targets: Targets) -> None:
         """Raise when nothing is known of a target, unless the mean effect will do."""

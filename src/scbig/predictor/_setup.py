@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Any, ClassVar, NoReturn
+from typing import ClassVar, NoReturn
 
 import rich.pretty  # noqa: F401 - scvi-tools 1.4 uses it in view_anndata_setup unimported
 from anndata import AnnData
@@ -10,7 +10,6 @@ from mudata import MuData
 from scvi.data import AnnDataManager
 from scvi.model.base import BaseModelClass
 
-from scbig._constants import REGISTRY
 from scbig.data import ExpressionField, PerturbationField, ScreenSchema, infer_schema
 
 logger = logging.getLogger(__name__)
@@ -122,12 +121,6 @@ class RegisteredModel(BaseModelClass):
         cls.register_manager(manager)
         logger.info(schema.describe())
 
-    def _read_registered_schema(self) -> tuple[ScreenSchema, bool]:
-        """Return the schema of the registered screen, and whether integers are log1p values."""
-        registry = self.adata_manager.get_state_registry(REGISTRY.PERTURBATION)
-        schema = ScreenSchema.from_dict(dict(registry["schema"]))
-        return schema, bool(self.registry_["setup_args"]["is_log1p"])
-
     def _attach_adata(self, adata: AnnData, schema: ScreenSchema, *, is_log1p: bool) -> None:
         """Register a screen with a loaded model, under the conventions it was trained with."""
         cls = type(self)
@@ -145,7 +138,3 @@ class RegisteredModel(BaseModelClass):
         self._adata_manager = cls._get_most_recent_anndata_manager(adata, required=True)
         self._register_manager_for_instance(self._adata_manager)
         self.registry_ = self._adata_manager.registry
-
-    def _record_init_params(self, values: dict[str, Any]) -> None:
-        """Keep the arguments of the constructor where scvi-tools looks for them."""
-        self.init_params_ = BaseModelClass._get_init_params(self, values)

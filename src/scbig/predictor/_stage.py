@@ -3,8 +3,7 @@
 import logging
 import math
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -12,7 +11,6 @@ import lightning.pytorch as pl
 import pandas as pd
 import torch
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
-from scvi import settings
 from scvi.model.base import BaseModelClass
 from scvi.train import TrainRunner
 
@@ -280,22 +278,3 @@ def join_histories(earlier: History, later: History) -> History:
         values = pd.concat([joined[name], values]) if name in joined else values
         joined[name] = values.rename_axis("epoch")
     return joined
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed torch inside the block, and restore its generators afterwards.
-
-    Parameters
-    ----------
-    seed
-        Seed of all devices.
-    """
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield
-
-
-def get_default_seed() -> int:
-    """Return the seed of scvi-tools if the user set one, or else 0."""
-    return 0 if settings.seed is None else int(settings.seed)

@@ -65,6 +65,24 @@ def test_every_switch_trains(loci_screen, fit_strand, changes):
     assert ("locus_alignment_loss" in model.history_) is ("clip_weight" not in changes)
 
 
+@pytest.mark.parametrize(
+    ("changes", "weight"),
+    [
+        ({"pairing": "random"}, "bridge_net.end.weight"),
+        ({"drop_locus": 0.0}, "locus_set.unknown"),
+        ({"clip_weight": 0.0}, "reader.norm.weight"),
+    ],
+)
+def test_every_switch_changes_what_is_learned(loci_screen, fit_strand, changes, weight):
+    train = {"max_locus_steps": 20, "max_steps": 20, "validation": []}
+    base = {"drop_locus": 0.5}
+    with_it, without = (
+        fit_strand(loci_screen, base | change, train=train).module.state_dict()[weight]
+        for change in ({}, changes)
+    )
+    assert (with_it - without).abs().max() > 1e-4
+
+
 def test_a_table_needs_no_dna(loci_screen, fit_strand, table, tmp_path):
     model = fit_strand(loci_screen, encoder=table, fasta=None)
     reader = model.module.reader
