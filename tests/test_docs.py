@@ -28,8 +28,7 @@ def get_callables() -> Iterator[tuple[str, Callable, str]]:
         yield f"{room}.{name}", member, get_docstring(member)
         if isinstance(member, type):
             for method in get_own_methods(member):
-                function = getattr(member, method)
-                yield f"{room}.{name}.{method}", function, inspect.getdoc(function) or ""
+                yield f"{room}.{name}.{method}", getattr(member, method), join(member, method)
 
 
 def get_docstring(member: object) -> str:
@@ -40,6 +39,13 @@ def get_docstring(member: object) -> str:
         if owner.__module__.startswith("scbig."):
             docstring += "\n\n" + (inspect.getdoc(owner) or "")
     return docstring
+
+
+def join(cls: type, method: str) -> str:
+    """Docstrings of a method and of those that it overrides, which it need not repeat."""
+    owners = [base for base in cls.__mro__ if method in vars(base)]
+    found = [inspect.getdoc(getattr(base, method)) for base in owners]
+    return "\n\n".join(filter(None, found))
 
 
 def get_own_methods(cls: type) -> list[str]:
