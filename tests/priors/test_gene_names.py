@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from scbig.priors import Coverage, GeneAliases, GeneEmbedding, load_aliases
-from scbig.priors._gene_names import log_coverage, make_coverage
+from scbig.priors._gene_embedding import log_coverage, make_coverage
 
 HGNC = (
     "hgnc_id\tsymbol\tname\talias_symbol\tprev_symbol\tensembl_gene_id\n"

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from sklearn import linear_model
+from sklearn import kernel_ridge, linear_model
 
 from scbig.data import Effects, Targets
 from scbig.regression import FLOOR_RULES, choose_on_validation, predict_floors

@@ -1,21 +1,22 @@
 """Building blocks of the networks, in plain torch."""
 
-from scbig.nn._attention import Attention, SetPooling
 from scbig.nn._dna import BP_PER_TOKEN, DNATower
 from scbig.nn._dynamics import MLP, BridgeNet, FourierTime, VelocityNet, add_change
 from scbig.nn._latent import CellLatent, PrincipalComponents, find_components
 from scbig.nn._locus import DistanceBias, LocusAttention, LocusSet, compute_distance
 from scbig.nn._losses import AlignmentLoss, compute_info_nce, split_weight_decay
 from scbig.nn._mamba import MambaBlock, S6Mixer, SSDMixer
-from scbig.nn._programs import (
+from scbig.nn._s6 import s6_kernel, s6_scan
+from scbig.nn._ssd import ssd_kernel, ssd_scan
+from scbig.nn._tokens import (
+    Attention,
     AttentionMaps,
     InducedBlock,
     ProgramLinear,
     ProgramUnlinear,
+    SetPooling,
     make_program_index,
 )
-from scbig.nn._s6 import s6_kernel, s6_scan
-from scbig.nn._ssd import ssd_kernel, ssd_scan
 
 __all__ = [
     "BP_PER_TOKEN",

@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from scbig.nn._attention import Attention
 from scbig.nn._dynamics import MLP
+from scbig.nn._tokens import Attention
 
 # A token stands for as many bases as in the large pretrained models.
 BP_PER_TOKEN = 32

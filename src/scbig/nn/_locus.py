@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from scbig.nn._attention import Attention
 from scbig.nn._dynamics import MLP
+from scbig.nn._tokens import Attention
 
 _N_BUCKETS = 20
 

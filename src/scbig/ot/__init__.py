@@ -1,7 +1,12 @@
 """Optimal transport: exact pairs, entropic plans, and labels that respect capacities."""
 
-from scbig.ot._capacities import balanced_capacities, round_to_capacities
-from scbig.ot._entropic import EntropicPlan, entropic_plan, sinkhorn_cost
+from scbig.ot._entropic import (
+    EntropicPlan,
+    balanced_capacities,
+    entropic_plan,
+    round_to_capacities,
+    sinkhorn_cost,
+)
 from scbig.ot._exact import exact_coupling, pair_batches
 
 __all__ = [

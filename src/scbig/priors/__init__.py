@@ -5,12 +5,17 @@ Interaction graphs, gene sets and gene embeddings are matched to a data set by g
 guide or gene, and their DNA is turned into vectors by an encoder.
 """
 
+from scbig.priors._aliases import GeneAliases, load_aliases
 from scbig.priors._dna_encoder import DNAEncoder, LocusTokens, TableEncoder
 from scbig.priors._embedding_files import load_gene_embedding
 from scbig.priors._encode_loci import encode_loci
-from scbig.priors._gene_embedding import AlignedEmbedding, GeneEmbedding, UnitVectors
+from scbig.priors._gene_embedding import (
+    AlignedEmbedding,
+    Coverage,
+    GeneEmbedding,
+    UnitVectors,
+)
 from scbig.priors._gene_graph import AlignedGraph, GeneGraph, load_string
-from scbig.priors._gene_names import Coverage, GeneAliases, load_aliases
 from scbig.priors._gene_sets import AlignedSets, GeneSets, load_gene_sets
 from scbig.priors._genome import Genome
 from scbig.priors._hugging_face import HuggingFaceEncoder

@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from scbig.priors._gene_embedding import GeneEmbedding
-from scbig.priors._gene_names import log_coverage
+from scbig.priors._gene_embedding import GeneEmbedding, log_coverage
 from scbig.priors._safe_loading import load_plain_npz, load_plain_pickle, load_plain_torch
 from scbig.priors._tables import read_header, read_table
 

@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 from pyarrow import csv
 from scipy import sparse
 
-from scbig.priors._gene_names import (
+from scbig.priors._aliases import GeneAliases
+from scbig.priors._gene_embedding import (
     Coverage,
-    GeneAliases,
     check_names,
     log_coverage,
     make_coverage,

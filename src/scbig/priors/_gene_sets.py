@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
-from scbig.priors._gene_names import (
+from scbig.priors._aliases import GeneAliases
+from scbig.priors._gene_embedding import (
     Coverage,
-    GeneAliases,
     check_names,
     log_coverage,
     make_coverage,

@@ -1,19 +1,26 @@
 """Gene-relation clustering: balanced gene programs from an embedding and a graph.
 
-Read downwards: settings, the rounds, what a placement costs, and what is known of each gene.
+Co-expression serves where nothing else is known.
 """
 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from scipy import sparse
 from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
+from scbig.data import Expression, Screen, thin
 from scbig.ot import balanced_capacities, entropic_plan, round_to_capacities
+from scbig.priors import GeneEmbedding
+
+Matrix: TypeAlias = np.ndarray | sparse.csr_array | sparse.csr_matrix
 
 logger = logging.getLogger(__name__)
 
@@ -65,48 +72,20 @@ class ProgramConfig:
         if self.epsilon <= 0:
             raise ValueError(f"epsilon must be positive, found {self.epsilon}.")
 
-    def check_n_genes(self, n_genes: int) -> None:
-        """Refuse more programs than can hold two genes each.
-
-        Parameters
-        ----------
-        n_genes
-            Number of genes to be clustered.
-
-        Raises
-        ------
-        ValueError
-            If ``n_programs`` exceeds ``n_genes // 2``.
-        """
-        if self.n_programs > n_genes // 2:
-            raise ValueError(
-                f"n_programs={self.n_programs} is too many for {n_genes} genes: each program "
-                f"needs two. Pass n_programs={max(n_genes // 2, 1)} or fewer."
-            )
-
 
 @dataclass(frozen=True)
 class GeneEvidence:
-    """Unit rows and graph of the genes in canonical order (sorted by name).
+    """Unit rows and graph of the genes in canonical order: ``order`` sorts them by name.
 
-    Attributes
-    ----------
-    order
-        Index of the canonical genes in the caller's order, shape (n_genes,).
-    embedding, is_embedded
-        Unit rows (n_genes, d) and which of them are present (n_genes,).
-    coexpression, is_coexpressed
-        Unit rows (n_genes, d2) and for which genes they stand in for a missing embedding.
-    adjacency
-        0/1 matrix (n_genes, n_genes), or None.
+    Rows of the co-expression stand in for those that the embedding lacks.
     """
 
-    order: np.ndarray
-    embedding: np.ndarray
-    is_embedded: np.ndarray
-    coexpression: np.ndarray
-    is_coexpressed: np.ndarray
-    adjacency: sparse.csr_array | None
+    order: np.ndarray  # (n_genes,)
+    embedding: np.ndarray  # (n_genes, d)
+    is_embedded: np.ndarray  # (n_genes,)
+    coexpression: np.ndarray  # (n_genes, d2)
+    is_coexpressed: np.ndarray  # (n_genes,)
+    adjacency: sparse.csr_array | None  # 0/1, (n_genes, n_genes)
 
 
 def compute_gene_programs(
@@ -157,7 +136,7 @@ def compute_gene_programs(
         If names repeat, shapes do not fit, or there are too few genes for the programs.
     """
     config = ProgramConfig() if config is None else config
-    config.check_n_genes(len(names))
+    check_n_programs(config, len(names))
     evidence = make_evidence(names, embedding, is_embedded, coexpression, adjacency)
     labels = _start_labels(evidence, config)
     for _ in range(config.n_iterations):
@@ -165,6 +144,15 @@ def compute_gene_programs(
     in_caller_order = np.empty_like(labels)
     in_caller_order[evidence.order] = _number_by_first_gene(labels)
     return in_caller_order
+
+
+def check_n_programs(config: ProgramConfig, n_genes: int) -> None:
+    """Raise if there are too many programs for so many genes."""
+    if config.n_programs > n_genes // 2:
+        raise ValueError(
+            f"n_programs={config.n_programs} is too many for {n_genes} genes: each program "
+            f"needs two. Pass n_programs={max(n_genes // 2, 1)} or fewer."
+        )
 
 
 def _start_labels(evidence: GeneEvidence, config: ProgramConfig) -> np.ndarray:
@@ -194,11 +182,8 @@ def _reassign(evidence: GeneEvidence, labels: np.ndarray, config: ProgramConfig)
         epsilon=config.epsilon,
         column_mass=torch.from_numpy(capacities / n_genes),
     )
-    logger.debug(
-        "Transport after %d iterations: marginal error %.1e.",
-        transport.n_iter,
-        transport.marginal_error,
-    )
+    error = transport.marginal_error
+    logger.debug("Transport after %d iterations: marginal error %.1e.", transport.n_iter, error)
     return round_to_capacities(transport.plan.numpy(), capacities, cost)
 
 
@@ -318,3 +303,97 @@ def _sort_graph(adjacency: sparse.csr_array, order: np.ndarray) -> sparse.csr_ar
     graph.setdiag(0)
     graph.eliminate_zeros()
     return graph
+
+
+def compute_coexpression(
+    x: Matrix,
+    n_components: int = 50,
+    seed: int = 0,
+) -> np.ndarray:
+    """Loadings of the genes on the principal components of standardised expression.
+
+    Each entry is the correlation between a gene and a component over the cells, so a row's
+    squared length is the share of the gene's variance that the components hold, and the cosine
+    between two rows is the co-expression of two genes. Sparse input stays sparse: centring is
+    implicit. The sign of a component is set so that its largest loading is positive.
+
+    Parameters
+    ----------
+    x
+        Log1p-normalised expression of control cells, shape (n_cells, n_genes), dense or sparse.
+    n_components
+        Number of components; fewer are returned when there are fewer cells or varying genes.
+    seed
+        Seed of the start vector of the Lanczos iteration.
+
+    Returns
+    -------
+    float32 array of shape (n_genes, n_found_components). Genes without variance have zero rows.
+
+    Raises
+    ------
+    ValueError
+        If fewer than three cells or fewer than two varying genes are given.
+    """
+    n_cells, n_genes = x.shape
+    if n_cells < 3:
+        raise ValueError(
+            f"Co-expression needs at least 3 control cells, found {n_cells}. Pass more cells, or "
+            "an embedding that covers every gene."
+        )
+    varies = _find_varying(x)
+    if varies.size < 2:
+        raise ValueError(
+            f"Only {varies.size} of {n_genes} genes vary over the {n_cells} control cells; "
+            "co-expression needs at least two. Check that the layer holds expression values."
+        )
+    # ARPACK finds fewer components than the smaller side of the matrix.
+    n_found = min(n_components, n_cells - 1, varies.size - 1)
+    standardised = StandardScaler(with_mean=False).fit_transform(x[:, varies])
+    pca = PCA(n_found, svd_solver="arpack", random_state=seed).fit(standardised)
+    # PCA divides by n - 1, the scaler by n: the factor makes the entries correlations.
+    scale = np.sqrt(pca.explained_variance_ * (n_cells - 1) / n_cells)
+    loadings = np.zeros((n_genes, n_found), dtype=np.float32)
+    loadings[varies] = (_with_fixed_signs(pca.components_) * scale[:, None]).T
+    return loadings
+
+
+def make_coexpression_embedding(
+    expression: Expression, screen: Screen, genes: Sequence[str], rng: np.random.Generator
+) -> GeneEmbedding:
+    """Embed the measured genes by their co-expression in control cells.
+
+    Parameters
+    ----------
+    expression, screen
+        Cells of a screen.
+    genes
+        Names of the genes.
+    rng
+        Chooses among more than 2,000 control cells.
+
+    Returns
+    -------
+    An embedding of every gene; of those that do not vary, with zero vectors.
+
+    Raises
+    ------
+    ValueError
+        When there are fewer than three control cells or two varying genes.
+    """
+    rows = thin(np.flatnonzero(screen.is_control), rng)
+    loadings = compute_coexpression(expression.rows(rows))
+    return GeneEmbedding(tuple(genes), loadings, "co-expression of control cells")
+
+
+def _find_varying(x: Matrix) -> np.ndarray:
+    # Not by the variance: rounding leaves a constant gene with a tiny one.
+    high, low = x.max(axis=0), x.min(axis=0)
+    if sparse.issparse(x):
+        high, low = high.toarray().ravel(), low.toarray().ravel()
+    return np.flatnonzero(high > low)
+
+
+def _with_fixed_signs(components: np.ndarray) -> np.ndarray:
+    largest = np.argmax(np.abs(components), axis=1)[:, None]
+    return components * np.sign(np.take_along_axis(components, largest, axis=1))

@@ -13,9 +13,16 @@ from scipy import sparse
 
 from scbig._constants import UNS
 from scbig.priors import AlignedEmbedding, AlignedGraph, Coverage
-from scbig.programs._clustering import UNASSIGNED, ProgramConfig, compute_gene_programs
+from scbig.programs._clustering import (
+    UNASSIGNED,
+    Matrix,
+    ProgramConfig,
+    check_n_programs,
+    compute_coexpression,
+    compute_gene_programs,
+    make_membership,
+)
 from scbig.programs._coherence import Coherence, compute_coherence
-from scbig.programs._expression import Matrix, compute_coexpression
 
 UNASSIGNED_NAME = "unassigned"
 
@@ -161,7 +168,7 @@ def make_gene_programs(
         :func:`compute_coherence`.
     """
     config = ProgramConfig() if config is None else config
-    config.check_n_genes(len(var_names))
+    check_n_programs(config, len(var_names))
     rows, stand_in = _get_rows(var_names, get_controls, embedding, config.seed)
     adjacency = None if graph is None else graph.adjacency
     labels = compute_gene_programs(
@@ -320,3 +327,50 @@ def _read_coherence(values: Mapping[str, Any]) -> Coherence:
 
 def _to_number(value: Any) -> int | float:
     return value.item() if isinstance(value, np.generic) else value
+
+
+def compute_program_means(x: Matrix, labels: np.ndarray, n_programs: int) -> np.ndarray:
+    """Average the genes of each program.
+
+    Parameters
+    ----------
+    x
+        Expression, shape (n_cells, n_genes), dense or sparse.
+    labels
+        Program of each gene, -1 for genes to leave out, shape (n_genes,).
+    n_programs
+        Number of programs.
+
+    Returns
+    -------
+    float64 array of shape (n_cells, n_programs); zero for a program without genes.
+
+    Raises
+    ------
+    ValueError
+        If the number of labels is not the number of genes.
+    """
+    if x.shape[1] != len(labels):
+        raise ValueError(f"Found {len(labels)} labels for {x.shape[1]} genes.")
+    membership = make_membership(np.asarray(labels), n_programs)
+    if sparse.issparse(x):
+        totals = (sparse.csr_array(x) @ membership).toarray()
+    else:
+        totals = np.asarray(x @ membership)
+    return totals / np.maximum(membership.sum(axis=0), 1.0)
+
+
+def average_programs(labels: np.ndarray) -> np.ndarray:
+    """Return the matrix that averages the genes of each program.
+
+    Parameters
+    ----------
+    labels
+        Program of each gene, shape ``(G,)``.
+
+    Returns
+    -------
+    Rows that sum to one, shape ``(K, G)``.
+    """
+    one_hot = np.eye(labels.max() + 1, dtype=np.float32)[:, labels]
+    return one_hot / one_hot.sum(axis=1, keepdims=True)

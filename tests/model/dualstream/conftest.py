@@ -83,7 +83,9 @@ def make_module(small: DualStreamConfig) -> Callable[..., DualStreamModule]:
         )
         torch.manual_seed(0)
         config = DualStreamConfig(**{**vars(config), "genes_per_token": 2})
-        module = DualStreamModule(genes, StreamSizes(4, 2, 1), config)
+        module = DualStreamModule(
+            genes, StreamSizes(n_targets=4, n_contexts=2, n_tables=1), config
+        )
         if not is_fresh:
             for parameter in module.parameters():
                 parameter.data += 0.1 * torch.randn(parameter.shape, generator=rng)

@@ -58,7 +58,7 @@ def test_batches_of_cells_change_nothing(
 ) -> None:
     wanted = {"perturbations": targets[:1], "n_cells": 7, "n_samples": 2}
     whole = dual.get_predicted_expression(**wanted)
-    monkeypatch.setattr("scbig.model.dualstream._method._TOKENS_AT_ONCE", 45)
+    monkeypatch.setattr("scbig.model.dualstream._method.TOKENS_AT_ONCE", 45)
     np.testing.assert_allclose(dual.get_predicted_expression(**wanted), whole, atol=1e-5)
 
 

@@ -80,16 +80,12 @@ class DualStreamConfig:
     cells_per_group: int = 32
 
     def get_token_size(self, n_genes: int) -> int:
-        """Find how many genes share a token.
+        """Find how many genes share a token, at least 1.
 
         Parameters
         ----------
         n_genes
             Number of genes in all.
-
-        Returns
-        -------
-        Genes of a token, at least 1.
         """
         return self.genes_per_token or -(-n_genes // self.max_tokens)
 
@@ -105,10 +101,6 @@ class DualStreamConfig:
         ----------
         values
             What :meth:`to_dict` returned.
-
-        Returns
-        -------
-        The settings.
         """
         return cls(**{**values, "denoising": Denoising(**values["denoising"])})
 

@@ -9,7 +9,12 @@ import torch
 from scbig._types import Arrays, Values
 from scbig.data import Effects, PairBatches, Targets
 from scbig.model.dualstream._config import DualStreamConfig
-from scbig.model.dualstream._module import DualStreamModule, GeneRecord, StreamSizes
+from scbig.model.dualstream._module import (
+    TOKENS_AT_ONCE,
+    DualStreamModule,
+    GeneRecord,
+    StreamSizes,
+)
 from scbig.model.dualstream._perturbation import StreamCondition
 from scbig.model.dualstream._training import DualStreamPlan, StreamData
 from scbig.predictor import (
@@ -24,25 +29,11 @@ from scbig.predictor import (
     set_weights,
 )
 
-# Gene tokens held at once; more cells than that go one batch after the other.
-_TOKENS_AT_ONCE = 16_384
 _GENE_PARTS = ("patches.order", "vectors", "mean", "std", "dropout")
 
 
 class AnchoredStreams(RegressionMethod):
-    """Regression of gene effects, and streams of gene tokens that learn what it misses.
-
-    Parameters
-    ----------
-    vocabulary
-        Names that the predictor knows, and embeddings of targets.
-    config
-        Sizes and schedules.
-    genes
-        What the networks know of the genes.
-    order_source
-        Where the order of the genes comes from, in words.
-    """
+    """Regression of gene effects, and streams of gene tokens that learn what it misses."""
 
     module: DualStreamModule
     n_validation_cells = 8
@@ -52,7 +43,7 @@ class AnchoredStreams(RegressionMethod):
         vocabulary: Vocabulary,
         config: DualStreamConfig,
         genes: GeneRecord,
-        order_source: str,
+        order_source: str,  # where the order of the genes comes from, in words
     ) -> None:
         super().__init__(vocabulary, config.denoising)
         self.config = config
@@ -60,11 +51,8 @@ class AnchoredStreams(RegressionMethod):
         self.n_steps = config.n_steps
         self.is_anchored = config.use_anchor
         self.use_gate = config.use_gate
-        sizes = StreamSizes(
-            len(vocabulary.targets),
-            len(vocabulary.contexts),
-            len(vocabulary.embeddings.tables),
-        )
+        names = (vocabulary.embeddings.tables, vocabulary.targets, vocabulary.contexts)
+        sizes = StreamSizes(*map(len, names))
         self.module = DualStreamModule(genes, sizes, config)
 
     def describe(self) -> str:
@@ -77,8 +65,6 @@ class AnchoredStreams(RegressionMethod):
         """Make room for further targets and contexts, which start without a vector."""
         super().extend(vocabulary)
         self.module.perturbation.extend(len(vocabulary.targets), len(vocabulary.contexts))
-
-    # --- training ----------------------------------------------------------------------------
 
     def fit_networks(self, task: Task, n_steps: int) -> None:
         """Train both streams, which stop when held-out conditions are predicted no better."""
@@ -98,12 +84,7 @@ class AnchoredStreams(RegressionMethod):
                 n_batches=n_batches,
                 seed=task.seed,
             ),
-            Schedule(
-                n_epochs,
-                validate_every=1 if len(judge) else 0,
-                clip_norm=config.clip_norm,
-                ema_decay=config.ema_decay,
-            ),
+            Schedule(n_epochs, min(len(judge), 1), config.clip_norm, ema_decay=config.ema_decay),
             Stopping("networks_validation_score") if len(judge) else None,
         )
 
@@ -111,7 +92,7 @@ class AnchoredStreams(RegressionMethod):
         targets, context = task.measured.targets, task.measured.context
         conditions = []
         for one in self.anchor_groups(task):
-            condition = self._make_condition(targets, context, one.effect)
+            condition = self.make_condition(targets, context, one.effect)
             if one.forgotten is not None:
                 condition = condition.forget(targets, one.forgotten)
             conditions.append(condition)
@@ -124,16 +105,14 @@ class AnchoredStreams(RegressionMethod):
             rng=torch.Generator().manual_seed(task.seed),
         )
 
-    # --- prediction --------------------------------------------------------------------------
-
-    def make_condition(self, targets: Sequence[Targets], context: np.ndarray) -> StreamCondition:
-        """Turn conditions into tensors, with the effects that are expected of them."""
-        return self._make_condition(targets, context, self.predict_effects(targets, context))
-
-    def _make_condition(
-        self, targets: Sequence[Targets], context: np.ndarray, effect: np.ndarray
+    def make_condition(
+        self, targets: Sequence[Targets], context: np.ndarray, effect: np.ndarray | None = None
     ) -> StreamCondition:
-        """Turn conditions into tensors; without an anchor no effect is expected."""
+        """Turn conditions into tensors, with the effects that are expected of them.
+
+        By default those of the regression; without an anchor no effect is expected.
+        """
+        effect = self.predict_effects(targets, context) if effect is None else effect
         effect = effect if self.config.use_anchor else np.zeros_like(effect)
         return StreamCondition.make(self.vocabulary, targets, context, effect)
 
@@ -143,8 +122,6 @@ class AnchoredStreams(RegressionMethod):
         """Prepare conditions to carry cells to."""
         condition = self.make_condition(targets, context)
         return StreamMover(self.module, condition, torch.from_numpy(control_mean).float())
-
-    # --- saving ------------------------------------------------------------------------------
 
     def to_plain(self) -> tuple[Values, Arrays]:
         """Values and arrays of regression and networks."""
@@ -167,24 +144,13 @@ class AnchoredStreams(RegressionMethod):
 
 
 class StreamMover:
-    """Adds to control cells the effects that the networks predict of them.
-
-    Parameters
-    ----------
-    module
-        The networks.
-    condition
-        The n conditions.
-    control_mean
-        Mean of the control cells of the context of each, shape ``(n, G)``.
-    """
+    """Adds to control cells the effects that the networks predict of them."""
 
     def __init__(
         self, module: DualStreamModule, condition: StreamCondition, control_mean: torch.Tensor
     ) -> None:
-        self._module = module
-        self._condition = condition
-        self._control_mean = control_mean
+        self._module, self._condition = module, condition
+        self._control_mean = control_mean  # of the context of each condition, (n, G)
 
     @torch.no_grad()
     def __call__(
@@ -207,7 +173,7 @@ class StreamMover:
         # Each condition with each cell, so many at once that their tokens find room.
         condition = torch.from_numpy(np.asarray(rows)).repeat_interleave(len(cells))
         cell = torch.arange(len(cells)).repeat(len(rows))
-        size = max(_TOKENS_AT_ONCE // module.patches.n_tokens, 1)
+        size = max(TOKENS_AT_ONCE // module.patches.n_tokens, 1)
         predicted = [
             module.predict_cells(
                 cells[one].to(device),

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,10 +13,8 @@ from anndata import AnnData
 from scbig._types import Arrays, Values
 from scbig.data import Effects, Perturbations
 from scbig.model.dualstream._config import PRESETS, DualStreamConfig
-from scbig.model.dualstream._influence import compute_occlusion, compute_scan_influence
 from scbig.model.dualstream._method import AnchoredStreams
-from scbig.model.dualstream._module import GeneRecord
-from scbig.model.dualstream._order import OrderPriors, choose_order
+from scbig.model.dualstream._module import GeneRecord, compute_occlusion, compute_scan_influence
 from scbig.predictor import (
     BasePredictor,
     Hardware,
@@ -26,7 +24,13 @@ from scbig.predictor import (
     seeded,
 )
 from scbig.priors import GeneAliases, GeneEmbedding, GeneGraph
-from scbig.programs import make_coexpression_embedding
+from scbig.programs import (
+    compute_position_order,
+    compute_spectral_order,
+    make_coexpression_embedding,
+    make_neighbour_graph,
+    read_order,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -136,10 +140,9 @@ class DualStreamMamba(BasePredictor):
 
         The regression is fitted first. The networks then learn what it misses on training
         conditions that it was not shown, and stop when held-out *conditions* are predicted no
-        better. They are kept only if they better the regression on these conditions by more than
-        chance (Pearson delta, one-sided paired t-test, p < 0.05) without a larger squared error;
-        otherwise the regression predicts alone, which is logged. With ``use_gate=False`` in the
-        settings they are kept in any case.
+        better. They are kept only if they better the regression there by more than chance
+        (Pearson delta, one-sided paired t-test, p < 0.05) without a larger squared error, or in
+        any case with ``use_gate=False``; else the regression predicts alone, which is logged.
         Without an anchor (``use_anchor=False``) the networks always predict.
 
         A model that was trained before goes on from its present weights; its effects are joined
@@ -147,9 +150,8 @@ class DualStreamMamba(BasePredictor):
 
         At the end the model, as it is before the refit, is compared with the baselines of
         :data:`scbig.baselines.FLOORS`, trained on the same conditions, by Pearson delta on the
-        held-out conditions. The result is logged in one line and kept in ``comparison_``, which
-        is ``None`` when no conditions were held out. Both sides have made choices on these
-        conditions, so that the figures flatter both.
+        held-out ones. The result is logged and kept in ``comparison_``, ``None`` where none were
+        held out. Both sides have made choices on these conditions: the figures flatter both.
 
         Parameters
         ----------
@@ -171,12 +173,8 @@ class DualStreamMamba(BasePredictor):
         ValueError
             When the model has no data, or a condition to stop on has no cells.
         """
-        self._train(
-            validation,
-            use_refit=use_refit,
-            max_steps=max_steps,
-            hardware=Hardware(accelerator, devices, use_progress_bar),
-        )
+        hardware = Hardware(accelerator, devices, use_progress_bar)
+        self._train(validation, use_refit=use_refit, max_steps=max_steps, hardware=hardware)
 
     @classmethod
     def _load_method(
@@ -209,8 +207,7 @@ class DualStreamMamba(BasePredictor):
         method
             ``"occlusion"`` or ``"kernel"``.
         genes
-            Genes of the table; all by default, which takes memory for the square of their
-            number.
+            Genes of the table; all by default, which takes memory for their number squared.
 
         Returns
         -------
@@ -226,7 +223,14 @@ class DualStreamMamba(BasePredictor):
         effects = self._check_trained()
         if method not in _INFLUENCES:
             raise ValueError(f"method={method!r} is unknown. Choose one of {list(_INFLUENCES)}.")
-        names, rows = self._find_genes(genes)
+        known = {gene: i for i, gene in enumerate(self._vocabulary.genes)}
+        names = list(known if genes is None else genes)
+        if unknown := [name for name in names if name not in known]:
+            raise ValueError(
+                f"{len(unknown)} genes are not among the {len(known)} of the model: "
+                f"{unknown[:5]}. Choose among {list(known)[:5]} ..."
+            )
+        rows = torch.tensor([known[name] for name in names], dtype=torch.long)
         [wanted] = self._vocabulary.schema.read_labels([perturbation]).values()
         targets, context = self._vocabulary.resolve(wanted), np.zeros(1, dtype=np.int64)
         self._check_known(targets)
@@ -237,13 +241,33 @@ class DualStreamMamba(BasePredictor):
         influence = _INFLUENCES[method](self.module, cell, condition, rows.to(device))
         return pd.DataFrame(influence, index=names, columns=names)
 
-    def _find_genes(self, genes: Sequence[str] | None) -> tuple[list[str], torch.Tensor]:
-        known = self._vocabulary.genes
-        number = {gene: i for i, gene in enumerate(known)}
-        names = list(known) if genes is None else list(genes)
-        if unknown := [name for name in names if name not in number]:
+
+class OrderPriors(NamedTuple):
+    """What the user says of the gene order; see :class:`DualStreamMamba`."""
+
+    gene_order: Sequence[str] | None
+    position_keys: tuple[str, str] | None
+    gene_graph: GeneGraph | None
+    aliases: GeneAliases | None
+
+
+def choose_order(
+    genes: Sequence[str], var: pd.DataFrame, priors: OrderPriors, coexpression: GeneEmbedding
+) -> tuple[np.ndarray, str]:
+    """Order the genes by names, positions, a graph, or else co-expression, and say by which."""
+    if priors.gene_order is not None:
+        return read_order(priors.gene_order, genes), "as given"
+    if priors.position_keys is not None:
+        if missing := [key for key in priors.position_keys if key not in var]:
             raise ValueError(
-                f"{len(unknown)} genes are not among the {len(number)} of the model: "
-                f"{unknown[:5]}. Choose among {list(known[:5])} ..."
+                f"position_keys: {missing} are not columns of var. Columns found: {list(var)}. "
+                "Name those of chromosome and position, or leave position_keys out."
             )
-        return names, torch.tensor([number[name] for name in names], dtype=torch.long)
+        chromosome, position = priors.position_keys
+        order = compute_position_order(var[chromosome], var[position])
+        return order, f"chromosome positions in var[{chromosome!r}] and var[{position!r}]"
+    if priors.gene_graph is not None:
+        links = priors.gene_graph.align(genes, aliases=priors.aliases).adjacency
+        return compute_spectral_order(links), f"spectral order of {priors.gene_graph.source}"
+    links = make_neighbour_graph(coexpression.vectors)
+    return compute_spectral_order(links), f"spectral order of {coexpression.source}"

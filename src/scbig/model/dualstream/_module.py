@@ -1,11 +1,13 @@
-"""The torch module of DualStreamMamba: what goes into it, how the streams join, what comes out."""
+"""The torch module of DualStreamMamba: how the streams join, and which genes they read where."""
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
 from scipy import sparse
 from scvi.module.base import BaseModuleClass, LossOutput, auto_move_data
+from torch import nn
 
 from scbig._constants import REGISTRY
 from scbig.model.dualstream._config import DualStreamConfig
@@ -19,31 +21,24 @@ from scbig.model.dualstream._networks import (
     divergence_loss,
 )
 from scbig.model.dualstream._perturbation import PerturbationEncoder, StreamCondition
-from scbig.nn import add_change
+from scbig.nn import MambaBlock, add_change
 
 # Genes that hardly vary are not blown up beyond this.
 _MIN_STD = 0.05
 _MAX_STANDARDISED = 5.0
+# Gene tokens held at once; more go one batch after the other.
+TOKENS_AT_ONCE = 16_384
+_Tensors = dict[str, torch.Tensor]
 
 
 class GeneRecord(NamedTuple):
-    """What the module knows of the measured genes.
+    """What the module knows of the measured genes; moments are over control cells."""
 
-    Attributes
-    ----------
-    order
-        Gene numbers in the order of the tokens, shape ``(G,)``.
-    vectors
-        Embedding of each gene: unit vectors side by side, shape ``(G, D)``.
-    mean, std, dropout
-        Mean, standard deviation and share of zeros over control cells, each of shape ``(G,)``.
-    """
-
-    order: torch.Tensor
-    vectors: torch.Tensor
-    mean: torch.Tensor
-    std: torch.Tensor
-    dropout: torch.Tensor
+    order: torch.Tensor  # gene numbers in the order of the tokens, (G,)
+    vectors: torch.Tensor  # unit vectors of each gene, side by side, (G, D)
+    mean: torch.Tensor  # (G,)
+    std: torch.Tensor  # (G,)
+    dropout: torch.Tensor  # share of zeros, (G,)
 
     @classmethod
     def make(
@@ -63,73 +58,47 @@ class GeneRecord(NamedTuple):
 
 
 class StreamSizes(NamedTuple):
-    """Numbers of seen targets, of seen contexts and of embedding tables."""
+    """Numbers of embedding tables, of seen targets and of seen contexts."""
 
+    n_tables: int
     n_targets: int
     n_contexts: int
-    n_tables: int
 
 
 class StreamOutput(NamedTuple):
-    """What one pass returns.
+    """What one pass returns."""
 
-    Attributes
-    ----------
-    effect
-        Predicted effect, with that of the anchor, shape ``(B, G)``.
-    posterior
-        Latent of the control cells, or ``None`` without the statistical stream.
-    reconstruction
-        Squared error of the standardised control cells, a single number.
-    """
-
-    effect: torch.Tensor
-    posterior: Posterior | None
-    reconstruction: torch.Tensor
+    effect: torch.Tensor  # with that of the anchor, (B, G)
+    posterior: Posterior | None  # of the control cells; None without the statistical stream
+    reconstruction: torch.Tensor  # squared error of the standardised control cells, ()
 
 
 class DualStreamModule(BaseModuleClass):
-    """Predicts the effect of perturbations on control cells.
-
-    Parameters
-    ----------
-    genes
-        What is known of the genes.
-    sizes
-        Sizes that follow from the screen.
-    config
-        Sizes that are chosen.
-    """
+    """Predicts the effect of perturbations on control cells."""
 
     mean: torch.Tensor
     std: torch.Tensor
     dropout: torch.Tensor
-    vectors: torch.Tensor
 
     def __init__(self, genes: GeneRecord, sizes: StreamSizes, config: DualStreamConfig) -> None:
         super().__init__()
         self.config = config
         self.patches = GenePatches(genes.order, config.get_token_size(len(genes.order)))
-        self.register_buffer("mean", genes.mean)
-        self.register_buffer("std", genes.std)
-        self.register_buffer("dropout", genes.dropout)
-        self.register_buffer("vectors", genes.vectors)
+        # The vectors are cut into the parts below, and kept to rebuild the module from.
+        for name in ("mean", "std", "dropout", "vectors"):
+            self.register_buffer(name, getattr(genes, name))
         vectors = self.patches.cut(genes.vectors.T).permute(1, 2, 0)
         place = vectors.mean(1)
         self.perturbation = PerturbationEncoder(
-            place,
-            sizes.n_tables,
-            sizes.n_targets,
-            sizes.n_contexts,
-            config.n_hidden,
-            use_pairs=config.use_pairs,
+            place, *sizes, config.n_hidden, use_pairs=config.use_pairs
         )
         self.biological = BiologicalStream(place, 3 * self.patches.size, config)
         self.effect = GeneReadout(vectors, config.n_hidden)
-        self.log_sigma = torch.nn.Parameter(self.get_noise().log())
+        self.log_sigma = nn.Parameter(self.get_noise().log())
         self.statistical: StatisticalStream | None = None
         if config.use_statistics:
-            self.statistical = StatisticalStream(place, self._get_statistics(), config)
+            moments = self.patches.cut(torch.stack(genes[2:])).transpose(0, 1).flatten(1)
+            self.statistical = StatisticalStream(place, moments, config)
             self.cell = GeneReadout(vectors, config.n_hidden)
             self.fusion = GatedFusion(config.n_hidden)
 
@@ -140,42 +109,20 @@ class DualStreamModule(BaseModuleClass):
     def forward_cells(
         self, x: torch.Tensor, condition: StreamCondition, noise: torch.Tensor | None = None
     ) -> StreamOutput:
-        """Predict the effect of B conditions on B control cells.
+        """Predict the effect of B conditions on B control cells ``(B, G)``.
 
-        Parameters
-        ----------
-        x
-            Control cells, shape ``(B, G)``.
-        condition
-            The conditions.
-        noise
-            Standard normal numbers that the latent is drawn with, shape ``(B, n_latent)``; by
-            default it is the posterior mean.
-
-        Returns
-        -------
-        The effects, and what the losses need.
+        The latent is drawn with standard normal noise ``(B, n_latent)``; by default it is the
+        posterior mean.
         """
         return self._finish(x, condition, *self.get_biological_input(x, condition), noise)
 
     def forward_without(
         self, x: torch.Tensor, condition: StreamCondition, tokens: torch.Tensor
     ) -> torch.Tensor:
-        """Predict the effect of one condition with one token after the other taken out.
+        """Predict the effect of one condition on a cell ``(1, G)`` without each of S tokens.
 
-        Parameters
-        ----------
-        x
-            One control cell, shape ``(1, G)``.
-        condition
-            One condition.
-        tokens
-            Tokens to take out, shape ``(S,)``. What a token says of its genes goes, and what a
-            target among them tells the others.
-
-        Returns
-        -------
-        Effects, shape ``(S, G)``.
+        What a token says of its genes goes, and what a target among them tells the others.
+        Returns effects ``(S, G)``.
         """
         condition = condition.select(torch.zeros_like(tokens))
         where = self.patches.token[condition.gene.clamp(min=0)]
@@ -214,9 +161,8 @@ class DualStreamModule(BaseModuleClass):
         self, x: torch.Tensor, condition: StreamCondition
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Channels of the genes of each token, ``(B, L, 3 P)``, and messages ``(B, L, d)``."""
-        is_target = torch.zeros_like(x)
         is_measured = (condition.gene >= 0).to(x)
-        is_target = is_target.scatter_add(1, condition.gene.clamp(min=0), is_measured)
+        is_target = torch.zeros_like(x).scatter_add(1, condition.gene.clamp(min=0), is_measured)
         expected = condition.effect / self._get_scale()
         values = torch.stack([self._standardise(x), expected, is_target], dim=1)
         channels = self.patches.cut(values).transpose(1, 2).flatten(2)
@@ -239,37 +185,28 @@ class DualStreamModule(BaseModuleClass):
     def _get_scale(self) -> torch.Tensor:
         return self.std.clamp(min=_MIN_STD)
 
-    def _get_statistics(self) -> torch.Tensor:
-        values = torch.stack([self.mean, self.std, self.dropout])
-        return self.patches.cut(values).transpose(0, 1).flatten(1)
-
     # --- the autoencoder of control cells, in the verbs of scvi-tools ----------------------
 
-    def _get_inference_input(self, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def _get_inference_input(self, tensors: _Tensors) -> _Tensors:
         return {"x": tensors[REGISTRY.X]}
 
-    def _get_generative_input(
-        self, tensors: dict[str, torch.Tensor], inference_outputs: dict[str, torch.Tensor]
-    ) -> dict[str, torch.Tensor]:
+    def _get_generative_input(self, tensors: _Tensors, inference_outputs: _Tensors) -> _Tensors:
         return {"z": inference_outputs["z"]}
 
     @auto_move_data
-    def inference(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+    def inference(self, x: torch.Tensor) -> _Tensors:
         """Encode control cells ``(B, G)`` into the latent of the statistical stream."""
         posterior = self._statistical_stream.encode(self.patches.cut(self._standardise(x)))
         return {"z": posterior.mean, "log_variance": posterior.log_variance}
 
     @auto_move_data
-    def generative(self, z: torch.Tensor) -> dict[str, torch.Tensor]:
+    def generative(self, z: torch.Tensor) -> _Tensors:
         """Decode latents ``(B, n_latent)`` into expression ``(B, G)``."""
         standard = self.patches.join(self.cell(self._statistical_stream(z)))
         return {"x": standard * self._get_scale() + self.mean}
 
     def loss(
-        self,
-        tensors: dict[str, torch.Tensor],
-        inference_outputs: dict[str, torch.Tensor],
-        generative_outputs: dict[str, torch.Tensor],
+        self, tensors: _Tensors, inference_outputs: _Tensors, generative_outputs: _Tensors
     ) -> LossOutput:
         """Negative evidence lower bound of control cells, with unit variance, for each gene."""
         x = tensors[REGISTRY.X]
@@ -285,3 +222,43 @@ class DualStreamModule(BaseModuleClass):
                 "DualStreamConfig(use_statistics=True)."
             )
         return self.statistical
+
+
+@torch.no_grad()
+def compute_occlusion(
+    module: DualStreamModule, cell: torch.Tensor, condition: StreamCondition, genes: torch.Tensor
+) -> np.ndarray:
+    """Absolute change of the effect on each of n genes (row) for want of the token of each.
+
+    Given one control cell ``(1, G)``, one condition and the numbers of the genes.
+    """
+    sources, column = torch.unique(module.patches.token[genes], return_inverse=True)
+    whole = module.forward_cells(cell, condition).effect[0, genes]
+    changes = [
+        (module.forward_without(cell, condition, part)[:, genes] - whole).abs()
+        for part in sources.split(max(TOKENS_AT_ONCE // module.patches.n_tokens, 1))
+    ]
+    return torch.cat(changes).T[:, column].cpu().numpy()
+
+
+@torch.no_grad()
+def compute_scan_influence(
+    module: DualStreamModule, cell: torch.Tensor, condition: StreamCondition, genes: torch.Tensor
+) -> np.ndarray:
+    """Weight with which the biological scans read each of n genes (column) at each (row)."""
+    tokens = module.biological.embed(*module.get_biological_input(cell, condition))
+    influence = compute_block_influence(module.biological.blocks, tokens)[0]
+    token = module.patches.token[genes]
+    return influence[token][:, token].cpu().numpy()
+
+
+def compute_block_influence(blocks: nn.Sequential, tokens: torch.Tensor) -> torch.Tensor:
+    """Mean weight over blocks of each source (last) at each position, ``(B, L, L)``.
+
+    Given the tokens ``(B, L, n_hidden)`` that enter the first block.
+    """
+    total = tokens.new_zeros(len(tokens), tokens.shape[1], tokens.shape[1])
+    for block in cast(Iterable[MambaBlock], blocks):
+        total += block.compute_influence(tokens)
+        tokens = block(tokens)
+    return total / len(blocks)

@@ -11,22 +11,14 @@ from scbig.nn import MLP, MambaBlock
 
 
 class GenePatches(nn.Module):
-    """Cuts values of genes into patches of neighbours in the gene order, and joins them again.
+    """Cuts values of genes into patches of neighbours in the gene order, and joins them again."""
 
-    Parameters
-    ----------
-    order
-        Gene numbers in their order, shape ``(G,)``.
-    n_genes_per_token
-        Genes of a patch, P. The last patch is filled up with zeros.
-    """
-
-    order: torch.Tensor
-    slot: torch.Tensor
+    order: torch.Tensor  # gene numbers in their order, (G,)
+    slot: torch.Tensor  # place of each gene in the order, (G,)
 
     def __init__(self, order: torch.Tensor, n_genes_per_token: int) -> None:
         super().__init__()
-        self.size = n_genes_per_token
+        self.size = n_genes_per_token  # P; the last patch is filled up with zeros
         self.register_buffer("order", order)
         self.register_buffer("slot", torch.argsort(order))
 
@@ -51,19 +43,9 @@ class GenePatches(nn.Module):
 
 
 class BiologicalStream(nn.Module):
-    """Tokens of genes that hear of the perturbation.
+    """Tokens of genes that hear of the perturbation."""
 
-    Parameters
-    ----------
-    place
-        Mean embedding of the genes of each token, shape ``(L, D)``.
-    n_channels
-        Numbers that a token is told of its genes.
-    config
-        Sizes.
-    """
-
-    place: torch.Tensor
+    place: torch.Tensor  # mean embedding of the genes of each token, (L, D)
 
     def __init__(self, place: torch.Tensor, n_channels: int, config: DualStreamConfig) -> None:
         super().__init__()
@@ -95,34 +77,17 @@ class Posterior(NamedTuple):
 def divergence_loss(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
     """Kullback-Leibler divergence from the standard normal (Kingma and Welling 2014).
 
-    Parameters
-    ----------
-    mean, log_variance
-        Of the posterior, shape ``(B, n_latent)``.
-
-    Returns
-    -------
-    Sum over the latent, mean over the batch.
+    Of posteriors ``(B, n_latent)``: the sum over the latent, and the mean over the batch.
     """
     each = mean.square() + log_variance.exp() - 1 - log_variance
     return 0.5 * each.sum(-1).mean()
 
 
 class StatisticalStream(nn.Module):
-    """Variational autoencoder of a control cell, whose latent becomes tokens.
+    """Variational autoencoder of a control cell, whose latent becomes tokens."""
 
-    Parameters
-    ----------
-    place
-        Mean embedding of the genes of each token, shape ``(L, D)``.
-    statistics
-        Mean, deviation and dropout rate of the genes of each token, shape ``(L, 3 P)``.
-    config
-        Sizes.
-    """
-
-    place: torch.Tensor
-    statistics: torch.Tensor
+    place: torch.Tensor  # mean embedding of the genes of each token, (L, D)
+    statistics: torch.Tensor  # mean, deviation and dropout rate of its genes, (L, 3 P)
 
     def __init__(
         self, place: torch.Tensor, statistics: torch.Tensor, config: DualStreamConfig
@@ -141,38 +106,28 @@ class StatisticalStream(nn.Module):
 
     def encode(self, x: torch.Tensor) -> Posterior:
         """Encode standardised patches ``(B, L, P)`` of control cells."""
-        tokens = self.encode_token(self.read(x) + self._get_places())
+        tokens = self.encode_token(self.read(x) + self._embed_tokens())
         mean, log_variance = self.encode_cell(tokens.mean(1)).chunk(2, dim=-1)
         # Far outside of this the divergence overflows before it has pulled back.
         return Posterior(mean, log_variance.clamp(-10, 10))
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         """Turn latents ``(B, n_latent)`` into tokens ``(B, L, n_hidden)``."""
-        return self.blocks(self.embed(z))
+        return self.blocks(self._embed_tokens() + self.latent(z).unsqueeze(1))
 
-    def embed(self, z: torch.Tensor) -> torch.Tensor:
-        """Return the tokens that enter the first block, shape ``(B, L, n_hidden)``."""
-        return self._get_places() + self.latent(z).unsqueeze(1)
-
-    def _get_places(self) -> torch.Tensor:
+    def _embed_tokens(self) -> torch.Tensor:
         return self.project(self.place) + self.describe(self.statistics)
 
 
 class GatedFusion(nn.Module):
-    """Mix two streams, token by token and channel by channel.
-
-    Parameters
-    ----------
-    n_hidden
-        Width of a token.
-    """
+    """Mix two streams of tokens ``(B, L, n_hidden)``, token by token and channel by channel."""
 
     def __init__(self, n_hidden: int) -> None:
         super().__init__()
         self.gate = nn.Linear(2 * n_hidden, n_hidden)
 
     def forward(self, statistical: torch.Tensor, biological: torch.Tensor) -> torch.Tensor:
-        """Mix tokens of shape ``(B, L, n_hidden)``."""
+        """Move from the biological towards the statistical stream, as far as the gate opens."""
         gate = torch.cat([statistical, biological], dim=-1)
         return torch.lerp(biological, statistical, torch.sigmoid(self.gate(gate)))
 
@@ -182,16 +137,9 @@ class GeneReadout(nn.Module):
 
     The weights of a gene are made from its embedding and its slot in the token, so that genes
     that are alike are read alike. They start at zero.
-
-    Parameters
-    ----------
-    vectors
-        Embedding of the genes of each token, shape ``(L, P, D)``.
-    n_hidden
-        Width of a token.
     """
 
-    vectors: torch.Tensor
+    vectors: torch.Tensor  # embedding of the genes of each token, (L, P, D)
 
     def __init__(self, vectors: torch.Tensor, n_hidden: int) -> None:
         super().__init__()
@@ -211,16 +159,7 @@ class GeneReadout(nn.Module):
 
 def make_blocks(config: DualStreamConfig) -> nn.Sequential:
     """Make the blocks of a stream."""
-    return nn.Sequential(
-        *(
-            MambaBlock(
-                config.n_hidden,
-                kind=config.kind,
-                n_states=config.n_states,
-                expand=config.expand,
-                n_conv=config.n_conv,
-                use_checkpoint=config.use_checkpoint,
-            )
-            for _ in range(config.n_blocks)
-        )
-    )
+    names = ("kind", "n_states", "expand", "n_conv", "use_checkpoint")
+    settings = {name: getattr(config, name) for name in names}
+    blocks = (MambaBlock(config.n_hidden, **settings) for _ in range(config.n_blocks))
+    return nn.Sequential(*blocks)

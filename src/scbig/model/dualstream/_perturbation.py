@@ -13,31 +13,14 @@ from scbig.predictor import Vocabulary, index_targets, mask_targets
 
 
 class StreamCondition(NamedTuple):
-    """Perturbations as tensors; T is the largest number of targets.
+    """B perturbations as tensors; T is the largest number of targets."""
 
-    Attributes
-    ----------
-    gene
-        Number of each target among the measured genes, ``-1`` where it is not measured and at
-        padding, shape ``(B, T)``.
-    target
-        Row of each target among those seen in training, ``-1`` where unseen, shape ``(B, T)``.
-    embedding
-        Embedding of each target, zeros where nothing is known, shape ``(B, T, D)``.
-    mask
-        True at targets, False at padding, shape ``(B, T)``.
-    context
-        Row of the context among those seen in training, ``-1`` where unseen, shape ``(B,)``.
-    effect
-        Effect that the anchor expects for each gene, shape ``(B, G)``.
-    """
-
-    gene: torch.Tensor
-    target: torch.Tensor
-    embedding: torch.Tensor
-    mask: torch.Tensor
-    context: torch.Tensor
-    effect: torch.Tensor
+    gene: torch.Tensor  # number among the measured genes, -1 if none and at padding, (B, T)
+    target: torch.Tensor  # row among the targets seen in training, -1 where unseen, (B, T)
+    embedding: torch.Tensor  # zeros where nothing is known, (B, T, D)
+    mask: torch.Tensor  # True at targets, False at padding, (B, T)
+    context: torch.Tensor  # row among the contexts seen in training, -1 where unseen, (B,)
+    effect: torch.Tensor  # what the anchor expects for each gene, (B, G)
 
     @classmethod
     def make(
@@ -66,19 +49,7 @@ class StreamCondition(NamedTuple):
         return StreamCondition(*(part.to(device) for part in self))
 
     def forget(self, targets: Sequence[Targets], left_out: Sequence[str]) -> "StreamCondition":
-        """Treat one target of each condition as one that was never seen.
-
-        Parameters
-        ----------
-        targets
-            Target set of each condition, in the order of the rows.
-        left_out
-            The target to forget, by row.
-
-        Returns
-        -------
-        The conditions.
-        """
+        """Treat one target of each condition (row) as one that was never seen."""
         target = self.target.clone()
         for row, (group, name) in enumerate(zip(targets, left_out, strict=True)):
             target[row, group.index(name)] = -1
@@ -91,27 +62,14 @@ class PerturbationEncoder(nn.Module):
     A target's message is its embedding, projected, plus a vector of its own where it was seen in
     training. Each token hears it by its similarity to the target, and the token that holds the
     target itself is marked. Each pair of targets adds a message to all tokens.
-
-    Parameters
-    ----------
-    place
-        Mean embedding of the genes of each token, shape ``(L, D)``.
-    n_tables
-        Number of unit vectors that an embedding is made of.
-    n_targets, n_contexts
-        Number of targets and of contexts with a learned vector.
-    n_hidden
-        Width of a token.
-    use_pairs
-        Have the message of pairs.
     """
 
-    place: torch.Tensor
+    place: torch.Tensor  # mean embedding of the genes of each token, (L, D)
 
     def __init__(
         self,
         place: torch.Tensor,
-        n_tables: int,
+        n_tables: int,  # unit vectors that an embedding is made of
         n_targets: int,
         n_contexts: int,
         n_hidden: int,
@@ -133,31 +91,16 @@ class PerturbationEncoder(nn.Module):
         self.context = _extend(self.context, n_contexts)
 
     def forward(self, condition: StreamCondition, token: torch.Tensor) -> torch.Tensor:
-        """Tell B conditions to all tokens.
-
-        Parameters
-        ----------
-        condition
-            The conditions.
-        token
-            Token of each gene, shape ``(G,)``.
-
-        Returns
-        -------
-        Messages, shape ``(B, L, n_hidden)``.
-        """
-        message = self._get_messages(condition)
+        """Message of B conditions to all tokens ``(B, L, n_hidden)``; genes have ``token`` (G,)."""
+        message = self.project(condition.embedding) + _look_up(self.own, condition.target)
+        message = message * condition.mask.unsqueeze(-1)
         # (B, L, T): from 0 for the opposite of the target to 1 for the target itself
         heard = (1 + self.place @ condition.embedding.mT / self.n_tables) / 2
         tokens = heard @ message + self._mark(condition, token).unsqueeze(-1) * self.here
         everywhere = _look_up(self.context, condition.context)
         if self.pair is not None:
-            everywhere = everywhere + self._get_pair_message(self.pair, message, condition.mask)
+            everywhere = everywhere + _sum_pairs(self.pair, message, condition.mask)
         return tokens + everywhere.unsqueeze(1)
-
-    def _get_messages(self, condition: StreamCondition) -> torch.Tensor:
-        message = self.project(condition.embedding) + _look_up(self.own, condition.target)
-        return message * condition.mask.unsqueeze(-1)
 
     def _mark(self, condition: StreamCondition, token: torch.Tensor) -> torch.Tensor:
         """Count the targets that each token holds, shape ``(B, L)``."""
@@ -165,15 +108,13 @@ class PerturbationEncoder(nn.Module):
         is_here = (condition.gene >= 0).to(counts)
         return counts.scatter_add(1, token[condition.gene.clamp(min=0)], is_here)
 
-    @staticmethod
-    def _get_pair_message(
-        pair: nn.Module, message: torch.Tensor, mask: torch.Tensor
-    ) -> torch.Tensor:
-        """Sum over the pairs of targets, shape ``(B, n_hidden)``."""
-        n_targets = mask.shape[1]
-        first, second = torch.triu_indices(n_targets, n_targets, 1, device=mask.device)
-        is_pair = (mask[:, first] & mask[:, second]).unsqueeze(-1)
-        return (pair(message[:, first] * message[:, second]) * is_pair).sum(1)
+
+def _sum_pairs(pair: nn.Module, message: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Sum of the messages of all pairs of targets, shape ``(B, n_hidden)``."""
+    n_targets = mask.shape[1]
+    first, second = torch.triu_indices(n_targets, n_targets, 1, device=mask.device)
+    is_pair = (mask[:, first] & mask[:, second]).unsqueeze(-1)
+    return (pair(message[:, first] * message[:, second]) * is_pair).sum(1)
 
 
 def _look_up(table: torch.Tensor, row: torch.Tensor) -> torch.Tensor:

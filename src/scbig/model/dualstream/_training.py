@@ -17,27 +17,13 @@ from scbig.predictor import StageData, StagePlan
 
 @dataclass(frozen=True, eq=False)
 class StreamData(StageData):
-    """What the networks learn from.
+    """What the networks learn from."""
 
-    Attributes
-    ----------
-    condition
-        The training groups, with anchors of regressions that have not seen them.
-    control_mean
-        Mean of the control cells of each group's context, shape ``(n_groups, G)``.
-    expression
-        Expression of all cells.
-    n_warm_up
-        Steps until the divergence has its full weight.
-    rng
-        Source of the noise of the latents. It is on the CPU, so that a seed means the same on
-        every device.
-    """
-
-    condition: StreamCondition
-    control_mean: torch.Tensor
-    expression: Expression
-    n_warm_up: int
+    condition: StreamCondition  # training groups; their anchors have not seen them
+    control_mean: torch.Tensor  # mean control cell of each group's context, (n_groups, G)
+    expression: Expression  # of all cells
+    n_warm_up: int  # steps until the divergence has its full weight
+    # Source of the noise of the latents, on the CPU, so that a seed means the same everywhere.
     rng: torch.Generator
 
 
@@ -47,15 +33,6 @@ class DualStreamPlan(StagePlan):
     The effect is taken against the mean of all control cells. Taken against the one control
     cell, which was never this perturbed cell, it would teach the networks to undo that cell's
     noise.
-
-    Parameters
-    ----------
-    module
-        The module.
-    data
-        What to learn from.
-    validate
-        Returns the score of the module on held-out conditions.
     """
 
     stage = "networks"
@@ -105,19 +82,7 @@ class DualStreamPlan(StagePlan):
 
 
 def gaussian_loss(error: torch.Tensor, log_sigma: torch.Tensor) -> torch.Tensor:
-    """Negative log-likelihood of errors under a normal distribution, up to a constant.
-
-    Parameters
-    ----------
-    error
-        Predicted minus real values, shape ``(B, G)``.
-    log_sigma
-        Log of the standard deviation, shape ``(G,)``.
-
-    Returns
-    -------
-    Mean over conditions and genes.
-    """
+    """Negative log-likelihood of normal errors ``(B, G)``, up to a constant: the mean."""
     return (0.5 * (error / log_sigma.exp()).square() + log_sigma).mean()
 
 
@@ -125,17 +90,6 @@ def autofocus_loss(error: torch.Tensor, gamma: float) -> torch.Tensor:
     """Mean of ``|error|**(2 + gamma)``, which looks at the genes that are furthest off.
 
     After GEARS (Roohani et al. 2023, doi:10.1038/s41587-023-01905-6).
-
-    Parameters
-    ----------
-    error
-        Predicted minus real values, shape ``(B, G)``.
-    gamma
-        How much large errors count beyond their square.
-
-    Returns
-    -------
-    Mean over conditions and genes.
     """
     return error.abs().pow(2 + gamma).mean()
 
@@ -145,18 +99,7 @@ def direction_loss(
 ) -> torch.Tensor:
     """Softplus penalty on strongly changed genes that are predicted to go the other way.
 
-    Parameters
-    ----------
-    predicted, real
-        Effects, shape ``(B, G)``.
-    noise
-        Standard error of the real effect of each gene, shape ``(G,)``. Genes that change by
-        more than ``threshold`` of it count as strongly changed.
-    threshold
-        Standard errors.
-
-    Returns
-    -------
+    Strong is more than ``threshold`` standard errors ``noise`` ``(G,)`` of the effects ``(B, G)``.
     Mean over the strongly changed genes; zero where there are none.
     """
     is_strong = real.abs() > threshold * noise

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from scbig.model.dualstream._order import (
+from scbig.programs import (
     compute_position_order,
     compute_spectral_order,
     make_neighbour_graph,

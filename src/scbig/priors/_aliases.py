@@ -1,16 +1,13 @@
-"""Names of genes: other names of the same gene, and which names of a data set a prior has."""
+"""Other names of the same gene, in memory and in files."""
 
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence, Set
 from os import PathLike
 from pathlib import Path
 
-import numpy as np
-from scipy import sparse
-
+from scbig.priors._gene_embedding import log_coverage, make_coverage
 from scbig.priors._tables import check_columns, read_header, read_table
 
 logger = logging.getLogger(__name__)
@@ -19,7 +16,6 @@ _SYMBOL = "symbol"
 _LIST_COLUMNS = ("alias_symbol", "prev_symbol")
 _ENSEMBL = "ensembl_gene_id"
 _VERSIONED_ENSEMBL = re.compile(r"(ENS[A-Z]*G\d+)\.\d+")
-_N_SHOWN = 10
 
 
 class GeneAliases(Mapping[str, str]):
@@ -154,156 +150,3 @@ def _collect_names(
         parts = (part.strip() for cell in cells for part in cell.split("|"))
         names[symbol] = tuple(part for part in parts if part)
     return names
-
-
-@dataclass(frozen=True)
-class Coverage:
-    """How many of the wanted names a prior knows.
-
-    Parameters
-    ----------
-    source
-        What was searched, for example ``"STRING"`` or a file name.
-    n_found
-        Number of names that were found.
-    n_total
-        Number of names that were looked for.
-    missing
-        The names that were not found, in the order in which they were asked for.
-    """
-
-    source: str
-    n_found: int
-    n_total: int
-    missing: tuple[str, ...]
-
-    @property
-    def fraction(self) -> float:
-        """Share of the names that were found, in [0, 1]; 0 when none were asked for."""
-        return self.n_found / self.n_total if self.n_total else 0.0
-
-    def __str__(self) -> str:
-        line = (
-            f"{self.source}: {self.n_found} of {self.n_total} names matched ({self.fraction:.0%})"
-        )
-        if not self.missing:
-            return line
-        n_more = len(self.missing) - _N_SHOWN
-        rest = f", ... and {n_more} more" if n_more > 0 else ""
-        return f"{line}; missing: {', '.join(self.missing[:_N_SHOWN])}{rest}"
-
-
-def make_coverage(source: str, names: Sequence[str], is_found: Iterable[bool]) -> Coverage:
-    """Count the names that were found.
-
-    Parameters
-    ----------
-    source
-        What was searched.
-    names
-        The names that were looked for.
-    is_found
-        Whether each of them was found, one value per name.
-
-    Returns
-    -------
-    The record of what was found and what is missing.
-    """
-    missing = tuple(name for name, found in zip(names, is_found, strict=True) if not found)
-    return Coverage(source, len(names) - len(missing), len(names), missing)
-
-
-def log_coverage(coverage: Coverage) -> None:
-    """Log a coverage; as a warning when names were asked for and none was found.
-
-    Parameters
-    ----------
-    coverage
-        The record to log.
-    """
-    if coverage.n_total and not coverage.n_found:
-        logger.warning(
-            "%s. Are both sides symbols, or both Ensembl ids? If not, use aliases=load_aliases()",
-            coverage,
-        )
-    else:
-        logger.info("%s", coverage)
-
-
-def match_names(
-    names: Sequence[str], positions: Mapping[str, int], aliases: GeneAliases | None
-) -> np.ndarray:
-    """Position of each name in a table.
-
-    Parameters
-    ----------
-    names
-        The names to look for.
-    positions
-        Position of each known name.
-    aliases
-        Other names of the same genes; `None` matches exact names only.
-
-    Returns
-    -------
-    Positions, shape (n_names,), with -1 where a name is unknown.
-    """
-    known = positions.keys()
-    found = names if aliases is None else [aliases.resolve(name, known) for name in names]
-    return np.array([positions.get(name, -1) if name else -1 for name in found], dtype=np.int64)
-
-
-def make_selection(positions: np.ndarray, n_known: int) -> sparse.csr_array:
-    """Matrix that picks rows of a table, and gives a zero row where a name is unknown.
-
-    Parameters
-    ----------
-    positions
-        Position of each name in the table, -1 where unknown, shape (n_names,).
-    n_known
-        Number of rows of the table.
-
-    Returns
-    -------
-    0/1 matrix, shape (n_names, n_known), float32.
-    """
-    rows = np.flatnonzero(positions >= 0)
-    ones = np.ones(rows.size, dtype=np.float32)
-    shape = (positions.size, n_known)
-    return sparse.csr_array((ones, (rows, positions[rows])), shape=shape)
-
-
-def check_names(names: Iterable[object], where: str) -> tuple[str, ...]:
-    """Check that gene names are unique, non-empty strings.
-
-    Parameters
-    ----------
-    names
-        The names to check.
-    where
-        What the names belong to, for the message.
-
-    Returns
-    -------
-    The names as a tuple of plain strings.
-
-    Raises
-    ------
-    ValueError
-        When there is no name, or a name is empty, not a string, or there twice.
-    """
-    checked: dict[str, None] = {}
-    for number, name in enumerate(names):
-        if not isinstance(name, str):
-            raise ValueError(
-                f"{where}: name {number} is {name!r} ({type(name).__name__}); "
-                "gene names must be strings"
-            )
-        if not name.strip():
-            raise ValueError(f"{where}: name {number} is empty; every row needs a gene name")
-        if name in checked:
-            raise ValueError(f"{where}: the name {name!r} occurs twice; keep one row per gene")
-        checked[str(name)] = None
-    if not checked:
-        raise ValueError(f"{where}: no genes found; give at least one named row")
-    return tuple(checked)
