@@ -78,7 +78,8 @@ def get_public_names() -> dict[str, str]:
             member = getattr(module, name)
             if isinstance(member, type):
                 defined = f"{member.__module__}.{member.__qualname__}"
-                names[defined] = f"scbig.{room}.{name}"
+                # Of two rooms that export a class, the page of the first one has it.
+                names.setdefault(defined, f"scbig.{room}.{name}")
     return names
 
 

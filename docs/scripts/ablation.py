@@ -20,12 +20,12 @@ import numpy as np
 import scanpy as sc
 from anndata import AnnData
 
-from scbig.baselines import Denoising
 from scbig.benchmark import BenchmarkSettings, PredictorSpec, Resources, run
 from scbig.data import infer_schema
 from scbig.model import SCBIG, SCBIGConfig
 from scbig.priors import load_gene_embedding
 from scbig.programs import make_known_programs
+from scbig.regression import Denoising
 from scbig.splits import read_splits
 
 N_PROGRAMS = 32

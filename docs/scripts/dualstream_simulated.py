@@ -75,7 +75,7 @@ class Screen:
     def fit(self, config: DualStreamConfig, **init: object) -> DualStreamMamba:
         """Train on what is not held out."""
         DualStreamMamba.setup_anndata(self.train)
-        model = DualStreamMamba(self.train, config=config, seed=0, **init)
+        model = DualStreamMamba(self.train, preset=config, seed=0, **init)
         model.train(validation=self.validation, use_progress_bar=False, accelerator="cpu")
         return model
 
@@ -164,7 +164,8 @@ def get_scores(model: DualStreamMamba, sources: list[str]) -> dict[str, np.ndarr
         method: np.stack([model.get_gene_influence(gene, method=method)[gene] for gene in sources])
         for method in ("occlusion", "kernel")
     }
-    effect = model._fitted.predict([(gene,) for gene in sources], np.zeros(len(sources), int))
+    targets, context = [(gene,) for gene in sources], np.zeros(len(sources), int)
+    effect = model._method.predict_effects(targets, context)
     return by_method | {"size of the regression's effect": np.abs(effect)}
 
 

@@ -20,8 +20,7 @@ from torch import nn
 
 from scbig.model import DualStreamConfig
 from scbig.model.dualstream._module import DualStreamModule, GeneRecord
-from scbig.model.dualstream._perturbation import StreamCondition as ConditionInput
-from scbig.model.dualstream._perturbation import StreamSizes as ModuleSizes
+from scbig.model.dualstream._perturbation import StreamCondition, StreamSizes
 from scbig.nn import MambaBlock, SSDMixer
 
 DIM = 64
@@ -97,11 +96,11 @@ def measure_model(n_genes: int, n_batch: int, n_threads: int) -> tuple[float, fl
     torch.set_num_threads(n_threads)
     module = DualStreamModule(
         GeneRecord(torch.randperm(n_genes), torch.randn(n_genes, 128), *torch.rand(3, n_genes)),
-        ModuleSizes(n_targets=100, n_contexts=1, n_tables=1),
+        StreamSizes(n_targets=100, n_contexts=1, n_tables=1),
         DualStreamConfig(genes_per_token=1, use_checkpoint=True),
     )
     pair = torch.zeros(n_batch, 2, dtype=torch.long)
-    condition = ConditionInput(
+    condition = StreamCondition(
         gene=pair,
         target=pair,
         embedding=torch.randn(n_batch, 2, 128),

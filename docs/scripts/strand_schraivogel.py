@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 import scanpy as sc
 
-from scbig.baselines import predict_floors
 from scbig.data import Expression, compute_effects, get_matrix, infer_schema, make_screen
 from scbig.metrics import pearson_delta
 from scbig.model import STRAND, STRANDConfig
 from scbig.priors import GeneEmbedding, TableEncoder, make_loci, parse_guide
+from scbig.regression import predict_floors
 
 CHROM = "chr8"  # of all promoters in this panel
 LEAST_CELLS = 30
@@ -81,7 +81,7 @@ def main(path, out):
 
     STRAND.setup_anndata(train, locus_key="locus", control="control")
     config = STRANDConfig(n_latent=20)
-    model = STRAND(train, loci=loci, encoder=TableEncoder(make_table(loci)), config=config)
+    model = STRAND(train, loci=loci, encoder=TableEncoder(make_table(loci)), preset=config)
     model.train(validation=validation, use_progress_bar=False, accelerator="cpu")
     predicted = model.predict(perturbations=held_out, n_cells=500, seed=SEED)
 

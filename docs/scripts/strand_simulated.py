@@ -83,7 +83,7 @@ def run(row, adata, loci, fasta, held_out):
     config = replace(STRANDConfig(), **ROWS[row])
     STRAND.setup_anndata(train, locus_key="locus")
     started = time.time()
-    model = STRAND(train, loci=loci, fasta=fasta, config=config, seed=SEED)
+    model = STRAND(train, loci=loci, fasta=fasta, preset=config, seed=SEED)
     model.train(use_progress_bar=False, accelerator="cpu")
     seconds = time.time() - started
     out = model.predict(perturbations=held_out, n_cells=200, seed=SEED)
