@@ -151,7 +151,7 @@ def main() -> int:
     for tests in sorted({change.tests for change in wanted}):
         if failed := run_tests(root, root / "src", tests):
             raise SystemExit(f"Without any change {failed[0]} fails.")
-    console = Console(width=150)
+    console = Console(width=150, markup=False)  # parameters of tests stand in brackets
     table = Table("change", "caught", "first test that fails", title="Steps left out")
     is_caught = []
     for change in wanted:

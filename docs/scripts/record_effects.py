@@ -30,7 +30,6 @@ from threadpoolctl import threadpool_limits
 
 from scbig.baselines import (
     Additive,
-    Denoising,
     KernelRidge,
     NearestCondition,
     NoChange,
@@ -41,6 +40,7 @@ from scbig.data import simulate_locus_screen, simulate_screen
 from scbig.model import SCBIG, STRAND, DualStreamConfig, DualStreamMamba, SCBIGConfig, STRANDConfig
 from scbig.model.scbig import PRESETS
 from scbig.priors import GeneEmbedding, TableEncoder
+from scbig.regression import Denoising
 
 SEED = 0
 QUIET = {"accelerator": "cpu", "use_progress_bar": False}
@@ -232,6 +232,7 @@ LOCI = STRANDConfig(
     bridge_lr=5e-3,
     groups_per_step=4,
     cells_per_group=8,
+    use_gate=False,
 )
 ALONE = QUIET | {"max_steps": 0}
 # With nothing held out, neither stopping nor a gate has a say.
@@ -273,15 +274,15 @@ def _make_scbig_cases() -> dict[str, Case]:
 
 
 def _make_other_cases() -> dict[str, Case]:
-    dual, free = {"config": DUAL}, QUIET | {"max_steps": 6, "validation": []}
-    unanchored = {"config": replace(DUAL, use_anchor=False)}
+    dual, free = {"preset": DUAL}, QUIET | {"max_steps": 6, "validation": []}
+    unanchored = {"preset": replace(DUAL, use_anchor=False)}
     stopped, table = QUIET | {"max_steps": 20}, ("perturbation_embedding",)
     builtin, reading = ("loci", "fasta"), ("loci", "encoder")
     # Enough of them for a confidence.
     held_out = [f"TARGET{i:03}-P{j}" for i in range(10, 15) for j in (1, 2)]
     steps = QUIET | {"max_locus_steps": 20, "max_steps": 20, "validation": held_out}
-    config = {"config": LOCI}
-    regression = {"config": replace(LOCI, transport="regression")}
+    config = {"preset": LOCI}
+    regression = {"preset": replace(LOCI, transport="regression")}
     return {
         "dualstream_anchor": Case(DualStreamMamba, make_contexts, dual, ALONE),
         "dualstream": Case(DualStreamMamba, make_plain, dual, free, is_network=True),

@@ -19,8 +19,8 @@ import torch
 from torch import nn
 
 from scbig.model import DualStreamConfig
-from scbig.model.dualstream._module import DualStreamModule, GeneRecord, StreamSizes
-from scbig.model.dualstream._perturbation import StreamCondition
+from scbig.model.dualstream._module import DualStreamModule, GeneRecord
+from scbig.model.dualstream._perturbation import StreamCondition, StreamSizes
 from scbig.nn import MambaBlock, SSDMixer
 
 DIM = 64

@@ -14,10 +14,11 @@ import pandas as pd
 import pytest
 from anndata import AnnData
 
-from scbig.baselines import Denoising, KernelRidge, TrainMean
+from scbig.baselines import KernelRidge, TrainMean
 from scbig.flow import LinearPath
 from scbig.model import SCBIG, DualStreamConfig, DualStreamMamba, SCBIGConfig
 from scbig.priors import GeneEmbedding
+from scbig.regression import Denoising
 
 N_GENES = 24
 # No measured genes: nothing is known of them but what the screen or a table says.
@@ -46,7 +47,7 @@ SMALL_DUAL = DualStreamConfig(
 # Predictors whose recipes are alike, and how a small one is made.
 MODELS: dict[str, tuple[Any, dict[str, Any]]] = {
     "SCBIG": (SCBIG, {"preset": SMALL}),
-    "DualStreamMamba": (DualStreamMamba, {"config": SMALL_DUAL}),
+    "DualStreamMamba": (DualStreamMamba, {"preset": SMALL_DUAL}),
 }
 BASELINES: dict[str, tuple[Any, dict[str, Any]]] = {
     "TrainMean": (TrainMean, {}),

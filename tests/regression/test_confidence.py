@@ -254,7 +254,7 @@ def test_a_large_screen_leaves_out_some_targets_only(
     regression = DenoisedRegression(effects, KERNEL)
     left_out = []
     leave = regression.leave_target_out
-    monkeypatch.setattr("scbig.regression._confidence.MAX_TARGETS", 5)
+    monkeypatch.setattr("scbig.regression._unseen.MAX_TARGETS", 5)
     monkeypatch.setattr(
         regression, "leave_target_out", lambda target: left_out.append(target) or leave(target)
     )

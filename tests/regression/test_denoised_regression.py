@@ -138,7 +138,7 @@ def mix_by_hand(effects: Effects, genes: Sequence[str], targets: Sequence[Target
     context = np.zeros(len(targets), dtype=int)
     line = fit_own_gene(effects, genes)
     own, own_here = (
-        line.predict(groups, np.zeros(len(groups), dtype=int), effects.control_mean)
+        line.predict(groups, effects.get_control(np.zeros(len(groups), dtype=int)))
         for groups in (effects.targets, targets)
     )
     rest = replace(effects, delta=effects.delta - own)

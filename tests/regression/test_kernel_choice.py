@@ -9,7 +9,7 @@ from scipy.stats import multivariate_normal
 
 from scbig.data import Effects
 from scbig.regression import KernelSettings, TargetKernel, choose_kernel
-from scbig.regression._kernel import compute_column_evidence, compute_evidence
+from scbig.regression._gaussian_process import compute_column_evidence, compute_evidence
 
 
 def make_effects(targets, delta: np.ndarray) -> Effects:

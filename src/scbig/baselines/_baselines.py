@@ -1,20 +1,21 @@
 """The baselines as predictors: the verbs of the models around a simple rule."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import ClassVar
+from dataclasses import asdict, replace
+from typing import ClassVar, Self
 
 import numpy as np
 from anndata import AnnData
 
 from scbig._types import Arrays, Values
-from scbig.baselines._rule_method import RuleMethod
 from scbig.data import Effects, Targets
-from scbig.predictor import BasePredictor, TargetEmbeddings, Vocabulary
+from scbig.predictor import BasePredictor, Method, TargetEmbeddings, Task, Vocabulary
 from scbig.priors import GeneAliases, GeneEmbedding
 from scbig.programs import make_coexpression_embedding
-from scbig.regression import FLOOR_RULES, FloorRule
+from scbig.regression import FLOOR_RULES, FloorRule, KernelSettings, Rule, TargetKernel
 
 logger = logging.getLogger(__name__)
 
@@ -191,3 +192,58 @@ FLOORS: tuple[type[Baseline], ...] = (
     KernelRidge,
     NearestCondition,
 )
+
+
+class RuleMethod(Method):
+    """Expects what a rule makes of the effects of the training conditions."""
+
+    def __init__(self, vocabulary: Vocabulary, floor: FloorRule) -> None:
+        self.vocabulary = vocabulary
+        self.floor = floor
+        self._kernel: TargetKernel | None = None
+        self._rule: Rule | None = None
+
+    def extend(self, vocabulary: Vocabulary) -> None:
+        """Take the names of a further screen in."""
+        self.vocabulary = vocabulary
+
+    def fit(self, task: Task) -> None:
+        """Choose how conditions are compared, and make the rule."""
+        self._kernel = task.judge.choose_kernel(
+            self.floor.choose_kernel, task.trained, self.vocabulary.embeddings.mappings
+        )
+        if self.floor.is_tuned:
+            logger.info("Chosen on %d conditions: %s", len(task.judge), self._kernel.settings)
+        self.refit(task)
+
+    def refit(self, task: Task) -> None:
+        """Make the rule anew, comparing conditions as before."""
+        if self._kernel is None:
+            raise RuntimeError("Nothing was fitted yet. Run train() first.")
+        self._rule = self.floor.make_rule(task.trained, self._kernel)
+
+    def predict_effects(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray:
+        """Expected effects of conditions, shape ``(n, G)``."""
+        if self._rule is None:
+            raise RuntimeError("Nothing was fitted yet. Run train() first.")
+        return self._rule(targets, context)
+
+    def to_plain(self) -> tuple[Values, Arrays]:
+        """Settings of the kernel; the rule is made again from the effects."""
+        kernel = self._kernel
+        if kernel is None:
+            return {"kernel": None, "n_tables": 0}, {}
+        return {"kernel": asdict(kernel.settings), "n_tables": len(kernel.embeddings)}, {}
+
+    @classmethod
+    def from_plain(
+        cls, vocabulary: Vocabulary, effects: Effects | None, values: Values, floor: FloorRule
+    ) -> Self:
+        """Rebuild what :meth:`to_plain` returned."""
+        method = cls(vocabulary, floor)
+        if effects is not None:
+            settings = values["kernel"] | {"embedding": tuple(values["kernel"]["embedding"])}
+            tables = vocabulary.embeddings.mappings[: values["n_tables"]]
+            method._kernel = TargetKernel(tables, KernelSettings(**settings))
+            method._rule = floor.make_rule(effects, method._kernel)
+        return method

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from functools import partial
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from inspect import Parameter, signature
@@ -57,13 +56,12 @@ class PredictorSpec:
         Class that follows the protocol of models and baselines, or its import path
         ``"package.module:NAME"``, which is followed when the predictor is used.
     make
-        How a benchmark makes it: called with the training cells, which ``setup_anndata`` has
-        seen, the resources and a seed; returns the predictor. By default the constructor is
-        called with the cells and with those of ``seed``, the resources and ``init_settings``
-        that it has an argument for.
+        How a benchmark makes it, from the training cells, which ``setup_anndata`` has seen, the
+        resources and a seed. By default the constructor is called with the cells and with those
+        of ``seed``, the resources and ``init_settings`` that it has an argument for.
     train
-        How a benchmark trains it: called with the predictor and the validation conditions
-        (``None`` leaves the choice to it). By default
+        How a benchmark trains it, given the predictor and the validation conditions (``None``
+        leaves the choice to it). By default
         ``predictor.train(validation=..., use_refit=True)``, with ``train_settings``.
     help
         What it is, in a few words.
@@ -84,12 +82,8 @@ class PredictorSpec:
         Import path of what recognises the conventions of its screens on the command line.
 
     ``priors`` and ``options`` are read off the class where they are ``None``; they are written
-    down where help must not wait for the class.
-
-    Raises
-    ------
-    ValueError
-        When the class lacks something of the protocol; the message lists what.
+    down where help must not wait for the class. Of a class that lacks something of the protocol a
+    ``ValueError`` says what.
 
     Examples
     --------
@@ -149,13 +143,7 @@ class PredictorSpec:
         return [name for name in self.needs if name not in given]
 
     def make_predictor(self, adata: AnnData, resources: Any, seed: int) -> Predictor:
-        """Construct the predictor for a benchmark, on training cells that were set up.
-
-        Raises
-        ------
-        ValueError
-            When it needs a resource that is not there.
-        """
+        """Construct the predictor for a benchmark, or say which resource is not there."""
         if missing := self.find_missing(resources):
             raise ValueError(
                 f"The predictor {self.name!r} needs the resource(s) {missing}: "
@@ -179,61 +167,54 @@ class PredictorSpec:
 
     def describe(self) -> dict[str, Any]:
         """Say which class and functions these are, ready for JSON."""
+        named = {}
         parts = {"class": self.load_class(), "make": self.make, "train": self.train}
-        named = {name: _get_name(part) for name, part in parts.items() if part is not None}
+        for name, part in parts.items():
+            if part is not None:
+                # An object that can be called goes by its class.
+                shown = part if hasattr(part, "__qualname__") else type(part)
+                named[name] = f"{shown.__module__}.{shown.__qualname__}"
         settings = {"init": dict(self.init_settings), "training": dict(self.train_settings)}
         given = {name: value for name, value in settings.items() if value}
         return named | given | {"is_floor": self.is_floor}
 
 
-_GENE_PRIORS = ("gene_embedding", "gene_graph", "gene_sets", "aliases")
+# Class and help of the floors, which are the baselines of every table.
+_FLOORS = {
+    "no_change": ("NoChange", "the control cells"),
+    "train_mean": ("TrainMean", "the mean effect of the training conditions"),
+    "additive": ("Additive", "the sum of effects"),
+    "ridge": ("RidgeIndicator", "ridge regression on which targets are perturbed"),
+    "kernel_ridge": ("KernelRidge", "kernel ridge regression on embeddings of the targets"),
+    "nearest_condition": (
+        "NearestCondition",
+        "the training condition with the most similar targets",
+    ),
+}
 # One target without an embedding must not cost the scores of all the others.
 _LENIENT = MappingProxyType({"missing_embedding": "mean"})
 _QUIET = MappingProxyType({"use_progress_bar": False})
-_make_floor = partial(PredictorSpec, is_floor=True, is_model=False)
 
-#: The predictors of scbig, in the order of the tables: the floors of every table, the regression
-#: inside SCBIG without its networks, and the models.
+#: The predictors of scbig, in the order of the tables: the floors, the regression inside SCBIG
+#: without its networks, and the models.
 CATALOGUE: tuple[PredictorSpec, ...] = (
-    _make_floor(
-        name="no_change", predictor_class="scbig.baselines:NoChange", help="the control cells"
-    ),
-    _make_floor(
-        name="train_mean",
-        predictor_class="scbig.baselines:TrainMean",
-        help="the mean effect of the training conditions",
-    ),
-    _make_floor(
-        name="additive", predictor_class="scbig.baselines:Additive", help="the sum of effects"
-    ),
-    _make_floor(
-        name="ridge",
-        predictor_class="scbig.baselines:RidgeIndicator",
-        help="ridge regression on which targets are perturbed",
-    ),
-    _make_floor(
-        name="kernel_ridge",
-        predictor_class="scbig.baselines:KernelRidge",
-        help="kernel ridge regression on embeddings of the targets",
-    ),
-    _make_floor(
-        name="nearest_condition",
-        predictor_class="scbig.baselines:NearestCondition",
-        help="the training condition with the most similar targets",
+    *(
+        PredictorSpec(name, f"scbig.baselines:{found}", help=words, is_floor=True, is_model=False)
+        for name, (found, words) in _FLOORS.items()
     ),
     PredictorSpec(
-        name="scbig_anchor",
-        predictor_class="scbig.model:EffectRegression",
+        "scbig_anchor",
+        "scbig.model:EffectRegression",
         help="the regression that the networks are anchored on, by itself",
         priors=("gene_embedding", "aliases"),
         options=MappingProxyType({"missing_embedding": ""}),
         init_settings=_LENIENT,
     ),
     PredictorSpec(
-        name="scbig",
-        predictor_class="scbig.model:SCBIG",
+        "scbig",
+        "scbig.model:SCBIG",
         help="perturbed genes, by gene programs and a flow",
-        priors=_GENE_PRIORS,
+        priors=("gene_embedding", "gene_graph", "gene_sets", "aliases"),
         options=MappingProxyType(
             {"preset": "", "missing_embedding": ""}
             | {"max_epochs": "the autoencoder", "max_steps": "the flow"}
@@ -242,8 +223,8 @@ CATALOGUE: tuple[PredictorSpec, ...] = (
         train_settings=_QUIET,
     ),
     PredictorSpec(
-        name="dualstream",
-        predictor_class="scbig.model:DualStreamMamba",
+        "dualstream",
+        "scbig.model:DualStreamMamba",
         help="perturbed genes, by two streams of gene tokens",
         # It has no use for pathways.
         priors=("gene_embedding", "gene_graph", "aliases"),
@@ -252,8 +233,8 @@ CATALOGUE: tuple[PredictorSpec, ...] = (
         train_settings=_QUIET,
     ),
     PredictorSpec(
-        name="strand",
-        predictor_class="scbig.model:STRAND",
+        "strand",
+        "scbig.model:STRAND",
         help="perturbed loci, by their DNA",
         needs=("loci",),
         priors=("loci", "fasta", "encoder"),
@@ -276,24 +257,10 @@ def get_model_names() -> tuple[str, ...]:
 
 
 def find_spec(wanted: str | type[Predictor] | PredictorSpec) -> PredictorSpec:
-    """Find what is known of a predictor.
+    """Find what is known of a predictor, or say what is wrong with it.
 
-    Parameters
-    ----------
-    wanted
-        A name as in :func:`get_names`; the import path ``"package.module:NAME"`` of a class or
-        spec; a class, which goes by its ``default_key``; or a spec, which is returned.
-
-    Returns
-    -------
-    The spec.
-
-    Raises
-    ------
-    ImportError
-        When there is nothing at the import path.
-    ValueError
-        When the name is unknown, or the class is no predictor.
+    It is wanted by a name as in :func:`get_names`, by the import path ``"package.module:NAME"`` of
+    a class or spec, as a class, which goes by its ``default_key``, or as the spec itself.
     """
     if not isinstance(wanted, str):
         return _make_spec(wanted)
@@ -358,17 +325,14 @@ def find_problems(candidate: Any) -> list[str]:
         method = getattr(candidate, name, None)
         if not callable(method):
             problems.append(f"it has no method {name}()")
-        elif missing := _find_missing_arguments(method, getattr(Predictor, name)):
+            continue
+        taken = signature(method).parameters
+        if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in taken.values()):
+            continue
+        expected = signature(getattr(Predictor, name)).parameters
+        if missing := [argument for argument in expected if argument not in taken]:
             problems.append(f"{name}() lacks the argument(s) {', '.join(missing)}")
     return problems
-
-
-def _find_missing_arguments(method: Callable, expected: Callable) -> list[str]:
-    """Arguments that the protocol names and a method does not take."""
-    parameters = signature(method).parameters
-    if any(p.kind is Parameter.VAR_KEYWORD for p in parameters.values()):
-        return []
-    return [name for name in signature(expected).parameters if name not in parameters]
 
 
 def _check_class(candidate: Any) -> type[Predictor]:
@@ -389,9 +353,3 @@ def _make_spec(found: Any, name: str | None = None) -> PredictorSpec:
 
 def _get_entry_points() -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in entry_points(group=GROUP)}
-
-
-def _get_name(part: Any) -> str:
-    """Name a class or function; of an object that can be called, its class."""
-    part = part if hasattr(part, "__qualname__") else type(part)
-    return f"{part.__module__}.{part.__qualname__}"

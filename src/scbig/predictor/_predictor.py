@@ -101,23 +101,13 @@ class BasePredictor(StoredModel):
         self.module = method.module
         self.is_trained_ = effects is not None
         self._uses_networks = uses_networks
-        self._model_summary_string = self._describe()
+        own = vocabulary.describe(), method.describe()
+        self._model_summary_string = f"{type(self).__name__} of {' '.join(filter(None, own))}"
 
     @property
     def uses_networks(self) -> bool:
         """Whether networks predict; otherwise expected effects do alone."""
         return self._uses_networks
-
-    def _describe(self) -> str:
-        vocabulary = self._vocabulary
-        parts = [
-            f"{type(self).__name__} of {len(vocabulary.genes)} genes, "
-            f"{len(vocabulary.targets)} targets, contexts: {', '.join(vocabulary.contexts)}.",
-            self._method.describe(),
-        ]
-        if vocabulary.embeddings.tables:
-            parts.append(f"Target embeddings: {vocabulary.embeddings.describe()}.")
-        return " ".join(filter(None, parts))
 
     def _check_trained(self) -> Effects:
         """Return the effects that the model was fitted on, or raise."""
@@ -128,14 +118,13 @@ class BasePredictor(StoredModel):
 
     def _get_adata(self, adata: AnnData | None) -> AnnData:
         """Return the given data or the training data."""
-        adata = self.adata if adata is None else adata
-        if adata is None:
+        if adata is None and self.adata is None:
             raise ValueError(
                 "The model was loaded without data. Give some: predict(adata), name "
                 "perturbations: predict(perturbations=[...]), or load it with the screen to "
                 f"train on: {type(self).__name__}.load(path, adata)."
             )
-        return adata
+        return self.adata if adata is None else adata
 
     # --- training ----------------------------------------------------------------------------
 

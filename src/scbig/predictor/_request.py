@@ -26,24 +26,15 @@ from scbig.predictor._vocabulary import Vocabulary
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """Rows to predict, and the conditions and contexts that they belong to.
+    """Rows to predict, by groups of one condition and context.
 
-    Attributes
-    ----------
-    query
-        Rows to write, each with the control cell that it starts from.
-    targets
-        Target set of each group of rows, under the names that the predictor knows.
-    context
-        Context of each group, shape ``(n_groups,)``.
-    rows
-        Row numbers of each group.
+    Each row of the query starts from a control cell; targets have the names of the vocabulary.
     """
 
     query: Query
-    targets: Sequence[Targets]
-    context: np.ndarray
-    rows: Sequence[np.ndarray]
+    targets: Sequence[Targets]  # of each group
+    context: np.ndarray  # (n_groups,)
+    rows: Sequence[np.ndarray]  # row numbers of each group
 
 
 def read_request(
@@ -53,30 +44,7 @@ def read_request(
     n_cells: int | None,
     rng: np.random.Generator,
 ) -> Request:
-    """Read what is to be predicted.
-
-    Parameters
-    ----------
-    vocabulary
-        Names that the predictor knows.
-    adata
-        Data with control cells; ``vocabulary.controls`` are those that travel with it.
-    perturbations
-        Wanted perturbations; ``None`` predicts each row of ``adata`` for its own label.
-    n_cells
-        Cells for each perturbation and context.
-    rng
-        Draws the control cells.
-
-    Returns
-    -------
-    The request.
-
-    Raises
-    ------
-    ValueError
-        When the data or the labels cannot be read.
-    """
+    """Read what is to be predicted; without perturbations, each row of ``adata`` for its label."""
     if adata is vocabulary.controls:
         schema = vocabulary.schema.without_places()
     else:
@@ -124,24 +92,7 @@ def answer_request(
 ) -> Prediction:
     """Carry the control cells of a request to their conditions.
 
-    Parameters
-    ----------
-    request
-        What is to be predicted.
-    vocabulary
-        Names that the predictor knows.
-    mover
-        Prepared for the groups of the request, in their order.
-    expected_expression
-        Mean expression of genes that the data lack, shape ``(n_genes,)``.
-    n_samples
-        Number of predictions for each row.
-    rng
-        Source of the samples.
-
-    Returns
-    -------
-    Predicted expression of all rows.
+    The mover was prepared for the groups of the request, in their order.
     """
     names = get_gene_names(request.query.out, vocabulary.schema.gene_key)
     match = match_genes(names, vocabulary.genes, resolve=vocabulary.resolve_gene)

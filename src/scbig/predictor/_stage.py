@@ -85,11 +85,9 @@ class Stopping:
 
 
 def plan_epochs(max_steps: int, n_epochs: int = N_EPOCHS) -> tuple[int, int]:
-    """Spread steps over epochs, after each of which there is a validation.
+    """Spread steps over epochs, with a validation after each.
 
-    Returns
-    -------
-    Number of epochs, and of steps in each; their product is ``max_steps``, rounded up.
+    Returns the numbers of epochs and of steps in each; their product is ``max_steps``, rounded up.
     """
     n_steps = math.ceil(max_steps / n_epochs)
     return math.ceil(max_steps / n_steps), n_steps
@@ -175,13 +173,7 @@ def _make_callbacks(schedule: Schedule, stopping: Stopping | None) -> list[Callb
 
 
 class KeepBest(Callback):
-    """Keep the weights with the best validation score, and go back to them at the end.
-
-    Parameters
-    ----------
-    stopping
-        What to look at, and for how long.
-    """
+    """Keep the weights with the best validation score, and go back to them at the end."""
 
     def __init__(self, stopping: Stopping) -> None:
         self.stopping = stopping
@@ -258,15 +250,7 @@ class StageData:
 def join_histories(earlier: History, later: History) -> History:
     """Append one history to another, with the epochs of each stage counted on.
 
-    Parameters
-    ----------
-    earlier, later
-        Logged values by name, indexed by epoch. Names begin with that of their stage, as in
-        ``"flow_train_loss"``.
-
-    Returns
-    -------
-    The values of both.
+    Names begin with that of their stage, as in ``"flow_train_loss"``.
     """
     n_epochs: dict[str, int] = {}
     for name, values in earlier.items():

@@ -23,27 +23,12 @@ Group = tuple[Targets, int, np.ndarray]
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """What a call of `train` asks for.
-
-    Attributes
-    ----------
-    validation
-        Held-out conditions of the screen; may be empty.
-    use_refit
-        Learn from the held-out conditions too, once all is chosen.
-    first_budget
-        Epochs or steps of what a method trains before its networks; ``None`` for its default.
-    max_steps
-        Largest number of steps of the networks; ``None`` for the method's default, or none where
-        nothing is held out to check an anchored network on.
-    seed
-        Seed of everything random.
-    """
+    """What a call of `train` asks for; ``None`` takes a method's default budget."""
 
     validation: frozenset[Targets]
     use_refit: bool
-    first_budget: int | None
-    max_steps: int | None
+    first_budget: int | None  # epochs or steps of what is trained before the networks
+    max_steps: int | None  # of the networks
     seed: int
 
 
@@ -112,49 +97,15 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What training leaves beside a fitted method.
+    """What training leaves beside a fitted method."""
 
-    Attributes
-    ----------
-    effects
-        Effects that the method was fitted on, of earlier screens too.
-    uses_networks
-        Whether the networks predict; otherwise the expected effects do alone.
-    comparison
-        Scores of the model and of the floors on the held-out conditions, before the refit;
-        ``None`` when none were held out.
-    """
-
-    effects: Effects
+    effects: Effects  # that it was fitted on, of earlier screens too
     uses_networks: bool
-    comparison: FloorComparison | None
+    comparison: FloorComparison | None  # before the refit
 
 
 class Recipe:
-    """Fits a method to a screen.
-
-    Parameters
-    ----------
-    name
-        Name of the model, for messages.
-    method
-        What is fitted, in place.
-    cells
-        The screen.
-    vocabulary
-        Names that the predictor knows.
-    earlier
-        Effects of earlier screens, or ``None``.
-    plan
-        What was asked for.
-    runner
-        Trains a stage of networks.
-
-    Raises
-    ------
-    ValueError
-        When no perturbation is left to train on.
-    """
+    """Fits a method to a screen, given the effects of earlier ones."""
 
     def __init__(
         self,
@@ -180,19 +131,7 @@ class Recipe:
         self._earlier = None if earlier is None else earlier.without(self._measured)
 
     def run(self, *, uses_networks: bool, compares: bool) -> Outcome:
-        """Run the recipe.
-
-        Parameters
-        ----------
-        uses_networks
-            Whether networks of an earlier training predict.
-        compares
-            Whether to compare with the floors.
-
-        Returns
-        -------
-        What training leaves.
-        """
+        """Run the recipe; networks of an earlier training may be in use already."""
         task = self._make_task(self.plan.validation)
         self.method.fit(task)
         uses_networks = self._fit_networks(task, uses_networks=uses_networks)
@@ -303,13 +242,7 @@ def check_conditions(cells: ScreenCells, validation: frozenset[Targets]) -> None
 def read_validation(
     vocabulary: Vocabulary, cells: ScreenCells, validation: Sequence[str | Sequence[str]]
 ) -> frozenset[Targets]:
-    """Read the conditions that a user wants to hold out.
-
-    Raises
-    ------
-    ValueError
-        When one of them has no cells.
-    """
+    """Read the conditions that a user wants to hold out, or raise when one has no cells."""
     schema = vocabulary.schema
     known = [targets for targets in cells.screen.conditions if targets]
     chosen = frozenset(schema.read_labels(validation).values())

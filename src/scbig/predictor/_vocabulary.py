@@ -202,6 +202,13 @@ class Vocabulary:
             controls=join_controls(self.controls, controls),
         )
 
+    def describe(self) -> str:
+        """Say what is known, in one or two sentences."""
+        sizes = f"{len(self.genes)} genes, {len(self.targets)} targets"
+        known = f"{sizes}, contexts: {', '.join(self.contexts)}."
+        tables = self.embeddings.describe()
+        return f"{known} Target embeddings: {tables}." if tables else known
+
     def resolve(self, targets: Targets) -> Targets:
         """Return targets under the names that they were trained with."""
         aliases = self.embeddings.aliases
@@ -216,7 +223,7 @@ class Vocabulary:
         return None if aliases is None else aliases.resolve(gene, known)
 
     def index_targets(self, targets: Sequence[Targets]) -> np.ndarray:
-        """Number targets among those seen; see :func:`index_targets`."""
+        """Number targets among those seen, ``(B, T)``; -1 where unseen and at padding."""
         return index_targets(targets, self.targets)
 
     def index_contexts(self, context: np.ndarray) -> np.ndarray:
@@ -266,23 +273,7 @@ class Vocabulary:
 def read_vocabulary(
     adata: AnnData, schema: ScreenSchema, rng: np.random.Generator, *, is_log1p: bool
 ) -> tuple[Vocabulary, ScreenCells]:
-    """Read a registered screen for the first time.
-
-    Parameters
-    ----------
-    adata
-        The screen.
-    schema
-        Where it keeps its labels.
-    rng
-        Draws the control cells that travel with the predictor.
-    is_log1p
-        Whether integer values are taken for log1p values.
-
-    Returns
-    -------
-    What is known of it, and its cells.
-    """
+    """Read a registered screen for the first time; ``rng`` draws the controls that travel."""
     genes = tuple(map(str, get_gene_names(adata, schema.gene_key)))
     cells = ScreenCells(
         Expression(get_matrix(adata, schema.layer)), make_screen(adata.obs, schema)
@@ -308,19 +299,7 @@ def make_target_embeddings(
 
 
 def index_targets(targets: Sequence[Targets], names: Sequence[str]) -> np.ndarray:
-    """Find targets among names.
-
-    Parameters
-    ----------
-    targets
-        Target sets of B conditions, of at most T targets each.
-    names
-        Unique names.
-
-    Returns
-    -------
-    Positions in ``names``, ``-1`` where a target is not there and at padding, ``(B, T)``.
-    """
+    """Positions of B target sets in unique names, ``(B, T)``; -1 where absent and at padding."""
     position = {name: i for i, name in enumerate(names)}
     index = np.full((len(targets), get_width(targets)), -1, dtype=np.int64)
     for row, group in zip(index, targets, strict=True):

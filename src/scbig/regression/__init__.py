@@ -1,8 +1,6 @@
 """Regression of effects: from the perturbed targets to mean effects, without any network."""
 
-from scbig.regression._anchor import Anchor, UnseenAnchor, anchor_as_unseen
-from scbig.regression._confidence import Confidence
-from scbig.regression._denoised import DenoisedRegression, Denoising, leave_targets_out
+from scbig.regression._denoised import DenoisedRegression, Denoising
 from scbig.regression._floors import (
     FLOOR_RULES,
     FloorRule,
@@ -16,8 +14,21 @@ from scbig.regression._floors import (
     predict_no_change,
     predict_train_mean,
 )
-from scbig.regression._gaussian_process import ComponentRegression, KernelRegression
-from scbig.regression._kernel import Embeddings, KernelSettings, TargetKernel, choose_kernel
+from scbig.regression._gaussian_process import (
+    ComponentRegression,
+    Embeddings,
+    KernelRegression,
+    KernelSettings,
+    TargetKernel,
+    choose_kernel,
+)
+from scbig.regression._unseen import (
+    Anchor,
+    Confidence,
+    UnseenAnchor,
+    anchor_as_unseen,
+    leave_targets_out,
+)
 
 __all__ = [
     "FLOOR_RULES",

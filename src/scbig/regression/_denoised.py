@@ -12,8 +12,11 @@ from itertools import product
 import numpy as np
 
 from scbig.data import Effects, Targets
-from scbig.regression._gaussian_process import ComponentRegression, KernelRegression
-from scbig.regression._kernel import TargetKernel
+from scbig.regression._gaussian_process import (
+    ComponentRegression,
+    KernelRegression,
+    TargetKernel,
+)
 
 # The regression gene by gene is hardly shrunk: what is noise in it shows by its standard error.
 DETAILED = (0.5, 1.0)
@@ -69,13 +72,6 @@ class DenoisedRegression:
         Names of the genes, as targets are named; none for features that are no genes.
     denoising
         What to leave out.
-
-    Attributes
-    ----------
-    effects
-        Effects of the training conditions.
-    kernel
-        How conditions are compared.
     """
 
     def __init__(
@@ -104,19 +100,7 @@ class DenoisedRegression:
             self._saturation = compute_saturation(effects, self.leave_one_out(), self._repeated)
 
     def predict(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray:
-        """Predict the effects of conditions.
-
-        Parameters
-        ----------
-        targets
-            Target set of each condition, length ``n``.
-        context
-            Context of each condition, shape ``(n,)``.
-
-        Returns
-        -------
-        Effects, shape ``(n, n_genes)``.
-        """
+        """Predict the effects of conditions, as :meth:`KernelRegression.predict` does."""
         shared = None if self._shared is None else self._shared.predict(targets, context)
         weights = self._detailed.get_weights(targets, context)
         return self._finish(self._mix(weights, shared), targets, context, self._seen)
@@ -128,17 +112,7 @@ class DenoisedRegression:
         return self._finish(mixed, self.effects.targets, self.effects.context, self._repeated)
 
     def leave_target_out(self, target: str) -> tuple[np.ndarray, np.ndarray]:
-        """Predict all conditions with a target from those without it.
-
-        Parameters
-        ----------
-        target
-            Name of the target.
-
-        Returns
-        -------
-        Row numbers of the conditions with the target, and their predicted effects.
-        """
+        """Predict as :meth:`KernelRegression.leave_target_out` does."""
         shared = None if self._shared is None else self._shared.leave_target_out(target)
         rows, weights = self._detailed.get_target_left_out_weights(target)
         effects, seen = self.effects.subset(rows), self._seen - {target}
@@ -167,31 +141,6 @@ class DenoisedRegression:
         return np.where(is_known[:, None], self._saturation, 1.0) * (mixed + own)
 
 
-def leave_targets_out(
-    regression: KernelRegression | DenoisedRegression, left_out: Sequence[str]
-) -> np.ndarray:
-    """Predict each training condition from the conditions without one of its targets.
-
-    Parameters
-    ----------
-    regression
-        Regression of all training conditions.
-    left_out
-        The target that is left out for each of them.
-
-    Returns
-    -------
-    Effects, shape ``(n_groups, n_genes)``.
-    """
-    chosen = np.array(left_out)
-    effect = np.empty(regression.effects.delta.shape)
-    for target in np.unique(chosen).tolist():
-        rows, values = regression.leave_target_out(target)
-        is_wanted = chosen[rows] == target
-        effect[rows[is_wanted]] = values[is_wanted]
-    return effect
-
-
 @dataclass(frozen=True)
 class OwnGeneEffect:
     """Effect of perturbing a gene on that gene's own expression, linear in its expression.
@@ -199,14 +148,7 @@ class OwnGeneEffect:
     A knock-down takes away what is there and an activation adds more where little is there, so
     that the effect is `intercept + slope * mean control expression`, of at most that expression
     downwards. Fitted to the perturbations of one measured gene, it holds for genes that were
-    never perturbed; guides whose effect on their own gene varies share one line.
-
-    Attributes
-    ----------
-    intercept, slope
-        The line, in log1p units.
-    genes
-        Names of the measured genes.
+    never perturbed; guides whose effect on their own gene varies share one line, in log1p units.
     """
 
     intercept: float
@@ -214,19 +156,7 @@ class OwnGeneEffect:
     genes: tuple[str, ...]
 
     def predict(self, targets: Sequence[Targets], control: np.ndarray) -> np.ndarray:
-        """Effects on the own genes, zero for all other genes.
-
-        Parameters
-        ----------
-        targets
-            Target set of each condition, length ``n``.
-        control
-            Mean control expression of the context of each, shape ``(n, n_genes)``.
-
-        Returns
-        -------
-        Effects, shape ``(n, n_genes)``.
-        """
+        """Effects on the own genes, zero for all others, given control means ``(n, n_genes)``."""
         effect = np.zeros((len(targets), control.shape[1]))
         rows, columns = _find_own(targets, self.genes)
         before = control[rows, columns]
@@ -235,19 +165,7 @@ class OwnGeneEffect:
 
 
 def fit_own_gene(effects: Effects, genes: Sequence[str]) -> OwnGeneEffect:
-    """Fit the line by ridge regression to the conditions of one measured gene.
-
-    Parameters
-    ----------
-    effects
-        Effects of the training conditions.
-    genes
-        Names of the measured genes, as targets are named.
-
-    Returns
-    -------
-    The effect; zero when no gene was perturbed alone and measured.
-    """
+    """Fit the line by ridge regression to conditions of one measured gene; zero without any."""
     rows, columns = _find_own(effects.targets, genes)
     is_single = np.array([len(effects.targets[row]) == 1 for row in rows], dtype=bool)
     rows, columns = rows[is_single], columns[is_single]
@@ -264,20 +182,8 @@ def compute_saturation(effects: Effects, predicted: np.ndarray, known: Set[str])
     Targets that do the same are redundant together, so that combinations mostly have less than
     the sum. The share is the least-squares slope of real on predicted effects over all
     combinations; that of each gene is shrunk to the common one as if the gene had been measured
-    in as many combinations again that follow it.
-
-    Parameters
-    ----------
-    effects
-        Effects of the training conditions.
-    predicted
-        The same, predicted from all other conditions, shape ``(n_groups, n_genes)``.
-    known
-        Targets that other conditions have too; combinations of others are left aside.
-
-    Returns
-    -------
-    Shares, shape ``(n_genes,)``; ones without combinations.
+    in as many combinations again that follow it. ``predicted (n_groups, n_genes)`` is predicted
+    from all other conditions; combinations of targets that these do not have are left aside.
     """
     is_combined = np.array(
         [len(group) > 1 and set(group) <= known for group in effects.targets], dtype=bool
@@ -294,20 +200,8 @@ def scale_falls(predicted: np.ndarray, context: np.ndarray, effects: Effects) ->
     """Let expression fall no further than there is to fall.
 
     An effect that was measured in other contexts is an absolute change. Where the new context
-    expresses a gene less than those did, a fall is scaled down with it; rises stay as they are.
-
-    Parameters
-    ----------
-    predicted
-        Effects that are expected by the other contexts, shape ``(n, n_genes)``.
-    context
-        Context of each of them, shape ``(n,)``.
-    effects
-        Effects of the training conditions.
-
-    Returns
-    -------
-    Effects, shape ``(n, n_genes)``; as they were in contexts with a training condition.
+    expresses a gene less than those did, a fall is scaled down with it; rises stay as they are,
+    and so does everything in contexts with a training condition.
     """
     is_new = ~np.isin(context, effects.context)
     here = effects.get_control(context)

@@ -14,8 +14,12 @@ from typing import Protocol
 import numpy as np
 
 from scbig.data import Effects, Targets
-from scbig.regression._gaussian_process import KernelRegression
-from scbig.regression._kernel import Embeddings, KernelSettings, TargetKernel
+from scbig.regression._gaussian_process import (
+    Embeddings,
+    KernelRegression,
+    KernelSettings,
+    TargetKernel,
+)
 
 # Embeddings are single precision; what differs by less is as near.
 TIE = 1e-6
@@ -28,14 +32,10 @@ MAX_GROUPS = 1000
 
 
 class Rule(Protocol):
-    """Predicts the mean effects of conditions, shape ``(n, n_genes)``.
-
-    ``targets`` has length ``n``; ``context``, of shape ``(n,)``, may hold numbers of contexts
-    without training conditions.
-    """
+    """Predicts mean effects of conditions; contexts may be without training conditions."""
 
     def __call__(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray:
-        """Predict."""
+        """Predict n conditions, given their ``context (n,)``; shape ``(n, n_genes)``."""
         ...
 
 
@@ -77,8 +77,7 @@ def predict_floors(
     targets
         Target set of each wanted condition, length ``n``.
     context
-        Context of each wanted condition, shape ``(n,)``; it may be one without training
-        conditions.
+        Context of each, shape ``(n,)``; it may be one without training conditions.
     embeddings
         Lookup tables from target to unit vector, such as
         ``(scbig.priors.UnitVectors(gene_embedding),)``; may be empty.
@@ -119,19 +118,12 @@ class SumOfSingles:
 
     A target that was perturbed alone contributes its effect in the same context, or the mean of
     its effects in other contexts; one that was not contributes the mean single effect.
-
-    Parameters
-    ----------
-    effects
-        Effects of the training conditions.
     """
 
     def __init__(self, effects: Effects) -> None:
         self._effects = effects
+        self._rows = _find_rows(effects)
         self._unknown: dict[int, np.ndarray] = {}
-        self._rows: dict[Targets, list[int]] = {}
-        for row, group in enumerate(effects.targets):
-            self._rows.setdefault(group, []).append(row)
 
     def __call__(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray:
         """Predict the effects of conditions, shape ``(n, n_genes)``."""
@@ -152,29 +144,20 @@ class SumOfSingles:
 
 
 class NearestNeighbours:
-    """Predicts the mean effect of the most similar training conditions.
-
-    Parameters
-    ----------
-    effects
-        Effects of the training conditions.
-    kernel
-        Similarity of conditions.
-    """
+    """Predicts the mean effect of the training conditions that are most similar by a kernel."""
 
     def __init__(self, effects: Effects, kernel: TargetKernel) -> None:
         self._effects = effects
         self._kernel = kernel
-        self._conditions = list(dict.fromkeys(effects.targets))
+        self._rows = _find_rows(effects)
+        self._conditions = list(self._rows)
         self._lengths = self._get_lengths(self._conditions)
-        self._rows: dict[Targets, list[int]] = {group: [] for group in self._conditions}
-        for row, group in enumerate(effects.targets):
-            self._rows[group].append(row)
 
     def __call__(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray:
         """Predict the effects of conditions, shape ``(n, n_genes)``."""
         predicted = predict_train_mean(self._effects, targets, context)
-        similarity = self._compare(targets)
+        products = self._multiply(targets, self._conditions)
+        similarity = products / np.outer(self._get_lengths(targets), self._lengths)
         for i, where in enumerate(context.tolist()):
             best = similarity[i].max()
             if best > TIE:
@@ -186,11 +169,6 @@ class NearestNeighbours:
         rows = self._rows[self._conditions[condition]]
         return get_context_mean(self._effects.delta[rows], self._effects.context[rows], context)
 
-    def _compare(self, targets: Sequence[Targets]) -> np.ndarray:
-        """Cosines of conditions with the training conditions, shape ``(n, n_conditions)``."""
-        products = self._multiply(targets, self._conditions)
-        return products / np.outer(self._get_lengths(targets), self._lengths)
-
     def _get_lengths(self, targets: Sequence[Targets]) -> np.ndarray:
         # Never zero: different targets may cancel in the embedding, but not in the identity.
         return np.sqrt([self._multiply([group], [group])[0, 0] for group in targets])
@@ -201,60 +179,25 @@ class NearestNeighbours:
         return self._kernel(rows, contexts[0], columns, contexts[1])
 
 
+def _find_rows(effects: Effects) -> dict[Targets, list[int]]:
+    """Row numbers of each condition, in the order in which the conditions come."""
+    rows: dict[Targets, list[int]] = {}
+    for row, group in enumerate(effects.targets):
+        rows.setdefault(group, []).append(row)
+    return rows
+
+
 def get_context_mean(values: np.ndarray, contexts: np.ndarray, context: int) -> np.ndarray:
-    """Average the rows of one context, or all rows where it has none.
-
-    Parameters
-    ----------
-    values
-        One row a measurement, shape ``(n, n_genes)``, ``n`` at least 1.
-    contexts
-        Context of each row, shape ``(n,)``.
-    context
-        The wanted context.
-
-    Returns
-    -------
-    The mean, shape ``(n_genes,)``.
-    """
+    """Average the rows of one context, or all rows where it has none; there is at least one."""
     is_here = contexts == context
     return values[is_here].mean(axis=0) if is_here.any() else values.mean(axis=0)
-
-
-def get_context_rows(effects: Effects, context: int) -> np.ndarray:
-    """Find what is to be learned from in one context.
-
-    Parameters
-    ----------
-    effects
-        Effects of the training conditions.
-    context
-        The wanted context.
-
-    Returns
-    -------
-    Mask of its own groups, and of the groups of other contexts whose condition it lacks, shape
-    ``(n_groups,)``.
-    """
-    is_here = effects.context == context
-    here = {effects.targets[i] for i in np.flatnonzero(is_here)}
-    return is_here | np.array([group not in here for group in effects.targets], dtype=bool)
 
 
 def compute_single_mean(effects: Effects, context: int) -> np.ndarray:
     """Average the effects of single targets: what a target does of which nothing is known.
 
-    Parameters
-    ----------
-    effects
-        Effects of the training conditions.
-    context
-        The wanted context; if it has no singles, those of all contexts count.
-
-    Returns
-    -------
-    Mean single effect, shape ``(n_genes,)``. Without any single, each combination's effect is
-    shared out evenly among its targets.
+    If the context has no singles, those of all contexts count. Without any single, each
+    combination's effect is shared out evenly among its targets.
     """
     sizes = np.array([len(group) for group in effects.targets])
     rows = sizes == 1 if (sizes == 1).any() else sizes > 0
@@ -267,13 +210,7 @@ class InterceptRegression:
 
     Each context has a regression of its own. It learns from the groups of that context, and from
     those of other contexts whose conditions it lacks, each around the mean of its own context.
-
-    Parameters
-    ----------
-    effects
-        Effects of the training conditions.
-    kernel
-        Covariance of conditions, without what all targets share.
+    The kernel is without what all targets share.
     """
 
     def __init__(self, effects: Effects, kernel: TargetKernel) -> None:
@@ -295,7 +232,9 @@ class InterceptRegression:
     def _get_regression(self, context: int) -> KernelRegression:
         """Regression of what the mean single effect leaves, with all groups on one footing."""
         if context not in self._regressions:
-            known = self._effects.subset(get_context_rows(self._effects, context))
+            effects, is_here = self._effects, self._effects.context == context
+            here = {effects.targets[i] for i in np.flatnonzero(is_here)}
+            known = effects.subset(is_here | [group not in here for group in effects.targets])
             rest = known.delta - self._get_shared(known.targets, known.context.tolist())
             known = replace(known, delta=rest, context=np.zeros_like(known.context))
             self._regressions[context] = KernelRegression(known, self._kernel)
@@ -312,24 +251,11 @@ class InterceptRegression:
 def choose_on_validation(
     trained: Effects, held_out: Effects, embeddings: Embeddings
 ) -> TargetKernel:
-    """Choose the ridge penalty and the weights of the embeddings.
+    """Choose the ridge penalty and the weights of the embeddings, of which there may be none.
 
     The choice is by mean squared error. The penalty sets the size of the effects, to which a
-    correlation is blind, and this is the error that the regression itself minimises.
-
-    Parameters
-    ----------
-    trained
-        Effects of the training conditions; at most 1,000, evenly spaced, are used.
-    held_out
-        Effects of the validation conditions; may be empty.
-    embeddings
-        Unit vectors of targets, see :class:`TargetKernel`; none for indicators alone.
-
-    Returns
-    -------
-    The kernel with the smallest error; without validation conditions, one that is fair for some
-    tens of cells a condition.
+    correlation is blind, and this is the error that the regression itself minimises. Without
+    held-out conditions the kernel is one that is fair for some tens of cells a condition.
     """
     if not len(held_out):
         return _make_kernel(embeddings, (DEFAULT_WEIGHT,) * len(embeddings), DEFAULT_NOISE)
@@ -337,17 +263,17 @@ def choose_on_validation(
     trained = trained.subset(rows)
     grid = product(product(EMBEDDING_WEIGHTS, repeat=len(embeddings)), NOISES)
     kernels = [_make_kernel(embeddings, weights, noise) for weights, noise in grid]
-    return min(kernels, key=lambda kernel: _get_error(trained, held_out, kernel))
+
+    def get_error(kernel: TargetKernel) -> float:
+        rule = InterceptRegression(trained, kernel)
+        return float(np.mean((rule(held_out.targets, held_out.context) - held_out.delta) ** 2))
+
+    return min(kernels, key=get_error)
 
 
 def _make_kernel(embeddings: Embeddings, weights: tuple[float, ...], noise: float) -> TargetKernel:
     # What all targets share is no part of the kernel: it is the intercept.
     return TargetKernel(embeddings, KernelSettings(noise=noise, mean=0.0, embedding=weights))
-
-
-def _get_error(trained: Effects, held_out: Effects, kernel: TargetKernel) -> float:
-    rule = InterceptRegression(trained, kernel)
-    return float(np.mean((rule(held_out.targets, held_out.context) - held_out.delta) ** 2))
 
 
 def _ignore(trained: Effects, held_out: Effects, embeddings: Embeddings) -> TargetKernel:

@@ -8,8 +8,8 @@ import torch
 from anndata import AnnData
 
 from scbig.model import DualStreamConfig, DualStreamMamba
-from scbig.model.dualstream._module import DualStreamModule, GeneRecord, StreamSizes
-from scbig.model.dualstream._perturbation import StreamCondition
+from scbig.model.dualstream._module import DualStreamModule, GeneRecord
+from scbig.model.dualstream._perturbation import StreamCondition, StreamSizes
 
 N_GENES = 7
 

@@ -6,7 +6,7 @@ import torch
 
 from scbig.model import SCBIGConfig
 from scbig.model.scbig._module import FlowSizes, SCBIGModule
-from scbig.model.scbig._networks import FlowCondition
+from scbig.model.scbig._module import FlowCondition
 from scbig.nn import add_change
 
 N_GENES, N_LATENT = 12, 6

@@ -12,7 +12,7 @@ from anndata import AnnData
 from sklearn.decomposition import PCA
 
 from scbig.model import SCBIG, SCBIGConfig
-from scbig.model.scbig._networks import LinearDecoder, LinearEncoder
+from scbig.model.scbig._module import LinearDecoder, LinearEncoder
 from scbig.nn import find_components
 
 Fit = Callable[..., SCBIG]

@@ -15,7 +15,8 @@ def test_the_summary_names_what_the_model_is_of(
 ) -> None:
     repr(trained)
     printed = " ".join(capsys.readouterr().out.split())
-    assert "SCBIG of 60 genes, 12 targets, contexts: all. Gene programs: 6." in printed
+    assert "SCBIG of 60 genes, 12 targets, contexts: all. Target embeddings: " in printed
+    assert "Gene programs: 6." in printed
     assert "Training status: Trained" in printed
 
 

@@ -9,13 +9,8 @@ import torch
 from scbig._types import Arrays, Values
 from scbig.data import Effects, PairBatches, Targets
 from scbig.model.dualstream._config import DualStreamConfig
-from scbig.model.dualstream._module import (
-    TOKENS_AT_ONCE,
-    DualStreamModule,
-    GeneRecord,
-    StreamSizes,
-)
-from scbig.model.dualstream._perturbation import StreamCondition
+from scbig.model.dualstream._module import TOKENS_AT_ONCE, DualStreamModule, GeneRecord
+from scbig.model.dualstream._perturbation import StreamCondition, StreamSizes
 from scbig.model.dualstream._training import DualStreamPlan, StreamData
 from scbig.predictor import (
     RegressionMethod,
@@ -51,8 +46,8 @@ class AnchoredStreams(RegressionMethod):
         self.n_steps = config.n_steps
         self.is_anchored = config.use_anchor
         self.use_gate = config.use_gate
-        names = (vocabulary.embeddings.tables, vocabulary.targets, vocabulary.contexts)
-        sizes = StreamSizes(*map(len, names))
+        tables, targets = vocabulary.embeddings.tables, vocabulary.targets
+        sizes = StreamSizes(len(tables), len(targets), len(vocabulary.contexts))
         self.module = DualStreamModule(genes, sizes, config)
 
     def describe(self) -> str:
@@ -84,7 +79,9 @@ class AnchoredStreams(RegressionMethod):
                 n_batches=n_batches,
                 seed=task.seed,
             ),
-            Schedule(n_epochs, min(len(judge), 1), config.clip_norm, ema_decay=config.ema_decay),
+            Schedule(
+                n_epochs, 1 if len(judge) else 0, config.clip_norm, ema_decay=config.ema_decay
+            ),
             Stopping("networks_validation_score") if len(judge) else None,
         )
 

@@ -20,7 +20,11 @@ from scbig.model.dualstream._networks import (
     StatisticalStream,
     divergence_loss,
 )
-from scbig.model.dualstream._perturbation import PerturbationEncoder, StreamCondition
+from scbig.model.dualstream._perturbation import (
+    PerturbationEncoder,
+    StreamCondition,
+    StreamSizes,
+)
 from scbig.nn import MambaBlock, add_change
 
 # Genes that hardly vary are not blown up beyond this.
@@ -57,14 +61,6 @@ class GeneRecord(NamedTuple):
         return cls(torch.from_numpy(order), torch.from_numpy(vectors), *moments)
 
 
-class StreamSizes(NamedTuple):
-    """Numbers of embedding tables, of seen targets and of seen contexts."""
-
-    n_tables: int
-    n_targets: int
-    n_contexts: int
-
-
 class StreamOutput(NamedTuple):
     """What one pass returns."""
 
@@ -89,9 +85,7 @@ class DualStreamModule(BaseModuleClass):
             self.register_buffer(name, getattr(genes, name))
         vectors = self.patches.cut(genes.vectors.T).permute(1, 2, 0)
         place = vectors.mean(1)
-        self.perturbation = PerturbationEncoder(
-            place, *sizes, config.n_hidden, use_pairs=config.use_pairs
-        )
+        self.perturbation = PerturbationEncoder(place, sizes, config)
         self.biological = BiologicalStream(place, 3 * self.patches.size, config)
         self.effect = GeneReadout(vectors, config.n_hidden)
         self.log_sigma = nn.Parameter(self.get_noise().log())

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from scbig.data import Targets
+from scbig.model.dualstream._config import DualStreamConfig
 from scbig.nn import MLP
 from scbig.predictor import Vocabulary, index_targets, mask_targets
 
@@ -56,6 +57,14 @@ class StreamCondition(NamedTuple):
         return self._replace(target=target)
 
 
+class StreamSizes(NamedTuple):
+    """What the sizes of the networks follow from, beside their settings."""
+
+    n_tables: int  # unit vectors that an embedding is made of
+    n_targets: int  # seen in training, as are the contexts
+    n_contexts: int
+
+
 class PerturbationEncoder(nn.Module):
     """Message of a set of targets to each token; the order of the targets does not matter.
 
@@ -66,24 +75,16 @@ class PerturbationEncoder(nn.Module):
 
     place: torch.Tensor  # mean embedding of the genes of each token, (L, D)
 
-    def __init__(
-        self,
-        place: torch.Tensor,
-        n_tables: int,  # unit vectors that an embedding is made of
-        n_targets: int,
-        n_contexts: int,
-        n_hidden: int,
-        *,
-        use_pairs: bool,
-    ) -> None:
+    def __init__(self, place: torch.Tensor, sizes: StreamSizes, config: DualStreamConfig) -> None:
         super().__init__()
+        width = config.n_hidden
         self.register_buffer("place", place, persistent=False)
-        self.n_tables = n_tables
-        self.project = nn.Linear(place.shape[1], n_hidden)
-        self.own = nn.Parameter(torch.zeros(n_targets, n_hidden))
-        self.context = nn.Parameter(torch.zeros(n_contexts, n_hidden))
-        self.here = nn.Parameter(torch.randn(n_hidden))
-        self.pair = MLP((n_hidden, n_hidden, n_hidden)) if use_pairs else None
+        self.n_tables = sizes.n_tables
+        self.project = nn.Linear(place.shape[1], width)
+        self.own = nn.Parameter(torch.zeros(sizes.n_targets, width))
+        self.context = nn.Parameter(torch.zeros(sizes.n_contexts, width))
+        self.here = nn.Parameter(torch.randn(width))
+        self.pair = MLP((width, width, width)) if config.use_pairs else None
 
     def extend(self, n_targets: int, n_contexts: int) -> None:
         """Make room for further targets and contexts, which start without a vector."""
@@ -91,7 +92,7 @@ class PerturbationEncoder(nn.Module):
         self.context = _extend(self.context, n_contexts)
 
     def forward(self, condition: StreamCondition, token: torch.Tensor) -> torch.Tensor:
-        """Message of B conditions to all tokens ``(B, L, n_hidden)``; genes have ``token`` (G,)."""
+        """Messages ``(B, L, n_hidden)`` of B conditions, given the token of each gene ``(G,)``."""
         message = self.project(condition.embedding) + _look_up(self.own, condition.target)
         message = message * condition.mask.unsqueeze(-1)
         # (B, L, T): from 0 for the opposite of the target to 1 for the target itself

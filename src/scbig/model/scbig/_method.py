@@ -1,22 +1,28 @@
-"""What SCBIG is: a regression of effects, and a flow between latents of cells anchored on it."""
+"""What SCBIG is: a regression of effects, and a flow between latents that is anchored on it.
 
+Its networks are built from groups of genes: programs, which are made here where none are given,
+and pathways.
+"""
+
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Self
+from dataclasses import dataclass, replace
+from typing import Self, cast
 
 import numpy as np
 import torch
+from anndata import AnnData
 
+from scbig._constants import UNS
 from scbig._types import Arrays, Values
-from scbig.data import Effects, PairBatches, Targets
+from scbig.data import Effects, PairBatches, Targets, thin
 from scbig.model.scbig._config import SCBIGConfig
-from scbig.model.scbig._module import FlowSizes, SCBIGModule
-from scbig.model.scbig._networks import FlowCondition
+from scbig.model.scbig._module import FlowCondition, FlowSizes, SCBIGModule
 from scbig.model.scbig._stages import FlowData, FlowPlan, compute_latents, fit_autoencoder
 from scbig.predictor import (
     RegressionMethod,
     Schedule,
+    ScreenCells,
     Stopping,
     Task,
     Vocabulary,
@@ -24,50 +30,34 @@ from scbig.predictor import (
     plan_epochs,
     set_weights,
 )
-from scbig.programs import GenePrograms, average_programs
+from scbig.priors import GeneAliases, GeneEmbedding, GeneGraph, GeneSets
+from scbig.programs import (
+    GenePrograms,
+    ProgramConfig,
+    average_programs,
+    get_gene_programs,
+    make_gene_programs,
+)
 
+logger = logging.getLogger(__name__)
+
+MIN_GENES_PER_PROGRAM = 4
 N_ALIGNED_GROUPS = 3
 N_ALIGNED_CELLS = 64
 
 
 @dataclass(frozen=True, eq=False)
 class ProgramPriors:
-    """Groups of genes that the networks of SCBIG are built from.
-
-    Attributes
-    ----------
-    programs
-        Gene programs.
-    semantics
-        Mean gene embedding of each program, shape ``(K, d)``.
-    pathways
-        Averages the genes of each pathway, shape ``(P, G)``, or ``None``.
-    """
+    """Groups of genes that the networks of SCBIG are built from."""
 
     programs: GenePrograms
-    semantics: np.ndarray
-    pathways: np.ndarray | None
-
-    @cached_property
-    def averaging(self) -> np.ndarray:
-        """Averages the genes of each program, shape ``(K, G)``."""
-        return average_programs(self.programs.labels)
+    averaging: np.ndarray  # averages the genes of each program, (K, G)
+    semantics: np.ndarray  # mean gene embedding of each program, (K, d)
+    pathways: np.ndarray | None  # averages the genes of each pathway, (P, G)
 
 
 class AnchoredFlow(RegressionMethod):
-    """Regression of gene and latent effects, and a flow that learns what they miss.
-
-    Parameters
-    ----------
-    vocabulary
-        Names that the predictor knows, and embeddings of targets.
-    config
-        Sizes and schedules.
-    priors
-        Programs and pathways.
-    gene_mean
-        Mean expression of the genes, shape ``(G,)``.
-    """
+    """Regression of gene and latent effects, and a flow that learns what they miss."""
 
     module: SCBIGModule
 
@@ -76,7 +66,7 @@ class AnchoredFlow(RegressionMethod):
         vocabulary: Vocabulary,
         config: SCBIGConfig,
         priors: ProgramPriors,
-        gene_mean: np.ndarray,
+        gene_mean: np.ndarray,  # mean expression of the cells, (G,)
     ) -> None:
         super().__init__(vocabulary, config.denoising)
         self.config = config
@@ -94,11 +84,11 @@ class AnchoredFlow(RegressionMethod):
             sizes,
             config,
         )
-        self._latents: np.ndarray | None = None
+        self.release()
 
     def describe(self) -> str:
         """Say how many programs there are."""
-        return f"Gene programs: {self.priors.programs.n_programs}."
+        return f"Gene programs: {len(self.priors.programs.names)}."
 
     def extend(self, vocabulary: Vocabulary) -> None:
         """Make room for further targets and contexts, which start without a vector."""
@@ -111,36 +101,29 @@ class AnchoredFlow(RegressionMethod):
         """Train the autoencoder, unless there is one already, and fit the regression."""
         # An autoencoder that is there is kept, unless it is asked for.
         if (task.first_budget is None and not task.is_continued) or task.first_budget:
-            self._check_first_stage(task)
+            if n_earlier := len(task.trained) - len(task.measured):
+                raise ValueError(
+                    f"max_epochs={task.first_budget} would train the autoencoder again, but "
+                    f"{n_earlier} effects of an earlier screen are known in its present "
+                    "latents only. Leave max_epochs out, or train a new model on both screens."
+                )
             fit_autoencoder(self.module, task)
         self._latents = compute_latents(self.module, task.cells.expression)
         super().fit(task)
 
-    def _check_first_stage(self, task: Task) -> None:
-        n_earlier = len(task.trained) - len(task.measured)
-        if n_earlier:
-            raise ValueError(
-                f"max_epochs={task.first_budget} would train the autoencoder again, but "
-                f"{n_earlier} effects of an earlier screen are known in its present "
-                "latents only. Leave max_epochs out, or train a new model on both screens."
-            )
-
     def compute_features(self, task: Task) -> np.ndarray:
         """Latent effects; those of groups that are not in this screen are kept."""
-        if self._latents is None:
-            raise RuntimeError("The latents of the screen were released.")
         measured = task.compute_effects(self._latents)
-        known = (
-            {}
-            if self._anchor is None
-            else dict(zip(self._anchor.effects.keys, self._anchor.features, strict=True))
-        )
+        known = {}
+        if self._anchor is not None:
+            features = cast(np.ndarray, self._anchor.features)
+            known = dict(zip(self._anchor.effects.keys, features, strict=True))
         known |= dict(zip(measured.keys, measured.delta, strict=True))
         return np.stack([known[key] for key in task.trained.keys])
 
     def release(self) -> None:
         """Forget the latents of the screen."""
-        self._latents = None
+        self._latents = np.empty((0, self.config.n_latent), dtype=np.float32)
 
     def fit_networks(self, task: Task, n_steps: int) -> None:
         """Train the condition encoder and the velocity network."""
@@ -170,13 +153,12 @@ class AnchoredFlow(RegressionMethod):
         )
 
     def _make_data(self, task: Task) -> FlowData:
-        if self._latents is None:
-            raise RuntimeError("The latents of the screen were released.")
         targets, context = task.measured.targets, task.measured.context
         unseen = self.anchor_groups(task)
         conditions = []
         for one in unseen:
-            condition = FlowCondition.make(self.vocabulary, targets, context, one.features)
+            features = cast(np.ndarray, one.features)
+            condition = FlowCondition.make(self.vocabulary, targets, context, features)
             if one.forgotten is not None:
                 condition = condition.forget(targets, one.forgotten)
             conditions.append(condition)
@@ -229,7 +211,10 @@ class AnchoredFlow(RegressionMethod):
         """Rebuild what :meth:`to_plain` returned."""
         programs = values["programs"] | {"labels": arrays["programs.labels"]}
         priors = ProgramPriors(
-            GenePrograms.from_dict(programs), arrays["semantics"], arrays.get("pathways")
+            GenePrograms.from_dict(programs),
+            average_programs(arrays["programs.labels"]),
+            arrays["semantics"],
+            arrays.get("pathways"),
         )
         config, gene_mean = SCBIGConfig.from_dict(values["config"]), arrays["module.gene_mean"]
         method = cls(vocabulary, config, priors, gene_mean)
@@ -250,32 +235,14 @@ def _pair(task: Task, n_copies: int, n_groups: int, n_cells: int, n_batches: int
     )
 
 
+@dataclass(frozen=True, eq=False)
 class FlowMover:
-    """Carries control cells along the flow.
+    """Carries control cells along the flow, to n conditions."""
 
-    Parameters
-    ----------
-    module
-        The networks.
-    condition
-        The n conditions.
-    effect
-        Effect that the regression expects of each, shape ``(n, G)``.
-    control_mean
-        Mean of the control cells of the context of each, shape ``(n, G)``.
-    """
-
-    def __init__(
-        self,
-        module: SCBIGModule,
-        condition: FlowCondition,
-        effect: torch.Tensor,
-        control_mean: torch.Tensor,
-    ) -> None:
-        self._module = module
-        self._condition = condition
-        self._effect = effect
-        self._control_mean = control_mean
+    module: SCBIGModule
+    condition: FlowCondition
+    effect: torch.Tensor  # what the regression expects, (n, G)
+    control_mean: torch.Tensor  # of the context of each condition, (n, G)
 
     @torch.no_grad()
     def __call__(
@@ -287,7 +254,7 @@ class FlowMover:
         is_sampled: bool = False,
     ) -> np.ndarray:
         """Predict perturbed cells; several samples start in a cloud around each control cell."""
-        module, device = self._module, self._module.device
+        module, device = self.module, self.module.device
         was_training = module.training
         module.eval()
         cells = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)).to(device)
@@ -299,9 +266,101 @@ class FlowMover:
         predicted = module.predict_cells(
             cells.expand(len(rows), -1, -1),
             z.expand(len(rows), -1, -1),
-            self._condition.select(chosen, device),
-            self._effect[chosen].to(device),
-            self._control_mean[chosen].to(device),
+            self.condition.select(chosen, device),
+            self.effect[chosen].to(device),
+            self.control_mean[chosen].to(device),
         )
         module.train(was_training)
         return predicted.cpu().numpy()
+
+
+@dataclass(frozen=True, eq=False)
+class GivenPriors:
+    """What the user gives beside the screen; see :class:`~scbig.model.SCBIG`."""
+
+    programs: GenePrograms | None
+    n_programs: int
+    gene_embedding: GeneEmbedding | None
+    gene_graph: GeneGraph | None
+    gene_sets: GeneSets | None
+    aliases: GeneAliases | None
+
+
+def make_program_priors(
+    adata: AnnData,
+    cells: ScreenCells,
+    genes: tuple[str, ...],
+    given: GivenPriors,
+    coexpression: GeneEmbedding,
+    seed: int,
+) -> ProgramPriors:
+    """Make programs, or take those that are given, and average what is known over them.
+
+    Co-expression stands in for a gene embedding that is not given.
+    """
+    programs = given.programs
+    if programs is None and UNS.PROGRAMS in adata.uns:
+        programs = get_gene_programs(adata.uns)
+    if programs is None:
+        programs = _make_programs(cells, genes, given, seed)
+    else:
+        programs = _order_programs(programs, genes)
+    table = given.gene_embedding or coexpression
+    aligned = table.align(genes, aliases=given.aliases)
+    averaging = average_programs(programs.labels)
+    weights = averaging * aligned.is_found
+    # Genes without an embedding do not count.
+    total = np.maximum(weights.sum(axis=1, keepdims=True), 1e-12)
+    semantics = (weights / total) @ aligned.values
+    return ProgramPriors(programs, averaging, semantics, _make_pathways(genes, given))
+
+
+def _make_programs(
+    cells: ScreenCells, genes: tuple[str, ...], given: GivenPriors, seed: int
+) -> GenePrograms:
+    n_programs = min(given.n_programs, max(len(genes) // MIN_GENES_PER_PROGRAM, 1))
+    if n_programs < given.n_programs:
+        logger.info(
+            "%d gene programs in place of %d: the data have %d genes.",
+            n_programs,
+            given.n_programs,
+            len(genes),
+        )
+    embedding, graph, aliases = given.gene_embedding, given.gene_graph, given.aliases
+
+    def read_controls() -> np.ndarray:
+        rows = np.flatnonzero(cells.screen.is_control)
+        return cells.expression.rows(thin(rows, np.random.default_rng(seed)))
+
+    return make_gene_programs(
+        genes,
+        read_controls,
+        embedding=None if embedding is None else embedding.align(genes, aliases=aliases),
+        graph=None if graph is None else graph.align(genes, aliases=aliases),
+        config=ProgramConfig(n_programs=n_programs, seed=seed),
+    )
+
+
+def _order_programs(programs: GenePrograms, genes: tuple[str, ...]) -> GenePrograms:
+    """Bring given programs into the order of the genes."""
+    labels = programs.get_labels(genes)
+    lacking = [gene for gene, label in zip(genes, labels, strict=True) if label < 0]
+    if lacking:
+        raise ValueError(
+            f"{len(lacking)} genes are in no program: {lacking[:5]}. Make programs for these "
+            "genes with scbig.pp.gene_programs(adata)."
+        )
+    return replace(programs, labels=labels, var_names=genes)
+
+
+def _make_pathways(genes: tuple[str, ...], given: GivenPriors) -> np.ndarray | None:
+    sets = given.gene_sets
+    if sets is None:
+        return None
+    membership = sets.align(genes, aliases=given.aliases).membership.toarray()
+    if not len(membership):
+        raise ValueError(
+            f"{sets.source}: no gene set has between 5 and 500 of the measured genes "
+            f"({list(genes[:3])} ...). Give sets with the same kind of gene names."
+        )
+    return membership / membership.sum(axis=1, keepdims=True)

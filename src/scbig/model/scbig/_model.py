@@ -10,10 +10,9 @@ from anndata import AnnData
 
 from scbig._types import Arrays, Values
 from scbig.data import Effects, Perturbations, compute_group_means
-from scbig.model.scbig._build import GivenPriors, make_program_priors
 from scbig.model.scbig._config import PRESETS, SCBIGConfig
-from scbig.model.scbig._method import AnchoredFlow
-from scbig.model.scbig._networks import ProgramEncoder
+from scbig.model.scbig._method import AnchoredFlow, GivenPriors, make_program_priors
+from scbig.model.scbig._module import ProgramEncoder
 from scbig.model.scbig._stages import compute_latents
 from scbig.predictor import (
     BasePredictor,
@@ -262,14 +261,10 @@ class SCBIG(BasePredictor):
                 f"groupby={key!r} is not a column of obs. Columns found: {list(adata.obs)}."
             )
         names = list(self._method.priors.programs.names)
-        chunks = [
-            self._attend(encoder, x) for _, x in self._vocabulary.read(adata, layer).chunks(512)
-        ]
-        table = pd.DataFrame(np.vstack(chunks), columns=names)
+        module, chunks = self.module.eval(), []
+        for _, x in self._vocabulary.read(adata, layer).chunks(512):
+            cells = torch.from_numpy(np.ascontiguousarray(x)).to(module.device)
+            maps = encoder.attend(cells - module.gene_mean)
+            chunks.append(torch.stack([m.points_to_tokens.mean(1) for m in maps]).mean(0).cpu())
+        table = pd.DataFrame(torch.cat(chunks).numpy(), columns=names)
         return table.groupby(adata.obs[key].astype(str).to_numpy()).mean()
-
-    def _attend(self, encoder: ProgramEncoder, x: np.ndarray) -> np.ndarray:
-        self.module.eval()
-        cells = torch.from_numpy(np.ascontiguousarray(x)).to(self.module.device)
-        maps = encoder.attend(cells - self.module.gene_mean)
-        return torch.stack([m.points_to_tokens.mean(1) for m in maps]).mean(0).cpu().numpy()

@@ -1,25 +1,30 @@
-"""The torch module of SCBIG: autoencoder of cells, and flow between their latents."""
+"""The networks of SCBIG: autoencoder of cells, flow between their latents, and their parts."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
 from scvi.module.base import BaseModuleClass, LossOutput, auto_move_data
+from torch import nn
 
 from scbig._constants import REGISTRY
+from scbig.data import Targets
 from scbig.flow import integrate, integrate_adaptive
 from scbig.model.scbig._config import SCBIGConfig
-from scbig.model.scbig._networks import (
-    ConditionEncoder,
-    FlowCondition,
-    LinearDecoder,
-    LinearEncoder,
-    ProgramDecoder,
-    ProgramEncoder,
-    ProgramSemantics,
+from scbig.nn import (
+    AttentionMaps,
+    InducedBlock,
+    ProgramLinear,
+    ProgramUnlinear,
+    SetPooling,
+    VelocityNet,
+    add_change,
 )
-from scbig.nn import VelocityNet, add_change
+from scbig.predictor import Vocabulary, mask_targets
 
 _TINY = 1e-6
 
@@ -33,40 +38,31 @@ class FlowSizes(NamedTuple):
 
 
 class SCBIGModule(BaseModuleClass):
-    """Autoencoder and conditional flow.
-
-    Parameters
-    ----------
-    labels
-        Program of each gene, shape ``(G,)``.
-    semantics
-        Mean gene embedding of each program, shape ``(K, d)``.
-    gene_mean
-        Mean expression that is taken off before encoding, shape ``(G,)``.
-    sizes
-        Sizes that follow from the screen.
-    config
-        Sizes that are chosen.
-    """
+    """Autoencoder and conditional flow."""
 
     gene_mean: torch.Tensor
     latent_mean: torch.Tensor
     latent_std: torch.Tensor
-
     encoder: ProgramEncoder | LinearEncoder
     decoder: ProgramDecoder | LinearDecoder
 
     def __init__(
         self,
-        labels: torch.Tensor,
-        semantics: torch.Tensor,
-        gene_mean: torch.Tensor,
+        labels: torch.Tensor,  # program of each gene, (G,)
+        semantics: torch.Tensor,  # mean gene embedding of each program, (K, d)
+        gene_mean: torch.Tensor,  # what is taken off before encoding, (G,)
         sizes: FlowSizes,
         config: SCBIGConfig,
     ) -> None:
         super().__init__()
         self.config = config
-        self.encoder, self.decoder = _make_autoencoder(labels, semantics, config)
+        if config.autoencoder == "pca":
+            self.encoder = LinearEncoder(len(labels), config.n_latent)
+            self.decoder = LinearDecoder(self.encoder)
+        else:
+            tokens = ProgramSemantics(semantics, config.n_hidden)
+            self.encoder = ProgramEncoder(labels, tokens, config)
+            self.decoder = ProgramDecoder(labels, tokens, config)
         self.condition = ConditionEncoder(*sizes, config)
         self.velocity = VelocityNet(
             config.n_latent,
@@ -92,12 +88,12 @@ class SCBIGModule(BaseModuleClass):
 
     @auto_move_data
     def inference(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Encode expression ``(B, G)`` into standardised latents ``(B, n_latent)``."""
+        """Encode cells."""
         return {"z": self.encode(x)}
 
     @auto_move_data
     def generative(self, z: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Decode standardised latents ``(B, n_latent)`` into expression ``(B, G)``."""
+        """Decode latents."""
         return {"x": self.decode(z)}
 
     def loss(
@@ -135,22 +131,9 @@ class SCBIGModule(BaseModuleClass):
     def get_velocity(
         self, t: torch.Tensor, z: torch.Tensor, vector: torch.Tensor, anchor: torch.Tensor
     ) -> torch.Tensor:
-        """Velocity at ``z``: what the anchor expects plus what the network adds.
+        """Velocity at ``z (..., n_latent)``: what the anchor expects plus what the network adds.
 
-        Parameters
-        ----------
-        t
-            Times, broadcastable to ``(...)``.
-        z
-            Latents, shape ``(..., n_latent)``.
-        vector
-            Condition vectors, broadcastable to ``(..., n_condition)``.
-        anchor
-            Latent effect that the anchor expects, broadcastable to ``(..., n_latent)``.
-
-        Returns
-        -------
-        Velocity of shape ``(..., n_latent)``.
+        Times, condition vectors ``(..., n_condition)`` and anchors ``(..., n_latent)`` broadcast.
         """
         velocity = self.velocity(t, z, vector)
         return velocity + anchor if self.config.use_anchor else velocity
@@ -165,31 +148,13 @@ class SCBIGModule(BaseModuleClass):
 
     def predict_cells(
         self,
-        x: torch.Tensor,
-        z: torch.Tensor,
+        x: torch.Tensor,  # control cells, (B, N, G)
+        z: torch.Tensor,  # their latents, (B, N, n_latent)
         condition: FlowCondition,
-        effect: torch.Tensor,
-        control_mean: torch.Tensor,
+        effect: torch.Tensor,  # what the anchor expects, (B, G); unused without anchor
+        control_mean: torch.Tensor,  # of the context of each condition, (B, G)
     ) -> torch.Tensor:
-        """Predict perturbed cells from control cells.
-
-        Parameters
-        ----------
-        x
-            Control cells, shape ``(B, N, G)``.
-        z
-            Their latents, shape ``(B, N, n_latent)``.
-        condition
-            The B conditions.
-        effect
-            Effect that the anchor expects for each gene, shape ``(B, G)``; unused without anchor.
-        control_mean
-            Mean of the control cells of each condition's context, shape ``(B, G)``.
-
-        Returns
-        -------
-        Non-negative expression, shape ``(B, N, G)``.
-        """
+        """Predict perturbed cells from control cells: non-negative, ``(B, N, G)``."""
         end = self.transport(z, condition)
         if self.config.decoding == "direct":
             return self._decode_cells(end).clamp(min=0)
@@ -205,11 +170,186 @@ class SCBIGModule(BaseModuleClass):
         return self.decode(z.flatten(0, 1)).unflatten(0, z.shape[:2])
 
 
-def _make_autoencoder(
-    labels: torch.Tensor, semantics: torch.Tensor, config: SCBIGConfig
-) -> tuple[ProgramEncoder | LinearEncoder, ProgramDecoder | LinearDecoder]:
-    if config.autoencoder == "pca":
-        encoder = LinearEncoder(len(labels), config.n_latent)
-        return encoder, LinearDecoder(encoder)
-    tokens = ProgramSemantics(semantics, config.n_hidden)
-    return ProgramEncoder(labels, tokens, config), ProgramDecoder(labels, tokens, config)
+class FlowCondition(NamedTuple):
+    """Perturbations as the flow takes them; T is the largest number of targets."""
+
+    target: torch.Tensor  # row among the targets seen in training, 0 where unseen, (B, T)
+    is_seen: torch.Tensor  # whether it was seen in training, (B, T)
+    embedding: torch.Tensor  # (B, T, d)
+    mask: torch.Tensor  # true at targets, false at padding, (B, T)
+    context: torch.Tensor  # row among the contexts seen in training, -1 where unseen, (B,)
+    anchor: torch.Tensor  # latent effect that the regression expects, (B, n_latent)
+
+    @classmethod
+    def make(
+        cls,
+        vocabulary: Vocabulary,
+        targets: Sequence[Targets],
+        context: np.ndarray,
+        anchor: np.ndarray,
+    ) -> FlowCondition:
+        """Turn B conditions with their latent anchors ``(B, n_latent)`` into tensors."""
+        index = vocabulary.index_targets(targets)
+        return cls(
+            target=torch.from_numpy(np.maximum(index, 0)),
+            is_seen=torch.from_numpy(index >= 0),
+            embedding=torch.from_numpy(vocabulary.embeddings.get_vectors(targets)),
+            mask=torch.from_numpy(mask_targets(targets)),
+            context=torch.from_numpy(vocabulary.index_contexts(context)),
+            anchor=torch.from_numpy(np.asarray(anchor, dtype=np.float32)),
+        )
+
+    def select(self, rows: torch.Tensor, device: torch.device) -> FlowCondition:
+        """Choose conditions by number, and move them to a device."""
+        return FlowCondition(*(part[rows].to(device) for part in self))
+
+    def forget(self, targets: Sequence[Targets], left_out: Sequence[str]) -> FlowCondition:
+        """Treat one target of each condition as one that was never seen."""
+        is_seen = self.is_seen.clone()
+        for row, (group, target) in enumerate(zip(targets, left_out, strict=True)):
+            is_seen[row, group.index(target)] = False
+        return self._replace(is_seen=is_seen)
+
+
+class ProgramSemantics(nn.Module):
+    """What is known of each program beyond its expression: the mean embedding of its genes."""
+
+    embedding: torch.Tensor  # (K, d)
+
+    def __init__(self, embedding: torch.Tensor, n_hidden: int) -> None:
+        super().__init__()
+        self.register_buffer("embedding", embedding)
+        self.project = nn.Linear(embedding.shape[1], n_hidden)
+        self.norm = nn.LayerNorm(n_hidden)
+
+    def forward(self) -> torch.Tensor:
+        """Return one token a program, shape ``(K, n_hidden)``."""
+        return self.norm(self.project(self.embedding))
+
+
+class ProgramEncoder(nn.Module):
+    """Gene-cluster-aware encoder (arXiv 2602.04901): programs are tokens, their mean the cell."""
+
+    def __init__(
+        self, labels: torch.Tensor, semantics: ProgramSemantics, config: SCBIGConfig
+    ) -> None:
+        super().__init__()
+        self.expression = ProgramLinear(labels, config.n_hidden)
+        self.semantics = semantics
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = _make_blocks(config)
+        self.latent = nn.Linear(config.n_hidden, config.n_latent)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Encode centred expression ``(B, G)`` into latents ``(B, n_latent)``."""
+        tokens = self._tokens(x)
+        for block in self.blocks:
+            tokens = block(tokens)
+        return self.latent(tokens.mean(1))
+
+    def attend(self, x: torch.Tensor) -> list[AttentionMaps]:
+        """Return the attention weights of each block for centred expression ``(B, G)``."""
+        tokens, maps = self._tokens(x), []
+        for block in cast(Iterable[InducedBlock], self.blocks):
+            tokens, weights = block.attend(tokens)
+            maps.append(weights)
+        return maps
+
+    def _tokens(self, x: torch.Tensor) -> torch.Tensor:
+        return self.dropout(self.expression(x) + self.semantics())
+
+
+class ProgramDecoder(nn.Module):
+    """Decoder that mirrors :class:`ProgramEncoder`, whose arguments it takes."""
+
+    def __init__(
+        self, labels: torch.Tensor, semantics: ProgramSemantics, config: SCBIGConfig
+    ) -> None:
+        super().__init__()
+        self.latent = nn.Linear(config.n_latent, config.n_hidden)
+        self.semantics = semantics
+        self.blocks = _make_blocks(config)
+        self.expression = ProgramUnlinear(labels, config.n_hidden)
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        """Decode latents ``(B, n_latent)`` into centred expression ``(B, G)``."""
+        tokens = self.latent(z).unsqueeze(1) + self.semantics()
+        for block in self.blocks:
+            tokens = block(tokens)
+        return self.expression(tokens)
+
+
+def _make_blocks(config: SCBIGConfig) -> nn.ModuleList:
+    return nn.ModuleList(
+        InducedBlock(config.n_hidden, config.n_heads, config.n_inducing, config.dropout)
+        for _ in range(config.n_layers)
+    )
+
+
+class LinearEncoder(nn.Module):
+    """Principal components in place of the encoder, to compare it with; ``components (n, G)``."""
+
+    components: torch.Tensor
+
+    def __init__(self, n_genes: int, n_latent: int) -> None:
+        super().__init__()
+        self.register_buffer("components", torch.zeros(n_latent, n_genes))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Encode centred expression ``(B, G)`` into latents ``(B, n_latent)``."""
+        return x @ self.components.T
+
+
+class LinearDecoder(nn.Module):
+    """Rebuilds expression from the principal components of an encoder."""
+
+    def __init__(self, encoder: LinearEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        """Decode latents ``(B, n_latent)`` into centred expression ``(B, G)``."""
+        return z @ self.encoder.components
+
+
+class ConditionEncoder(nn.Module):
+    """Set of targets, context and anchor (where there is one), as one vector.
+
+    A target is its embedding, projected, plus a vector of its own where it was seen in
+    training. The set is pooled by attention, so the order of targets does not matter.
+    """
+
+    def __init__(
+        self, n_targets: int, n_contexts: int, n_embedding: int, config: SCBIGConfig
+    ) -> None:
+        super().__init__()
+        dim = config.n_condition
+        self.own = nn.Embedding(n_targets, dim)
+        self.project = nn.Linear(n_embedding, dim)
+        self.pool = SetPooling(dim, config.n_heads)
+        self.context = nn.Embedding(n_contexts, dim)
+        self.anchor = nn.Linear(config.n_latent, dim) if config.use_anchor else None
+        nn.init.zeros_(self.own.weight)
+        nn.init.zeros_(self.context.weight)
+
+    def extend(self, n_targets: int, n_contexts: int) -> None:
+        """Make room for further targets and contexts, which start without a vector."""
+        self.own = _extend(self.own, n_targets)
+        self.context = _extend(self.context, n_contexts)
+
+    def forward(self, condition: FlowCondition) -> torch.Tensor:
+        """Return condition vectors ``(B, n_condition)``."""
+        own = self.own(condition.target) * condition.is_seen.unsqueeze(-1)
+        pooled = self.pool(own + self.project(condition.embedding), condition.mask)
+        is_known = (condition.context >= 0).unsqueeze(-1)
+        context = self.context(condition.context.clamp(min=0)) * is_known
+        vector = pooled + context
+        return vector if self.anchor is None else vector + self.anchor(condition.anchor)
+
+
+@torch.no_grad()
+def _extend(table: nn.Embedding, n_rows: int) -> nn.Embedding:
+    weight = table.weight.new_zeros(n_rows, table.embedding_dim)
+    weight[: len(table.weight)] = table.weight
+    # From given weights: a new table would be drawn from the user's random state.
+    return nn.Embedding.from_pretrained(weight, freeze=False)

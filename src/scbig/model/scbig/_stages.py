@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,8 +12,7 @@ from torch.nn import functional as F
 from scbig.data import CellBatches, Expression, Pairs, compute_group_means
 from scbig.flow import LinearPath
 from scbig.model.scbig._config import SCBIGConfig
-from scbig.model.scbig._module import SCBIGModule
-from scbig.model.scbig._networks import FlowCondition, LinearEncoder
+from scbig.model.scbig._module import FlowCondition, LinearEncoder, SCBIGModule
 from scbig.nn import find_components
 from scbig.ot import pair_batches, sinkhorn_cost
 from scbig.predictor import Schedule, StageData, StagePlan, Stopping, Task
@@ -31,15 +31,7 @@ _MAX_STANDARDISED = 10.0
 
 
 def fit_autoencoder(module: SCBIGModule, task: Task) -> None:
-    """Train encoder and decoder, which stop on a few held-out cells, and scale the latents.
-
-    Parameters
-    ----------
-    module
-        The networks.
-    task
-        What to train on; its first budget is a number of epochs over all cells.
-    """
+    """Train encoder and decoder, which stop on a few held-out cells, and scale the latents."""
     expression, rows = task.cells.expression, task.rows
     cells = np.random.default_rng(task.seed).permutation(rows)
     module.set_gene_mean(compute_group_means(expression, [rows])[0])
@@ -75,20 +67,9 @@ def _train_autoencoder(module: SCBIGModule, task: Task, cells: np.ndarray) -> No
 
 
 def plan_autoencoder(n_cells: int, config: SCBIGConfig, max_epochs: int | None) -> tuple[int, int]:
-    """Spread the budget of steps over epochs.
+    """Spread the budget of steps over epochs: their number, and that of the batches in each.
 
-    Parameters
-    ----------
-    n_cells
-        Number of cells to train on.
-    config
-        The budget.
-    max_epochs
-        Number of epochs over all cells that the user asked for, or ``None``.
-
-    Returns
-    -------
-    Number of epochs, and of batches in each.
+    ``max_epochs`` counts epochs over all cells, where the user asked for them.
     """
     n_batches = math.ceil(n_cells / config.cells_per_batch)
     if max_epochs is not None or config.autoencoder_steps < 0:
@@ -120,7 +101,7 @@ class AutoencoderPlan(StagePlan):
         self.log_value("train_loss", loss.loss, loss.n_obs_minibatch)
         return loss.loss
 
-    def validation_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Reconstruction error of held-out cells, as a score."""
         _, _, loss = self.module(batch)
         self.log_value("validation_score", -loss.loss, loss.n_obs_minibatch)
@@ -139,54 +120,22 @@ class AutoencoderPlan(StagePlan):
 
 @dataclass(frozen=True, eq=False)
 class FlowData(StageData):
-    """What the second stage learns from.
+    """What the second stage learns from."""
 
-    Attributes
-    ----------
-    latents
-        Standardised latents of all cells, shape ``(n_cells, n_latent)``.
-    condition
-        The training groups, each with the anchor of a regression that has not seen it.
-    effect
-        Gene effects of the same regressions, shape ``(n_groups, G)``.
-    control_mean
-        Control mean of the context of each group, shape ``(n_groups, G)``.
-    expression
-        Expression of all cells.
-    programs
-        Averages the genes of each program, shape ``(K, G)``.
-    pathways
-        Averages the genes of each pathway, shape ``(P, G)``, or ``None``.
-    draw
-        Draws a batch of pairs for the alignment losses.
-    rng
-        Source of times and path noise. It is on the CPU, so that a seed means the same on
-        every device.
-    """
-
-    latents: torch.Tensor
-    condition: FlowCondition
-    effect: torch.Tensor
-    control_mean: torch.Tensor
+    latents: torch.Tensor  # of all cells, standardised, (n_cells, n_latent)
+    condition: FlowCondition  # training groups, anchored by regressions that have not seen them
+    effect: torch.Tensor  # what the same regressions expect of genes, (n_groups, G)
+    control_mean: torch.Tensor  # of the context of each group, (n_groups, G)
     expression: Expression
-    programs: torch.Tensor
-    pathways: torch.Tensor | None
-    draw: Callable[[], Pairs]
+    programs: torch.Tensor  # averages the genes of each program, (K, G)
+    pathways: torch.Tensor | None  # averages the genes of each pathway, (P, G)
+    draw: Callable[[], Pairs]  # a batch for the alignment losses
+    # Of times and path noise; on the CPU, so that a seed means the same on every device.
     rng: torch.Generator
 
 
 class FlowPlan(StagePlan):
-    """Second stage: regress the velocity from control to perturbed latents.
-
-    Parameters
-    ----------
-    module
-        The module; the condition encoder and the velocity network are trained.
-    data
-        What to learn from.
-    validate
-        Returns the score of the module on held-out conditions.
-    """
+    """Second stage: regress the velocity from control to perturbed latents."""
 
     stage = "flow"
     module: SCBIGModule
@@ -260,18 +209,7 @@ def correlation_loss(
     """Distance between the correlations of programs in predicted and in real cells.
 
     ``||R(predicted) - R(real)||_F / K`` with R the Pearson correlation of program means over
-    cells (arXiv 2602.04901).
-
-    Parameters
-    ----------
-    predicted, real
-        Expression, shapes ``(..., N, G)`` and ``(..., M, G)``.
-    programs
-        Averages the genes of each program, shape ``(K, G)``.
-
-    Returns
-    -------
-    Loss of shape ``(...)``.
+    cells (arXiv 2602.04901), of cells ``(..., N, G)`` and ``(..., M, G)``; shape ``(...)``.
     """
     difference = _correlation(predicted @ programs.T) - _correlation(real @ programs.T)
     return torch.linalg.matrix_norm(difference) / len(programs)
@@ -280,19 +218,7 @@ def correlation_loss(
 def pathway_loss(
     predicted: torch.Tensor, real: torch.Tensor, pathways: torch.Tensor
 ) -> torch.Tensor:
-    """Entropic transport cost between predicted and real cells in pathway space, over P.
-
-    Parameters
-    ----------
-    predicted, real
-        Expression, shapes ``(..., N, G)`` and ``(..., M, G)``.
-    pathways
-        Averages the genes of each pathway, shape ``(P, G)``.
-
-    Returns
-    -------
-    Loss of shape ``(...)``.
-    """
+    """Entropic transport cost between the same cells in pathway space, over P."""
     return sinkhorn_cost(predicted @ pathways.T, real @ pathways.T) / len(pathways)
 
 
