@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from anndata import AnnData
 
+from scbig.cli._files import hold_out
 from scbig.cli._options import Holding
-from scbig.cli._splits import hold_out
 from scbig.data import ScreenSchema, infer_schema
 from scbig.splits import Split, make_split, write_splits
 

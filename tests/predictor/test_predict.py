@@ -50,11 +50,11 @@ class Dummy(BasePredictor):
 
     def __init__(self, adata: AnnData, *, seed: int | None = None) -> None:
         super().__init__(adata, seed=seed)
-        vocabulary, _ = self._read_screen()
-        self._start(vocabulary, self.method_class(), locals())
+        vocabulary, _ = self.read_screen()
+        self.start(vocabulary, self.method_class(), locals())
 
     @classmethod
-    def _load_method(cls, vocabulary, effects, values, arrays):
+    def load_method(cls, vocabulary, effects, values, arrays):
         return cls.method_class()
 
 

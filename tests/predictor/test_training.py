@@ -63,11 +63,11 @@ class Recorded(BasePredictor):
 
     def __init__(self, adata: AnnData, method: Method, *, seed: int | None = None) -> None:
         super().__init__(adata, missing_embedding="mean", seed=seed)
-        vocabulary, _ = self._read_screen()
-        self._start(vocabulary, method, locals())
+        vocabulary, _ = self.read_screen()
+        self.start(vocabulary, method, locals())
 
     @classmethod
-    def _load_method(cls, vocabulary, effects, values, arrays):
+    def load_method(cls, vocabulary, effects, values, arrays):
         return Recorder()
 
 

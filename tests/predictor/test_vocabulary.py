@@ -7,9 +7,9 @@ import pytest
 from anndata import AnnData
 
 from scbig.data import infer_schema
-from scbig.predictor import TargetEmbeddings, Vocabulary, index_targets, mask_targets
+from scbig.predictor import Vocabulary
 from scbig.predictor._vocabulary import read_vocabulary
-from scbig.priors import GeneAliases, GeneEmbedding
+from scbig.priors import GeneAliases, GeneEmbedding, TargetEmbeddings, index_targets, mask_targets
 
 TARGETS = [("A", "B"), (), ("C",)]
 

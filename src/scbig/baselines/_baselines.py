@@ -12,8 +12,8 @@ from anndata import AnnData
 
 from scbig._types import Arrays, Values
 from scbig.data import Effects, Targets
-from scbig.predictor import BasePredictor, Method, TargetEmbeddings, Task, Vocabulary
-from scbig.priors import GeneAliases, GeneEmbedding
+from scbig.predictor import BasePredictor, Method, Task, Vocabulary
+from scbig.priors import GeneAliases, GeneEmbedding, TargetEmbeddings
 from scbig.programs import make_coexpression_embedding
 from scbig.regression import FLOOR_RULES, FloorRule, KernelSettings, Rule, TargetKernel
 
@@ -41,15 +41,15 @@ class Baseline(BasePredictor):
 
     def __init__(self, adata: AnnData, *, seed: int | None = None) -> None:
         super().__init__(adata, missing_embedding="mean", seed=seed)
-        vocabulary, _ = self._read_screen()
-        self._start(vocabulary, RuleMethod(vocabulary, self.rule), locals())
+        vocabulary, _ = self.read_screen()
+        self.start(vocabulary, RuleMethod(vocabulary, self.rule), locals())
 
     def _choose_validation(self, conditions: Sequence[Targets]) -> Sequence[Targets]:
         """Hold nothing out where there is nothing to choose."""
         return super()._choose_validation(conditions) if self.rule.is_tuned else []
 
     @classmethod
-    def _load_method(
+    def load_method(
         cls, vocabulary: Vocabulary, effects: Effects | None, values: Values, arrays: Arrays
     ) -> RuleMethod:
         return RuleMethod.from_plain(vocabulary, effects, values, cls.rule)
@@ -83,7 +83,7 @@ class EmbeddingBaseline(Baseline):
         seed: int | None = None,
     ) -> None:
         BasePredictor.__init__(self, adata, missing_embedding="mean", seed=seed)
-        vocabulary, cells = self._read_screen()
+        vocabulary, cells = self.read_screen()
         if gene_embedding is None:
             gene_embedding = make_coexpression_embedding(
                 cells.expression,
@@ -95,7 +95,7 @@ class EmbeddingBaseline(Baseline):
         logger.info("Perturbation targets: %s", coverage)
         embeddings = TargetEmbeddings((gene_embedding,), aliases)
         vocabulary = replace(vocabulary, embeddings=embeddings)
-        self._start(vocabulary, RuleMethod(vocabulary, self.rule), locals())
+        self.start(vocabulary, RuleMethod(vocabulary, self.rule), locals())
 
 
 class NoChange(Baseline):

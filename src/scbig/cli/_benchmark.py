@@ -253,8 +253,7 @@ def run_benchmark(
         With status 1, when a predictor failed somewhere.
     """
     from scbig.benchmark import Resources, get_predictor_names, run
-    from scbig.cli._files import read_priors, read_screen
-    from scbig.cli._splits import find_context_keys, get_splits
+    from scbig.cli._files import find_context_keys, get_splits, read_priors, read_screen
     from scbig.data import get_gene_names, infer_schema
 
     settings = _make_settings(labels, splitting, scoring)

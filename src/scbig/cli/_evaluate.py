@@ -195,7 +195,7 @@ def run_evaluate(
 def _score(adata: AnnData, labels: Labels, holding: Holding, wanted: Evaluation) -> pd.DataFrame:
     import anndata as ad
 
-    from scbig.cli._splits import read_chosen
+    from scbig.cli._files import read_chosen
     from scbig.priors import load_gene_embedding
     from scbig.splits import assign_split
     from scbig.tl import evaluate, evaluate_cells

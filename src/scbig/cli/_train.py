@@ -251,8 +251,7 @@ def run_train(
     overwrite
         Whether a model there is replaced.
     """
-    from scbig.cli._files import check_out_folder, read_priors, read_screen
-    from scbig.cli._splits import hold_out
+    from scbig.cli._files import check_out_folder, hold_out, read_priors, read_screen
     from scbig.data import check_expression
 
     check_out_folder(out, overwrite=overwrite)

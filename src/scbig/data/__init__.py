@@ -2,13 +2,6 @@
 
 from scbig.data._batches import CellBatches, PairBatches, Pairs
 from scbig.data._checks import check_expression
-from scbig.data._controls import (
-    controls_from_plain,
-    controls_to_plain,
-    join_controls,
-    make_controls,
-    thin,
-)
 from scbig.data._conventions import infer_schema
 from scbig.data._effects import (
     Effects,
@@ -27,8 +20,19 @@ from scbig.data._expression import (
     match_genes,
 )
 from scbig.data._fields import ExpressionField, PerturbationField
+from scbig.data._folders import read_folder as read_folder
+from scbig.data._folders import write_folder as write_folder
 from scbig.data._locus_conventions import find_locus_labels, infer_locus_schema
-from scbig.data._query import Query, annotate_query, make_query
+from scbig.data._query import (
+    Query,
+    annotate_query,
+    controls_from_plain,
+    controls_to_plain,
+    join_controls,
+    make_controls,
+    make_query,
+    thin,
+)
 from scbig.data._screen import (
     Perturbations,
     Screen,

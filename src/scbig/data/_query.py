@@ -1,4 +1,7 @@
-"""What is to be predicted: rows to write, and for each the control cell it starts from."""
+"""What is to be predicted: rows to write, and for each the control cell it starts from.
+
+Control cells come with the data, or travel with a predictor.
+"""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -7,9 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from anndata import AnnData
+from anndata.utils import make_index_unique
 from scipy import sparse
 
 from scbig._constants import OBS
+from scbig._types import Arrays, Values
 from scbig.data._expression import Expression, get_matrix
 from scbig.data._screen import (
     Perturbations,
@@ -23,6 +28,9 @@ from scbig.data._screen import (
 logger = logging.getLogger(__name__)
 
 MAX_CELLS = 500
+# Enough to draw from; a genome-wide screen has far more.
+MAX_CONTROLS = 2000
+_SPARSE_PARTS = ("data", "indices", "indptr")
 
 
 @dataclass(frozen=True)
@@ -213,3 +221,127 @@ def _make_output(
     x = get_matrix(cells, schema.layer)[unique]
     x = sparse.csr_matrix(x, dtype=np.float32) if sparse.issparse(x) else np.asarray(x, np.float32)
     return AnnData(x[np.tile(inverse, len(labels))], obs=obs, var=cells.var.copy())
+
+
+def make_controls(
+    expression: Expression,
+    screen: Screen,
+    obs: pd.DataFrame,
+    genes: Sequence[str],
+    rng: np.random.Generator,
+    *,
+    known: Sequence[str] = (),
+) -> AnnData:
+    """Draw the control cells that travel with a predictor: at most 2,000 of each context.
+
+    Parameters
+    ----------
+    expression, screen
+        Cells of a screen.
+    obs
+        Columns of their annotation to keep.
+    genes
+        Gene names.
+    rng
+        Draws the cells.
+    known
+        Contexts to leave out.
+
+    Returns
+    -------
+    The control cells, context by context.
+    """
+    drawn = [
+        thin(screen.get_controls(i), rng)
+        for i, name in enumerate(screen.contexts)
+        if name not in known
+    ]
+    rows = np.concatenate([np.empty(0, dtype=np.int64), *drawn])
+    # Context by context: many contexts at once would not fit into memory as dense rows.
+    x = [sparse.csr_matrix((0, expression.n_genes), dtype=np.float32)]
+    x += [sparse.csr_matrix(expression.rows(part)) for part in drawn]
+    return AnnData(
+        sparse.vstack(x, format="csr"),
+        obs=obs.iloc[rows].astype(str),
+        var=pd.DataFrame(index=list(genes)),
+    )
+
+
+def join_controls(old: AnnData, new: AnnData) -> AnnData:
+    """Append further control cells.
+
+    Parameters
+    ----------
+    old, new
+        Control cells with the same genes and columns, see :func:`make_controls`.
+
+    Returns
+    -------
+    All of them; names that occur in both are made unique.
+    """
+    if not new.n_obs:
+        return old
+    obs = pd.concat([old.obs, new.obs])
+    # Barcodes are unique within a screen only.
+    obs.index = make_index_unique(obs.index)
+    return AnnData(sparse.vstack([old.X, new.X], format="csr"), obs=obs, var=old.var)
+
+
+def thin(rows: np.ndarray, rng: np.random.Generator, n_kept: int = MAX_CONTROLS) -> np.ndarray:
+    """Draw at most ``n_kept`` of the row numbers, in their order.
+
+    Parameters
+    ----------
+    rows
+        Row numbers, sorted.
+    rng
+        Draws them.
+    n_kept
+        Largest number to keep.
+
+    Returns
+    -------
+    The kept row numbers, sorted.
+    """
+    return rows if len(rows) <= n_kept else np.sort(rng.choice(rows, n_kept, replace=False))
+
+
+def controls_to_plain(controls: AnnData) -> tuple[Values, Arrays]:
+    """Take control cells apart.
+
+    Parameters
+    ----------
+    controls
+        Control cells, see :func:`make_controls`.
+
+    Returns
+    -------
+    Their annotation as values, and their expression as arrays.
+    """
+    x = sparse.csr_matrix(controls.X)
+    values = {
+        "names": controls.obs_names.tolist(),
+        "obs": {key: controls.obs[key].astype(str).tolist() for key in controls.obs},
+        "genes": controls.var_names.tolist(),
+    }
+    return values, {f"controls.{part}": getattr(x, part) for part in _SPARSE_PARTS}
+
+
+def controls_from_plain(values: Values, arrays: Arrays) -> AnnData:
+    """Rebuild what :func:`controls_to_plain` took apart.
+
+    Parameters
+    ----------
+    values, arrays
+        What it returned; further arrays do no harm.
+
+    Returns
+    -------
+    The control cells.
+    """
+    x = sparse.csr_matrix(
+        tuple(arrays[f"controls.{part}"] for part in _SPARSE_PARTS),
+        shape=(len(values["names"]), len(values["genes"])),
+    )
+    obs = pd.DataFrame(values["obs"], index=values["names"])
+    return AnnData(x, obs=obs, var=pd.DataFrame(index=values["genes"]))

@@ -8,13 +8,8 @@ from anndata import AnnData
 
 from scbig._types import Arrays, Values
 from scbig.data import Effects
-from scbig.predictor import (
-    BasePredictor,
-    RegressionMethod,
-    Vocabulary,
-    make_target_embeddings,
-)
-from scbig.priors import GeneAliases, GeneEmbedding
+from scbig.predictor import BasePredictor, RegressionMethod, Vocabulary
+from scbig.priors import GeneAliases, GeneEmbedding, make_target_embeddings
 from scbig.programs import make_coexpression_embedding
 from scbig.regression import Denoising
 
@@ -70,7 +65,7 @@ class EffectRegression(BasePredictor):
         seed: int | None = None,
     ) -> None:
         super().__init__(adata, missing_embedding=missing_embedding, seed=seed)
-        vocabulary, cells = self._read_screen()
+        vocabulary, cells = self.read_screen()
         coexpression = make_coexpression_embedding(
             cells.expression, cells.screen, vocabulary.genes, np.random.default_rng(self._seed)
         )
@@ -78,10 +73,10 @@ class EffectRegression(BasePredictor):
         embeddings = make_target_embeddings(table, coexpression, vocabulary.targets, aliases)
         vocabulary = replace(vocabulary, embeddings=embeddings)
         method = RegressionMethod(vocabulary, denoising or Denoising())
-        self._start(vocabulary, method, locals())
+        self.start(vocabulary, method, locals())
 
     @classmethod
-    def _load_method(
+    def load_method(
         cls, vocabulary: Vocabulary, effects: Effects | None, values: Values, arrays: Arrays
     ) -> RegressionMethod:
         method = RegressionMethod(vocabulary, Denoising(**values["denoising"]))

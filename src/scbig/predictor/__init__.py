@@ -1,7 +1,16 @@
 """The verbs and the recipe of all predictors; a model brings a method of its own."""
 
-from scbig.predictor._folder import read_folder, write_folder
-from scbig.predictor._judge import FloorComparison, Judge, is_gain, score_effects
+from scbig.data import read_folder as read_folder
+from scbig.predictor._judge import (
+    FloorComparison as FloorComparison,
+)
+from scbig.predictor._judge import (
+    Judge,
+    score_effects,
+)
+from scbig.predictor._judge import (
+    is_gain as is_gain,
+)
 from scbig.predictor._method import (
     CellMover,
     EffectMover,
@@ -9,9 +18,11 @@ from scbig.predictor._method import (
     RegressionMethod,
     choose_preset,
     get_weights,
-    read_weights,
     seeded,
     set_weights,
+)
+from scbig.predictor._method import (
+    read_weights as read_weights,
 )
 from scbig.predictor._predictor import BasePredictor
 from scbig.predictor._stage import (
@@ -23,21 +34,22 @@ from scbig.predictor._stage import (
     Stopping,
     plan_epochs,
 )
-from scbig.predictor._training import Task, TrainingPlan
+from scbig.predictor._training import Task
+from scbig.predictor._training import TrainingPlan as TrainingPlan
 from scbig.predictor._vocabulary import (
     ScreenCells,
-    TargetEmbeddings,
     Vocabulary,
-    index_targets,
-    make_target_embeddings,
-    mask_targets,
 )
+
+# TEMPORARY
+from scbig.priors import index_targets as index_targets
+from scbig.priors import make_target_embeddings as make_target_embeddings
+from scbig.priors import mask_targets as mask_targets
 
 __all__ = [
     "BasePredictor",
     "CellMover",
     "EffectMover",
-    "FloorComparison",
     "Hardware",
     "Judge",
     "Method",
@@ -48,21 +60,12 @@ __all__ = [
     "StagePlan",
     "StageRunner",
     "Stopping",
-    "TargetEmbeddings",
     "Task",
-    "TrainingPlan",
     "Vocabulary",
     "choose_preset",
     "get_weights",
-    "index_targets",
-    "is_gain",
-    "make_target_embeddings",
-    "mask_targets",
     "plan_epochs",
-    "read_folder",
-    "read_weights",
     "score_effects",
     "seeded",
     "set_weights",
-    "write_folder",
 ]

@@ -1,37 +1,22 @@
-"""How a predictor is saved and loaded: arrays as safetensors, all else as JSON.
+"""How a predictor is saved and loaded: what goes into its folder, and how it is put back."""
 
-Nothing is ever unpickled.
-"""
-
-import hashlib
-import json
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict
 from os import PathLike
-from pathlib import Path
 from typing import Self
 
-import numpy as np
 import pandas as pd
 from anndata import AnnData
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 from scvi.model.base import BaseModelClass
 
-from scbig import __version__
-from scbig._optional import DISTRIBUTION
 from scbig._types import Arrays, Values
-from scbig.data import Effects, effects_from_plain, effects_to_plain
+from scbig.data import Effects, effects_from_plain, effects_to_plain, read_folder, write_folder
 from scbig.predictor._judge import FloorComparison
 from scbig.predictor._method import Method, seeded
 from scbig.predictor._setup import RegisteredModel
 from scbig.predictor._stage import History
 from scbig.predictor._vocabulary import Vocabulary
-
-FORMAT = 2
-_ARRAYS = "arrays.safetensors"
-_VALUES = "model.json"
 
 MethodLoader = Callable[[Vocabulary, Effects | None, Values, Arrays], Method]
 
@@ -118,7 +103,7 @@ class StoredModel(RegisteredModel):
             When there is no such model, or it does not fit.
         """
         values, arrays = read_folder(dir_path, cls.__name__)
-        return cls._restore(values, arrays, adata, cls._load_method)
+        return cls._restore(values, arrays, adata, cls.load_method)
 
     @classmethod
     def _restore(
@@ -149,7 +134,7 @@ class StoredModel(RegisteredModel):
 
     @classmethod
     @abstractmethod
-    def _load_method(
+    def load_method(
         cls, vocabulary: Vocabulary, effects: Effects | None, values: Values, arrays: Arrays
     ) -> Method:
         """Rebuild the method from what it returned to be saved.
@@ -163,74 +148,6 @@ class StoredModel(RegisteredModel):
         values, arrays
             What :meth:`~scbig.predictor.Method.to_plain` returned.
         """
-
-
-def write_folder(
-    path: str | PathLike[str],
-    class_name: str,
-    values: Values,
-    arrays: Arrays,
-    *,
-    overwrite: bool,
-) -> None:
-    """Write a predictor to a folder, or raise where there is anything and it must not go."""
-    folder = Path(path)
-    if folder.exists() and not overwrite and (folder.is_file() or any(folder.iterdir())):
-        raise FileExistsError(f"{folder} exists. Replace it with save(..., overwrite=True).")
-    folder.mkdir(parents=True, exist_ok=True)
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    save_file(contiguous, folder / _ARRAYS)
-    header = {
-        "format": FORMAT,
-        "class": class_name,
-        "version": __version__,
-        "sha256": _hash(folder / _ARRAYS),
-    }
-    (folder / _VALUES).write_text(json.dumps(header | values, indent=1), encoding="utf-8")
-
-
-def read_folder(path: str | PathLike[str], class_name: str) -> tuple[Values, Arrays]:
-    """Read what :func:`write_folder` wrote, or raise where it is something else."""
-    folder = Path(path)
-    for name in (_VALUES, _ARRAYS):
-        if not (folder / name).is_file():
-            raise FileNotFoundError(f"{folder} holds no model saved by scbig: {name} is missing.")
-    values = json.loads((folder / _VALUES).read_text(encoding="utf-8"))
-    if values.get("class") != class_name:
-        raise ValueError(
-            f"{folder} holds {values.get('class')}, not {class_name}. "
-            f"Load it with {values.get('class')}.load(...)."
-        )
-    _check_format(folder, values)
-    if values.get("sha256") != _hash(folder / _ARRAYS):
-        raise ValueError(
-            f"{folder / _ARRAYS} does not belong to {_VALUES}: its checksum differs. "
-            "The model was changed or copied in part; save it again."
-        )
-    try:
-        return values, load_file(folder / _ARRAYS)
-    except SafetensorError as error:
-        raise ValueError(f"{folder / _ARRAYS} cannot be read: {error}") from error
-
-
-def _check_format(folder: Path, values: Values) -> None:
-    found = values.get("format", 0)
-    if found == FORMAT:
-        return
-    mend = (
-        f"Upgrade: pip install -U {DISTRIBUTION}"
-        if found > FORMAT
-        else "Train the model again, and save it."
-    )
-    raise ValueError(
-        f"{folder} was saved by scbig {values.get('version')} in format {found}; this version "
-        f"reads format {FORMAT}. {mend}"
-    )
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def add_prefix(arrays: Arrays, prefix: str) -> Arrays:

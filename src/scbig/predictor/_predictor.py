@@ -39,8 +39,8 @@ logger = logging.getLogger(__name__)
 class BasePredictor(StoredModel):
     """Predicts perturbed cells by a :class:`~scbig.predictor.Method`.
 
-    A subclass sets ``default_key``, reads the screen (``_read_screen``) and hands its method over
-    (``_start``) in its constructor, and rebuilds the method in ``_load_method``.
+    A subclass sets ``default_key``, reads the screen (``read_screen``) and hands its method over
+    (``start``) in its constructor, and rebuilds the method in ``load_method``.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class BasePredictor(StoredModel):
         # The seed of scvi-tools counts where the user set one.
         self._seed = int((settings.seed or 0) if seed is None else seed)
 
-    def _read_screen(self) -> tuple[Vocabulary, ScreenCells]:
+    def read_screen(self) -> tuple[Vocabulary, ScreenCells]:
         """Read the registered screen, for the constructor of a subclass."""
         registry = self.adata_manager.get_state_registry(REGISTRY.PERTURBATION)
         schema = ScreenSchema.from_dict(dict(registry["schema"]))
@@ -82,7 +82,7 @@ class BasePredictor(StoredModel):
         rng = np.random.default_rng(self._seed)
         return read_vocabulary(self.adata, schema, rng, is_log1p=is_log1p)
 
-    def _start(self, vocabulary: Vocabulary, method: Method, init_params: dict[str, Any]) -> None:
+    def start(self, vocabulary: Vocabulary, method: Method, init_params: dict[str, Any]) -> None:
         """Begin untrained, given ``locals()`` of the constructor for scvi-tools to know."""
         self._set_state(vocabulary, method, effects=None, uses_networks=not method.is_anchored)
         self._n_steps = 0
@@ -190,8 +190,10 @@ class BasePredictor(StoredModel):
             effects=outcome.effects,
             uses_networks=outcome.uses_networks,
         )
-        self.history_ = join_histories(earlier_history, runner.history)
-        self._n_steps += runner.n_steps
+        self.history_ = earlier_history
+        if runner.history:
+            self.history_ = join_histories(earlier_history, runner.history)
+            self._n_steps += runner.n_steps
         self.comparison_ = outcome.comparison
         if self.module is not None:
             self.module.eval()

@@ -25,63 +25,9 @@ from scbig.data import (
     make_screen,
     match_genes,
 )
-from scbig.priors import GeneAliases, GeneEmbedding, UnitVectors
+from scbig.priors import GeneAliases, GeneEmbedding, TargetEmbeddings, index_targets
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, eq=False)
-class TargetEmbeddings:
-    """Embeddings of perturbation targets from several tables, each used for what it has.
-
-    Attributes
-    ----------
-    tables
-        Gene embeddings.
-    aliases
-        Other names of the genes.
-    """
-
-    tables: tuple[GeneEmbedding, ...] = ()
-    aliases: GeneAliases | None = None
-
-    @cached_property
-    def mappings(self) -> tuple[UnitVectors, ...]:
-        """Lookup tables from target to unit vector."""
-        return tuple(UnitVectors(table, self.aliases) for table in self.tables)
-
-    @property
-    def dim(self) -> int:
-        """Length of the joint vector of a target."""
-        return sum(mapping.dim for mapping in self.mappings)
-
-    def __contains__(self, target: str) -> bool:
-        return any(target in mapping for mapping in self.mappings)
-
-    def get_vector(self, target: str) -> np.ndarray:
-        """Return the unit vectors of all tables side by side; zeros where a table lacks it."""
-        parts = [mapping.get(target, np.zeros(mapping.dim)) for mapping in self.mappings]
-        return np.concatenate([np.empty(0), *parts]).astype(np.float32)
-
-    def get_vectors(self, targets: Sequence[Targets]) -> np.ndarray:
-        """Vectors of B target sets, zeros where nothing is known and at padding, ``(B, T, D)``."""
-        vectors = np.zeros((len(targets), get_width(targets), self.dim), dtype=np.float32)
-        for rows, group in zip(vectors, targets, strict=True):
-            for row, target in zip(rows, group, strict=False):
-                row[:] = self.get_vector(target)
-        return vectors
-
-    def describe(self) -> str:
-        """Name the tables and how many genes each has, for messages."""
-        sizes = [len(mapping) for mapping in self.mappings]
-        return ", ".join(
-            f"{table.source} ({n} genes)" for table, n in zip(self.tables, sizes, strict=True)
-        )
-
-
-def get_width(targets: Sequence[Targets]) -> int:
-    """Return the largest number of targets of a condition, at least 1."""
-    return max((len(group) for group in targets), default=1) or 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -283,31 +229,3 @@ def read_vocabulary(
     )
     screen = cells.screen
     return Vocabulary(schema, genes, screen.targets, screen.contexts, is_log1p, controls), cells
-
-
-def make_target_embeddings(
-    table: GeneEmbedding | None,
-    coexpression: GeneEmbedding,
-    targets: Sequence[str],
-    aliases: GeneAliases | None,
-) -> TargetEmbeddings:
-    """Put the table that a user gave beside co-expression, and say how far it reaches."""
-    if table is None:
-        return TargetEmbeddings((coexpression,), aliases)
-    logger.info("Perturbation targets: %s", table.get_coverage(targets, aliases=aliases))
-    return TargetEmbeddings((table, coexpression), aliases)
-
-
-def index_targets(targets: Sequence[Targets], names: Sequence[str]) -> np.ndarray:
-    """Positions of B target sets in unique names, ``(B, T)``; -1 where absent and at padding."""
-    position = {name: i for i, name in enumerate(names)}
-    index = np.full((len(targets), get_width(targets)), -1, dtype=np.int64)
-    for row, group in zip(index, targets, strict=True):
-        row[: len(group)] = [position.get(target, -1) for target in group]
-    return index
-
-
-def mask_targets(targets: Sequence[Targets]) -> np.ndarray:
-    """True at targets, False at padding, shape ``(B, T)``."""
-    sizes = np.array([len(group) for group in targets], dtype=np.int64)
-    return np.arange(get_width(targets)) < sizes[:, None]

@@ -55,33 +55,13 @@ class Coverage:
 
 
 def make_coverage(source: str, names: Sequence[str], is_found: Iterable[bool]) -> Coverage:
-    """Count the names that were found.
-
-    Parameters
-    ----------
-    source
-        What was searched.
-    names
-        The names that were looked for.
-    is_found
-        Whether each of them was found, one value per name.
-
-    Returns
-    -------
-    The record of what was found and what is missing.
-    """
+    """Count the names that were found; of the others, their order is kept."""
     missing = tuple(name for name, found in zip(names, is_found, strict=True) if not found)
     return Coverage(source, len(names) - len(missing), len(names), missing)
 
 
 def log_coverage(coverage: Coverage) -> None:
-    """Log a coverage; as a warning when names were asked for and none was found.
-
-    Parameters
-    ----------
-    coverage
-        The record to log.
-    """
+    """Log a coverage; as a warning when names were asked for and none was found."""
     if coverage.n_total and not coverage.n_found:
         logger.warning(
             "%s. Are both sides symbols, or both Ensembl ids? If not, use aliases=load_aliases()",
@@ -94,40 +74,14 @@ def log_coverage(coverage: Coverage) -> None:
 def match_names(
     names: Sequence[str], positions: Mapping[str, int], aliases: "GeneAliases | None"
 ) -> np.ndarray:
-    """Position of each name in a table.
-
-    Parameters
-    ----------
-    names
-        The names to look for.
-    positions
-        Position of each known name.
-    aliases
-        Other names of the same genes; `None` matches exact names only.
-
-    Returns
-    -------
-    Positions, shape (n_names,), with -1 where a name is unknown.
-    """
+    """Positions of names, or of what else they are called, among known ones; -1 where unknown."""
     known = positions.keys()
     found = names if aliases is None else [aliases.resolve(name, known) for name in names]
     return np.array([positions.get(name, -1) if name else -1 for name in found], dtype=np.int64)
 
 
 def make_selection(positions: np.ndarray, n_known: int) -> sparse.csr_array:
-    """Matrix that picks rows of a table, and gives a zero row where a name is unknown.
-
-    Parameters
-    ----------
-    positions
-        Position of each name in the table, -1 where unknown, shape (n_names,).
-    n_known
-        Number of rows of the table.
-
-    Returns
-    -------
-    0/1 matrix, shape (n_names, n_known), float32.
-    """
+    """Matrix that picks rows of a table, and gives a zero row where a position is -1."""
     rows = np.flatnonzero(positions >= 0)
     ones = np.ones(rows.size, dtype=np.float32)
     shape = (positions.size, n_known)
@@ -135,24 +89,7 @@ def make_selection(positions: np.ndarray, n_known: int) -> sparse.csr_array:
 
 
 def check_names(names: Iterable[object], where: str) -> tuple[str, ...]:
-    """Check that gene names are unique, non-empty strings.
-
-    Parameters
-    ----------
-    names
-        The names to check.
-    where
-        What the names belong to, for the message.
-
-    Returns
-    -------
-    The names as a tuple of plain strings.
-
-    Raises
-    ------
-    ValueError
-        When there is no name, or a name is empty, not a string, or there twice.
-    """
+    """Check that gene names are unique, non-empty strings, and return them."""
     checked: dict[str, None] = {}
     for number, name in enumerate(names):
         if not isinstance(name, str):
@@ -316,3 +253,85 @@ class UnitVectors(Mapping[str, np.ndarray]):
 
     def __len__(self) -> int:
         return len(self._rows)
+
+
+@dataclass(frozen=True, eq=False)
+class TargetEmbeddings:
+    """Embeddings of perturbation targets from several tables, each used for what it has.
+
+    Attributes
+    ----------
+    tables
+        Gene embeddings.
+    aliases
+        Other names of the genes.
+    """
+
+    tables: tuple[GeneEmbedding, ...] = ()
+    aliases: "GeneAliases | None" = None
+
+    @cached_property
+    def mappings(self) -> tuple[UnitVectors, ...]:
+        """Lookup tables from target to unit vector."""
+        return tuple(UnitVectors(table, self.aliases) for table in self.tables)
+
+    @property
+    def dim(self) -> int:
+        """Length of the joint vector of a target."""
+        return sum(mapping.dim for mapping in self.mappings)
+
+    def __contains__(self, target: str) -> bool:
+        return any(target in mapping for mapping in self.mappings)
+
+    def get_vector(self, target: str) -> np.ndarray:
+        """Return the unit vectors of all tables side by side; zeros where a table lacks it."""
+        parts = [mapping.get(target, np.zeros(mapping.dim)) for mapping in self.mappings]
+        return np.concatenate([np.empty(0), *parts]).astype(np.float32)
+
+    def get_vectors(self, targets: Sequence[tuple[str, ...]]) -> np.ndarray:
+        """Vectors of B target sets, zeros where nothing is known and at padding, ``(B, T, D)``."""
+        vectors = np.zeros((len(targets), get_width(targets), self.dim), dtype=np.float32)
+        for rows, group in zip(vectors, targets, strict=True):
+            for row, target in zip(rows, group, strict=False):
+                row[:] = self.get_vector(target)
+        return vectors
+
+    def describe(self) -> str:
+        """Name the tables and how many genes each has, for messages."""
+        sizes = [len(mapping) for mapping in self.mappings]
+        return ", ".join(
+            f"{table.source} ({n} genes)" for table, n in zip(self.tables, sizes, strict=True)
+        )
+
+
+def make_target_embeddings(
+    table: GeneEmbedding | None,
+    coexpression: GeneEmbedding,
+    targets: Sequence[str],
+    aliases: "GeneAliases | None",
+) -> TargetEmbeddings:
+    """Put the table that a user gave beside co-expression, and say how far it reaches."""
+    if table is None:
+        return TargetEmbeddings((coexpression,), aliases)
+    logger.info("Perturbation targets: %s", table.get_coverage(targets, aliases=aliases))
+    return TargetEmbeddings((table, coexpression), aliases)
+
+
+def get_width(targets: Sequence[tuple[str, ...]]) -> int:
+    """Return the largest number of targets of a condition, at least 1."""
+    return max((len(group) for group in targets), default=1) or 1
+
+
+def index_targets(targets: Sequence[tuple[str, ...]], names: Sequence[str]) -> np.ndarray:
+    """Positions of B target sets in unique names, ``(B, T)``; -1 where absent and at padding."""
+    position = {name: i for i, name in enumerate(names)}
+    index = np.full((len(targets), get_width(targets)), -1, dtype=np.int64)
+    for row, group in zip(index, targets, strict=True):
+        row[: len(group)] = [position.get(target, -1) for target in group]
+    return index
+
+
+def mask_targets(targets: Sequence[tuple[str, ...]]) -> np.ndarray:
+    """True at targets, False at padding, shape ``(B, T)``."""
+    sizes = np.array([len(group) for group in targets], dtype=np.int64)
+    return np.arange(get_width(targets)) < sizes[:, None]

@@ -4,18 +4,34 @@ from scbig.regression._denoised import DenoisedRegression, Denoising
 from scbig.regression._floors import (
     FLOOR_RULES,
     FloorRule,
-    InterceptRegression,
-    NearestNeighbours,
     Rule,
-    SumOfSingles,
-    choose_on_validation,
-    get_context_mean,
     predict_floors,
-    predict_no_change,
-    predict_train_mean,
+)
+from scbig.regression._floors import (
+    InterceptRegression as InterceptRegression,
+)
+from scbig.regression._floors import (
+    NearestNeighbours as NearestNeighbours,
+)
+from scbig.regression._floors import (
+    SumOfSingles as SumOfSingles,
+)
+from scbig.regression._floors import (
+    choose_on_validation as choose_on_validation,
+)
+from scbig.regression._floors import (
+    get_context_mean as get_context_mean,
+)
+from scbig.regression._floors import (
+    predict_no_change as predict_no_change,
+)
+from scbig.regression._floors import (
+    predict_train_mean as predict_train_mean,
 )
 from scbig.regression._gaussian_process import (
-    ComponentRegression,
+    ComponentRegression as ComponentRegression,
+)
+from scbig.regression._gaussian_process import (
     Embeddings,
     KernelRegression,
     KernelSettings,
@@ -23,36 +39,31 @@ from scbig.regression._gaussian_process import (
     choose_kernel,
 )
 from scbig.regression._unseen import (
-    Anchor,
+    Anchor as Anchor,
+)
+from scbig.regression._unseen import (
     Confidence,
-    UnseenAnchor,
-    anchor_as_unseen,
     leave_targets_out,
+)
+from scbig.regression._unseen import (
+    UnseenAnchor as UnseenAnchor,
+)
+from scbig.regression._unseen import (
+    anchor_as_unseen as anchor_as_unseen,
 )
 
 __all__ = [
     "FLOOR_RULES",
-    "Anchor",
-    "ComponentRegression",
     "Confidence",
     "DenoisedRegression",
     "Denoising",
     "Embeddings",
     "FloorRule",
-    "InterceptRegression",
     "KernelRegression",
     "KernelSettings",
-    "NearestNeighbours",
     "Rule",
-    "SumOfSingles",
     "TargetKernel",
-    "UnseenAnchor",
-    "anchor_as_unseen",
     "choose_kernel",
-    "choose_on_validation",
-    "get_context_mean",
     "leave_targets_out",
     "predict_floors",
-    "predict_no_change",
-    "predict_train_mean",
 ]

@@ -103,7 +103,7 @@ class DualStreamMamba(BasePredictor):
     ) -> None:
         super().__init__(adata, missing_embedding=missing_embedding, seed=seed)
         config = choose_preset(preset, PRESETS, DualStreamConfig)
-        vocabulary, cells = self._read_screen()
+        vocabulary, cells = self.read_screen()
         genes = vocabulary.genes
         coexpression = make_coexpression_embedding(
             cells.expression, cells.screen, genes, np.random.default_rng(self._seed)
@@ -118,7 +118,7 @@ class DualStreamMamba(BasePredictor):
         record = GeneRecord.make(order, vectors, vocabulary.controls.X)
         with seeded(self._seed):
             method = AnchoredStreams(vocabulary, config, record, source)
-        self._start(vocabulary, method, locals())
+        self.start(vocabulary, method, locals())
 
     @property
     def gene_order(self) -> tuple[str, ...]:
@@ -177,7 +177,7 @@ class DualStreamMamba(BasePredictor):
         self._train(validation, use_refit=use_refit, max_steps=max_steps, hardware=hardware)
 
     @classmethod
-    def _load_method(
+    def load_method(
         cls, vocabulary: Vocabulary, effects: Effects | None, values: Values, arrays: Arrays
     ) -> AnchoredStreams:
         return AnchoredStreams.from_plain(vocabulary, effects, values, arrays)

@@ -9,20 +9,13 @@ import torch
 from anndata import AnnData
 
 from scbig._types import Arrays, Values
-from scbig.data import Effects, Perturbations, compute_group_means
+from scbig.data import Effects, Perturbations
 from scbig.model.scbig._config import PRESETS, SCBIGConfig
 from scbig.model.scbig._method import AnchoredFlow, GivenPriors, make_program_priors
 from scbig.model.scbig._module import ProgramEncoder
 from scbig.model.scbig._stages import compute_latents
-from scbig.predictor import (
-    BasePredictor,
-    Hardware,
-    Vocabulary,
-    choose_preset,
-    make_target_embeddings,
-    seeded,
-)
-from scbig.priors import GeneAliases, GeneEmbedding, GeneGraph, GeneSets
+from scbig.predictor import BasePredictor, Hardware, Vocabulary, choose_preset, seeded
+from scbig.priors import GeneAliases, GeneEmbedding, GeneGraph, GeneSets, make_target_embeddings
 from scbig.programs import GenePrograms, make_coexpression_embedding
 
 
@@ -92,7 +85,7 @@ class SCBIG(BasePredictor):
     ) -> None:
         super().__init__(adata, missing_embedding=missing_embedding, seed=seed)
         config = choose_preset(preset, PRESETS, SCBIGConfig)
-        vocabulary, cells = self._read_screen()
+        vocabulary, cells = self.read_screen()
         coexpression = make_coexpression_embedding(
             cells.expression, cells.screen, vocabulary.genes, np.random.default_rng(self._seed)
         )
@@ -104,9 +97,8 @@ class SCBIG(BasePredictor):
             priors = make_program_priors(
                 adata, cells, vocabulary.genes, given, coexpression, self._seed
             )
-            mean = compute_group_means(cells.expression, [np.arange(adata.n_obs)])[0]
-            method = AnchoredFlow(vocabulary, config, priors, mean)
-        self._start(vocabulary, method, locals())
+            method = AnchoredFlow(vocabulary, config, priors, vocabulary.expected_expression)
+        self.start(vocabulary, method, locals())
 
     def train(
         self,
@@ -168,7 +160,7 @@ class SCBIG(BasePredictor):
         )
 
     @classmethod
-    def _load_method(
+    def load_method(
         cls, vocabulary: Vocabulary, effects: Effects | None, values: Values, arrays: Arrays
     ) -> AnchoredFlow:
         return AnchoredFlow.from_plain(vocabulary, effects, values, arrays)

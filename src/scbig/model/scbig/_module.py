@@ -24,7 +24,8 @@ from scbig.nn import (
     VelocityNet,
     add_change,
 )
-from scbig.predictor import Vocabulary, mask_targets
+from scbig.predictor import Vocabulary
+from scbig.priors import mask_targets
 
 _TINY = 1e-6
 

@@ -98,12 +98,12 @@ class STRAND(BasePredictor):
             cache_dir,
         )
         table = source.read(loci, fasta)
-        vocabulary, is_strict = self._read_screen()[0], missing_locus == "error"
+        vocabulary, is_strict = self.read_screen()[0], missing_locus == "error"
         if is_strict:
             table.loci.match(vocabulary.targets)
         with seeded(self._seed):
             method = LocusBridge(vocabulary, config, source, table, latent, is_strict=is_strict)
-        self._start(vocabulary, method, locals())
+        self.start(vocabulary, method, locals())
 
     @classmethod
     def setup_anndata(
@@ -373,10 +373,10 @@ class STRAND(BasePredictor):
             When there is no such model, or it does not fit.
         """
         values, arrays = read_folder(dir_path, cls.__name__)
-        return cls._restore(values, arrays, adata, partial(cls._load_method, latent=latent))
+        return cls._restore(values, arrays, adata, partial(cls.load_method, latent=latent))
 
     @classmethod
-    def _load_method(
+    def load_method(
         cls,
         vocabulary: Vocabulary,
         effects: Effects | None,

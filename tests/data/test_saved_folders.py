@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scbig.predictor import read_folder, write_folder
+from scbig.data import read_folder, write_folder
 
 
 @pytest.fixture
