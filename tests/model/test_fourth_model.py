@@ -41,7 +41,7 @@ def test_it_trains_with_gate_and_floors_predicts_and_is_saved(model, screen: Ann
 def test_it_has_a_row_in_the_benchmark_and_is_a_choice_on_the_command_line(
     model, screen: AnnData, tmp_path: Path
 ):
-    splits = scbig.splits.make_splits(screen, task="unseen", seeds=[0])
+    splits = [scbig.splits.make_split(screen, "unseen", seed=0)]
     result = scbig.benchmark.run(screen, splits, ["train_mean", type(model)], out=tmp_path / "b")
     assert {"train_mean", "shared_direction"} <= set(result.scores["predictor"])
     screen.write_h5ad(tmp_path / "screen.h5ad")

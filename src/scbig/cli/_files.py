@@ -257,7 +257,7 @@ def get_splits(
             "Say what is held out: --task unseen, or --split-file splits.json, and not both."
         )
     if wanted.split_file is not None:
-        return _read(wanted, schema)
+        return _read_split_file(wanted, schema)
     if wanted.split:
         raise ValueError(f"--split {wanted.split[0]} needs --split-file.")
     return [
@@ -275,7 +275,7 @@ def get_splits(
     ]
 
 
-def _read(wanted: Splitting, schema: ScreenSchema) -> list[Split]:
+def _read_split_file(wanted: Splitting, schema: ScreenSchema) -> list[Split]:
     splits = read_splits(str(wanted.split_file), schema)
     if unknown := [name for name in wanted.split if name not in splits]:
         raise ValueError(

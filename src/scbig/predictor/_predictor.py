@@ -1,6 +1,5 @@
 """The verbs of all models and baselines: train, predict, how far to trust it, save, load."""
 
-import logging
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
@@ -32,8 +31,6 @@ from scbig.predictor._stage import Hardware, StageRunner, join_histories
 from scbig.predictor._training import Recipe, TrainingPlan, read_validation
 from scbig.predictor._vocabulary import ScreenCells, Vocabulary, read_vocabulary
 from scbig.splits import choose_validation
-
-logger = logging.getLogger(__name__)
 
 
 class BasePredictor(StoredModel):
@@ -197,10 +194,6 @@ class BasePredictor(StoredModel):
         self.comparison_ = outcome.comparison
         if self.module is not None:
             self.module.eval()
-        if self.compares_with_floors:
-            name = type(self).__name__
-            nothing = f"No conditions were held out: {name} was not compared with the floors."
-            logger.info("%s", outcome.comparison or nothing)
 
     def _choose_held_out(
         self, cells: ScreenCells, validation: Perturbations | None

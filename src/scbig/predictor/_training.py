@@ -143,6 +143,9 @@ class Recipe:
             self.method.refit(task)
         self.method.calibrate(task)
         self.method.release()
+        if compares:
+            nothing = f"No conditions were held out: {self.name} was not compared with the floors."
+            logger.info("%s", comparison or nothing)
         return Outcome(task.trained, uses_networks, comparison)
 
     def _fit_networks(self, task: Task, *, uses_networks: bool) -> bool:
