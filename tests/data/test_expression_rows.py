@@ -4,8 +4,7 @@ import anndata
 import numpy as np
 import pytest
 from anndata import AnnData
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from scipy import sparse
 
 from scbig.data import Expression, get_matrix

@@ -3,8 +3,7 @@ import logging
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from scbig.data import GeneMatch, get_gene_names, match_genes
 from scbig.data._expression import check_names

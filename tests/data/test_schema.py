@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from anndata import AnnData
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from scbig.data import ScreenSchema, infer_schema
 from scbig.data._conventions import PERTURBATION_KEYS, SEPARATORS, find_separator

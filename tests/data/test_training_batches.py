@@ -3,8 +3,7 @@ from itertools import chain
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from scbig._constants import REGISTRY
 from scbig.data import CellBatches, Expression, PairBatches, ScreenSchema, make_screen

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from torch import nn
 
 from scbig.nn import InducedBlock, ProgramLinear, ProgramUnlinear, make_program_index

@@ -3,8 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from scbig.priors import Genome, Loci, Locus, Windows
 from scbig.priors._genome import check_assembly, normalize_assembly

@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from scbig.priors import HuggingFaceEncoder, Windows
 from scbig.priors._hugging_face import measure_tokens, summarize_tokens

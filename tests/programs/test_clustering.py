@@ -1,8 +1,7 @@
 import numpy as np
 import ot
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from scipy import sparse
 from scipy.spatial.distance import cosine
 from sklearn.cluster import KMeans

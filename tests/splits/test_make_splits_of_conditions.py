@@ -7,8 +7,7 @@ from pathlib import Path
 
 import anndata as ad
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from scbig.data import infer_schema, make_screen
 from scbig.splits import Split, make_additive, make_low_sample, make_unseen

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import anndata as ad
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from scbig.data import ScreenSchema, infer_schema
 from scbig.splits import (

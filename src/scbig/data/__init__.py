@@ -20,8 +20,7 @@ from scbig.data._expression import (
     match_genes,
 )
 from scbig.data._fields import ExpressionField, PerturbationField
-from scbig.data._folders import read_folder as read_folder
-from scbig.data._folders import write_folder as write_folder
+from scbig.data._folders import read_folder as read_folder, write_folder as write_folder
 from scbig.data._locus_conventions import find_locus_labels, infer_locus_schema
 from scbig.data._query import (
     Query,

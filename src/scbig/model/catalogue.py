@@ -138,12 +138,28 @@ class PredictorSpec:
         return frozenset((*own, *of_priors))
 
     def find_missing(self, resources: Any) -> list[str]:
-        """List the resources that it needs and that are not there."""
+        """List the resources that it needs and that are not there.
+
+        Parameters
+        ----------
+        resources
+            What there is.
+        """
         given = resources.get_given()
         return [name for name in self.needs if name not in given]
 
     def make_predictor(self, adata: AnnData, resources: Any, seed: int) -> Predictor:
-        """Construct the predictor for a benchmark, or say which resource is not there."""
+        """Construct the predictor for a benchmark, or say which resource is not there.
+
+        Parameters
+        ----------
+        adata
+            Training cells.
+        resources
+            What there is to know beside them.
+        seed
+            Seed of the predictor.
+        """
         if missing := self.find_missing(resources):
             raise ValueError(
                 f"The predictor {self.name!r} needs the resource(s) {missing}: "
@@ -154,12 +170,28 @@ class PredictorSpec:
         return self.construct(adata, {"seed": seed, **resources.get_given(), **self.init_settings})
 
     def construct(self, adata: AnnData, arguments: Mapping[str, Any]) -> Predictor:
-        """Call the constructor with those of some arguments that it has."""
+        """Call the constructor with those of some arguments that it has.
+
+        Parameters
+        ----------
+        adata
+            Training cells.
+        arguments
+            Values by name.
+        """
         predictor_class: Callable[..., Predictor] = self.load_class()
         return predictor_class(adata, **select_arguments(predictor_class, arguments))
 
     def train_predictor(self, predictor: Predictor, validation: Sequence[str] | None) -> None:
-        """Train the predictor for a benchmark, choosing on the validation conditions."""
+        """Train the predictor for a benchmark, choosing on the validation conditions.
+
+        Parameters
+        ----------
+        predictor
+            What was made.
+        validation
+            Conditions to choose on; ``None`` leaves the choice to it.
+        """
         if self.train is not None:
             self.train(predictor, validation)
         else:

@@ -3,26 +3,20 @@
 from scbig.data import read_folder as read_folder
 from scbig.predictor._judge import (
     FloorComparison as FloorComparison,
-)
-from scbig.predictor._judge import (
-    Judge,
-    score_effects,
-)
-from scbig.predictor._judge import (
+    Judge as Judge,
     is_gain as is_gain,
+    score_effects,
 )
 from scbig.predictor._method import (
     CellMover,
     EffectMover,
     Method,
     RegressionMethod,
-    choose_preset,
-    get_weights,
-    seeded,
-    set_weights,
-)
-from scbig.predictor._method import (
+    choose_preset as choose_preset,
+    get_weights as get_weights,
     read_weights as read_weights,
+    seeded as seeded,
+    set_weights as set_weights,
 )
 from scbig.predictor._predictor import BasePredictor
 from scbig.predictor._stage import (
@@ -32,40 +26,33 @@ from scbig.predictor._stage import (
     StagePlan,
     StageRunner,
     Stopping,
-    plan_epochs,
+    plan_epochs as plan_epochs,
 )
-from scbig.predictor._training import Task
-from scbig.predictor._training import TrainingPlan as TrainingPlan
+from scbig.predictor._training import Task, TrainingPlan as TrainingPlan
 from scbig.predictor._vocabulary import (
-    ScreenCells,
-    Vocabulary,
+    ScreenCells as ScreenCells,
+    Vocabulary as Vocabulary,
 )
 
 # TEMPORARY
-from scbig.priors import index_targets as index_targets
-from scbig.priors import make_target_embeddings as make_target_embeddings
-from scbig.priors import mask_targets as mask_targets
+from scbig.priors import (
+    index_targets as index_targets,
+    make_target_embeddings as make_target_embeddings,
+    mask_targets as mask_targets,
+)
 
 __all__ = [
     "BasePredictor",
     "CellMover",
     "EffectMover",
     "Hardware",
-    "Judge",
     "Method",
     "RegressionMethod",
     "Schedule",
-    "ScreenCells",
     "StageData",
     "StagePlan",
     "StageRunner",
     "Stopping",
     "Task",
-    "Vocabulary",
-    "choose_preset",
-    "get_weights",
-    "plan_epochs",
     "score_effects",
-    "seeded",
-    "set_weights",
 ]

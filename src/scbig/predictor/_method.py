@@ -115,7 +115,13 @@ class Method(ABC):
 
     @abstractmethod
     def fit(self, task: "Task") -> None:
-        """Learn the effects of the training conditions; settings may be chosen by the judge."""
+        """Learn the effects of the training conditions; settings may be chosen by the judge.
+
+        Parameters
+        ----------
+        task
+            What to learn from.
+        """
 
     @abstractmethod
     def predict_effects(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray:
@@ -130,10 +136,22 @@ class Method(ABC):
         """
 
     def refit(self, task: "Task") -> None:
-        """Learn once more from all conditions, with the settings chosen before."""
+        """Learn once more from all conditions, with the settings chosen before.
+
+        Parameters
+        ----------
+        task
+            The same screen, with nothing held out.
+        """
 
     def extend(self, vocabulary: Vocabulary) -> None:
-        """Take the names of a further screen in."""
+        """Take the names of a further screen in.
+
+        Parameters
+        ----------
+        vocabulary
+            Names of all screens so far.
+        """
 
     def release(self) -> None:
         """Forget what was needed for training alone."""
@@ -145,7 +163,15 @@ class Method(ABC):
     # --- networks ----------------------------------------------------------------------------
 
     def fit_networks(self, task: "Task", n_steps: int) -> None:
-        """Train the networks for at most so many steps, on top of :meth:`fit`."""
+        """Train the networks for at most so many steps, on top of :meth:`fit`.
+
+        Parameters
+        ----------
+        task
+            What to learn from.
+        n_steps
+            Largest number of steps.
+        """
 
     def make_mover(
         self, targets: Sequence[Targets], context: np.ndarray, control_mean: np.ndarray
@@ -164,10 +190,22 @@ class Method(ABC):
     # --- confidence --------------------------------------------------------------------------
 
     def calibrate(self, task: "Task") -> None:
-        """Prepare :meth:`get_confidence`, when all else is fitted."""
+        """Prepare :meth:`get_confidence`, when all else is fitted.
+
+        Parameters
+        ----------
+        task
+            What was learned from, and the judge of what was held out.
+        """
 
     def get_confidence(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray | None:
-        """Expected score of conditions, in [0, 1], shape ``(n,)``; ``None`` without any."""
+        """Expected score of conditions, in [0, 1], shape ``(n,)``; ``None`` without any.
+
+        Parameters
+        ----------
+        targets, context
+            As for :meth:`predict_effects`.
+        """
         return None
 
     # --- saving ------------------------------------------------------------------------------
@@ -227,11 +265,23 @@ class RegressionMethod(Method):
         self._anchor = Anchor(task.trained, kernel, genes, self.denoising, features)
 
     def compute_features(self, task: "Task") -> np.ndarray | None:
-        """Further effects of the groups of ``task.trained`` to regress, ``(n_groups, n)``."""
+        """Further effects of the groups of ``task.trained`` to regress, ``(n_groups, n)``.
+
+        Parameters
+        ----------
+        task
+            What to learn from.
+        """
         return None
 
     def anchor_groups(self, task: "Task") -> list[UnseenAnchor]:
-        """Expected effects of the training groups of this screen, each as if it were unseen."""
+        """Expected effects of the training groups of this screen, each as if it were unseen.
+
+        Parameters
+        ----------
+        task
+            What to learn from.
+        """
         rng = np.random.default_rng(task.seed)
         unseen = anchor_as_unseen(self.anchor, task.judge.targets, rng)
         return [one.take_last(len(task.measured)) for one in unseen]

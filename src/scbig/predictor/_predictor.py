@@ -80,7 +80,17 @@ class BasePredictor(StoredModel):
         return read_vocabulary(self.adata, schema, rng, is_log1p=is_log1p)
 
     def start(self, vocabulary: Vocabulary, method: Method, init_params: dict[str, Any]) -> None:
-        """Begin untrained, given ``locals()`` of the constructor for scvi-tools to know."""
+        """Begin untrained, given ``locals()`` of the constructor for scvi-tools to know.
+
+        Parameters
+        ----------
+        vocabulary
+            What is known of the screen.
+        method
+            What the model brings of its own.
+        init_params
+            ``locals()`` of the constructor.
+        """
         self._set_state(vocabulary, method, effects=None, uses_networks=not method.is_anchored)
         self._n_steps = 0
         self.comparison_ = None

@@ -229,12 +229,26 @@ class StagePlan(pl.LightningModule):
         self._validate = validate
 
     def validation_step(self, batch: torch.Tensor, batch_idx: int) -> None:
-        """Score on what is held out."""
+        """Score on what is held out.
+
+        Parameters
+        ----------
+        batch, batch_idx
+            What is held out, by its loader.
+        """
         if self._validate is not None:
             self.log_value("validation_score", torch.tensor(self._validate()))
 
     def log_value(self, name: str, value: torch.Tensor, n_cells: int = 1) -> None:
-        """Log a value, averaged over the epoch, under the name of the stage."""
+        """Log a value, averaged over the epoch, under the name of the stage.
+
+        Parameters
+        ----------
+        name, value
+            What is logged; the name follows that of the stage.
+        n_cells
+            Weight of the batch in the mean.
+        """
         name = f"{self.stage}_{name}"
         self.log(name, value, on_step=False, on_epoch=True, batch_size=n_cells)
 

@@ -84,12 +84,24 @@ class Task:
         return np.flatnonzero(~is_held_out)
 
     def get_controls(self, groups: Sequence[Group]) -> list[np.ndarray]:
-        """Row numbers of the control cells that go with each group."""
+        """Row numbers of the control cells that go with each group.
+
+        Parameters
+        ----------
+        groups
+            Such as ``groups`` or ``held_out``.
+        """
         controls = {context: self.cells.screen.get_controls(context) for _, context, _ in groups}
         return [controls[context] for _, context, _ in groups]
 
     def compute_effects(self, features: np.ndarray) -> Effects:
-        """Mean effects of the training groups on any features ``(n_cells, n_features)``."""
+        """Mean effects of the training groups on any features ``(n_cells, n_features)``.
+
+        Parameters
+        ----------
+        features
+            Values of all cells, shape ``(n_cells, n_features)``.
+        """
         effects = compute_effects(Expression(features), self.cells.screen)
         known = set(self.measured.keys)
         return effects.subset(np.array([key in known for key in effects.keys], dtype=bool))

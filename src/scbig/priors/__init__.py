@@ -15,17 +15,9 @@ from scbig.priors._gene_embedding import (
     GeneEmbedding,
     TargetEmbeddings,
     UnitVectors,
-)
-from scbig.priors._gene_embedding import (
     get_width as get_width,
-)
-from scbig.priors._gene_embedding import (
     index_targets as index_targets,
-)
-from scbig.priors._gene_embedding import (
     make_target_embeddings as make_target_embeddings,
-)
-from scbig.priors._gene_embedding import (
     mask_targets as mask_targets,
 )
 from scbig.priors._gene_graph import AlignedGraph, GeneGraph, load_string

@@ -284,12 +284,24 @@ class TargetEmbeddings:
         return any(target in mapping for mapping in self.mappings)
 
     def get_vector(self, target: str) -> np.ndarray:
-        """Return the unit vectors of all tables side by side; zeros where a table lacks it."""
+        """Return the unit vectors of all tables side by side; zeros where a table lacks it.
+
+        Parameters
+        ----------
+        target
+            Name of the target.
+        """
         parts = [mapping.get(target, np.zeros(mapping.dim)) for mapping in self.mappings]
         return np.concatenate([np.empty(0), *parts]).astype(np.float32)
 
     def get_vectors(self, targets: Sequence[tuple[str, ...]]) -> np.ndarray:
-        """Vectors of B target sets, zeros where nothing is known and at padding, ``(B, T, D)``."""
+        """Vectors of B target sets, zeros where nothing is known and at padding, ``(B, T, D)``.
+
+        Parameters
+        ----------
+        targets
+            B sets of at most T targets.
+        """
         vectors = np.zeros((len(targets), get_width(targets), self.dim), dtype=np.float32)
         for rows, group in zip(vectors, targets, strict=True):
             for row, target in zip(rows, group, strict=False):

@@ -100,7 +100,13 @@ class DenoisedRegression:
             self._saturation = compute_saturation(effects, self.leave_one_out(), self._repeated)
 
     def predict(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray:
-        """Predict the effects of conditions, as :meth:`KernelRegression.predict` does."""
+        """Predict the effects of conditions, as :meth:`KernelRegression.predict` does.
+
+        Parameters
+        ----------
+        targets, context
+            Conditions, each with its context, length ``n``.
+        """
         shared = None if self._shared is None else self._shared.predict(targets, context)
         weights = self._detailed.get_weights(targets, context)
         return self._finish(self._mix(weights, shared), targets, context, self._seen)
@@ -112,7 +118,13 @@ class DenoisedRegression:
         return self._finish(mixed, self.effects.targets, self.effects.context, self._repeated)
 
     def leave_target_out(self, target: str) -> tuple[np.ndarray, np.ndarray]:
-        """Predict as :meth:`KernelRegression.leave_target_out` does."""
+        """Predict as :meth:`KernelRegression.leave_target_out` does.
+
+        Parameters
+        ----------
+        target
+            Name of the target.
+        """
         shared = None if self._shared is None else self._shared.leave_target_out(target)
         rows, weights = self._detailed.get_target_left_out_weights(target)
         effects, seen = self.effects.subset(rows), self._seen - {target}

@@ -113,7 +113,13 @@ class TargetKernel:
         )
 
     def with_noise(self, noise: float, interaction: float) -> "TargetKernel":
-        """Return a kernel with these of :class:`KernelSettings`, alike in all else."""
+        """Return a kernel with these of :class:`KernelSettings`, alike in all else.
+
+        Parameters
+        ----------
+        noise, interaction
+            See :class:`KernelSettings`.
+        """
         settings = replace(self.settings, noise=noise, interaction=interaction)
         return replace(self, settings=settings)
 
@@ -121,6 +127,11 @@ class TargetKernel:
         """Whether an unseen target can be told from any other.
 
         An embedding that counts has to have it; where none counts, it is true of all targets.
+
+        Parameters
+        ----------
+        target
+            Name of the target.
         """
         pairs = zip(self.embeddings, self.settings.embedding, strict=True)
         tables = [table for table, weight in pairs if weight > 0]

@@ -159,6 +159,13 @@ class Confidence:
 
         ``score`` compares predicted effects, shape ``(n, n_genes)``, with real ones, and returns
         one score for each group, shape ``(n,)``.
+
+        Parameters
+        ----------
+        regression
+            The regression to be trusted or not.
+        score
+            Scores predicted effects against real ones, one score a group.
         """
         confidence = cls(regression, np.zeros(3))
         features, scores = confidence._make_examples(score)
@@ -170,7 +177,13 @@ class Confidence:
         return confidence
 
     def predict(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray:
-        """Expected score of n conditions with their contexts ``(n,)``: in [0, 1], ``(n,)``."""
+        """Expected score of n conditions with their contexts ``(n,)``: in [0, 1], ``(n,)``.
+
+        Parameters
+        ----------
+        targets, context
+            Conditions, each with its context, length ``n``.
+        """
         if not len(targets):
             return np.empty(0)
         seen = set(self._targets)

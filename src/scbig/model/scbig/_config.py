@@ -90,7 +90,13 @@ class SCBIGConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "SCBIGConfig":
-        """Rebuild settings from what :meth:`to_dict` returned."""
+        """Rebuild settings.
+
+        Parameters
+        ----------
+        values
+            What :meth:`to_dict` returned.
+        """
         nested = {
             "velocity_hidden": tuple(values["velocity_hidden"]),
             "denoising": Denoising(**values["denoising"]),
