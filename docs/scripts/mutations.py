@@ -36,88 +36,85 @@ class Change:
     tests: str = RECIPE
 
 
+ALL_EFFECTS = (
+    'kernel = choose_kernel(__import__("scbig.data").data.compute_effects('
+    "task.cells.expression, task.cells.screen), "
+)
+
 CHANGES = (
     Change(
         "transport pairing of the flow left out",
-        "scbig/model/scbig/_trainingplan.py",
+        "scbig/model/scbig/_stages.py",
         "        z1 = z1.gather(1, pair_batches(z0, z1).unsqueeze(-1).expand_as(z1))\n",
         "",
     ),
     Change(
         "groups anchored in sample, seen targets held out",
-        "scbig/model/scbig/_flow_groups.py",
-        "effect, latent = anchor.leave_one_out()",
-        "effect, latent = anchor.predict(anchor.effects.targets, anchor.effects.context)",
+        "scbig/regression/_unseen.py",
+        "UnseenAnchor(anchor.leave_one_out(), features, None)",
+        "UnseenAnchor(anchor.predict(anchor.effects.targets, anchor.effects.context), "
+        "anchor.predict_features(anchor.effects.targets, anchor.effects.context)"
+        " if has_features else None, None)",
     ),
     Change(
         "groups anchored in sample, unseen targets held out",
-        "scbig/model/scbig/_flow_groups.py",
-        "effect, latent = anchor.leave_target_out(left_out)",
-        "effect, latent = anchor.predict(anchor.effects.targets, anchor.effects.context)",
+        "scbig/regression/_unseen.py",
+        "UnseenAnchor(anchor.leave_target_out(forgotten), features, forgotten)",
+        "UnseenAnchor(anchor.predict(anchor.effects.targets, anchor.effects.context), "
+        "anchor.predict_features(anchor.effects.targets, anchor.effects.context)"
+        " if has_features else None, forgotten)",
     ),
     Change(
         "left-out target still marked as seen",
-        "scbig/model/scbig/_flow_groups.py",
+        "scbig/model/scbig/_module.py",
         "is_seen[row, group.index(target)] = False",
         "is_seen[row, group.index(target)] = True",
     ),
     Change(
-        "kernel chosen on all effects, SCBIG",
-        "scbig/model/scbig/_fit.py",
-        "kernel = choose_kernel(trained, ",
-        "kernel = choose_kernel(effects, ",
+        "kernel chosen on all effects",
+        "scbig/predictor/_method.py",
+        "kernel = choose_kernel(task.measured, ",
+        ALL_EFFECTS,
     ),
     Change(
-        "kernel chosen on all effects, DualStreamMamba",
-        "scbig/model/dualstream/_fit.py",
-        "        anchor = self._make_anchor(trained)\n",
-        "        anchor = self._make_anchor(trained, self._make_anchor(effects))\n",
-    ),
-    Change(
-        "control mean of the wrong context, models",
-        "scbig/model/base/_known.py",
-        "return means[context] if is_known",
-        "return means[0] if is_known",
-    ),
-    Change(
-        "control mean of the wrong context, baselines",
-        "scbig/baselines/_inference.py",
-        "return means[context] if is_known",
-        "return means[0] if is_known",
+        "control mean of the wrong context",
+        "scbig/data/_effects.py",
+        "self.control_mean[row], elsewhere",
+        "self.control_mean[0 * row], elsewhere",
     ),
     Change(
         "old control means kept in continued training",
-        "scbig/model/scbig/_anchor.py",
+        "scbig/data/_effects.py",
         "control_mean=np.where(np.isnan(new.control_mean), known, new.control_mean),",
         "control_mean=np.where(np.isnan(known), new.control_mean, known),",
     ),
     Change(
         "denoising forgotten by a loaded SCBIG",
-        "scbig/model/scbig/_state.py",
-        "denoising = blueprint.config.denoising",
-        "denoising = type(blueprint.config.denoising)()",
+        "scbig/model/scbig/_config.py",
+        'Denoising(**values["denoising"])',
+        "Denoising()",
     ),
     Change(
         "denoising forgotten by a loaded DualStreamMamba",
-        "scbig/model/dualstream/_state.py",
-        "return Anchor(effects, kernel, blueprint.genes, blueprint.config.denoising)",
-        "return Anchor(effects, kernel, blueprint.genes, type(blueprint.config.denoising)())",
+        "scbig/model/dualstream/_config.py",
+        'Denoising(**values["denoising"])',
+        "Denoising()",
     ),
     Change(
         "dropout in the encoder while the flow is trained",
-        "scbig/model/scbig/_trainingplan.py",
+        "scbig/model/scbig/_stages.py",
         "        self.module.encoder.eval()\n",
         "",
     ),
     Change(
         "dropout in the decoder while the flow is trained",
-        "scbig/model/scbig/_trainingplan.py",
+        "scbig/model/scbig/_stages.py",
         "        self.module.decoder.eval()\n",
         "",
     ),
     Change(
         "second half of the ceiling divided by the size of the first",
-        "scbig/metrics/_ceiling.py",
+        "scbig/metrics/_score.py",
         "/ (n_cells - first.n_cells)[:, None]",
         "/ first.n_cells[:, None]",
         CEILING,

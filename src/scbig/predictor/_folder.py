@@ -25,6 +25,7 @@ class StoredModel(RegisteredModel):
     """Saved as a folder, and loaded from it."""
 
     comparison_: FloorComparison | None
+    history_: History | None
     _vocabulary: Vocabulary
     _method: Method
     _effects: Effects | None
