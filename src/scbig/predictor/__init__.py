@@ -2,14 +2,15 @@
 
 from scbig.data import read_folder as read_folder
 from scbig.predictor._judge import (
+    CellMover,
+    EffectMover,
     FloorComparison as FloorComparison,
     Judge as Judge,
+    Task,
     is_gain as is_gain,
     score_effects,
 )
 from scbig.predictor._method import (
-    CellMover,
-    EffectMover,
     Method,
     RegressionMethod,
     choose_preset as choose_preset,
@@ -28,7 +29,7 @@ from scbig.predictor._stage import (
     Stopping,
     plan_epochs as plan_epochs,
 )
-from scbig.predictor._training import Task, TrainingPlan as TrainingPlan
+from scbig.predictor._training import TrainingPlan as TrainingPlan
 from scbig.predictor._vocabulary import (
     ScreenCells as ScreenCells,
     Vocabulary as Vocabulary,

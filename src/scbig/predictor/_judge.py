@@ -1,19 +1,22 @@
-"""Is a prediction better: scores on held-out conditions, the gate, and the floors."""
+"""What a method is given: conditions to learn from, and a judge of those that are held out.
+
+The judge scores predictions, says whether they are a gain, and compares them with the floors.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import torch
 from scipy.stats import ttest_1samp
 
-from scbig.data import Effects, Expression, Screen, Targets
+from scbig.data import Effects, Expression, Screen, Targets, compute_effects
 from scbig.metrics import pearson_delta
+from scbig.nn import add_change
+from scbig.predictor._stage import StageRunner
+from scbig.predictor._vocabulary import ScreenCells, Vocabulary
 from scbig.regression import Embeddings, TargetKernel, predict_floors
-
-if TYPE_CHECKING:
-    from scbig.predictor._method import CellMover
 
 # A gain that chance alone would show this often is no gain.
 SIGNIFICANCE = 0.05
@@ -21,6 +24,7 @@ N_CELLS = 64
 # Conditions that are carried at once, each with all drawn control cells.
 BATCH_SIZE = 16
 
+Group = tuple[Targets, int, np.ndarray]
 KernelChoice = Callable[[Effects, Effects, Embeddings], TargetKernel]
 
 
@@ -75,6 +79,66 @@ def _get_error(predicted: np.ndarray, held_out: Effects) -> float:
 def _clip(predicted: np.ndarray, effects: Effects) -> np.ndarray:
     """Mean expression that is predicted; cells cannot fall below zero, whatever the effect."""
     return np.maximum(effects.get_control(effects.context) + predicted, 0)
+
+
+class CellMover(Protocol):
+    """Carries control cells towards conditions that were named when it was made."""
+
+    def __call__(
+        self,
+        x: np.ndarray,
+        rows: np.ndarray,
+        rng: np.random.Generator | None = None,
+        *,
+        is_sampled: bool = False,
+    ) -> np.ndarray:
+        """Predict perturbed cells.
+
+        Parameters
+        ----------
+        x
+            Control cells of one context, shape ``(N, G)``.
+        rows
+            Numbers of B conditions in that context.
+        rng
+            Source of whatever is drawn; by default it is always the same.
+        is_sampled
+            Whether several predictions of each cell are wanted, which should then differ.
+
+        Returns
+        -------
+        Non-negative expression, shape ``(B, N, G)``.
+        """
+        ...
+
+
+class EffectMover:
+    """Carries cells along expected effects: falls scale a cell, rises are added.
+
+    Parameters
+    ----------
+    effect
+        Expected effect of each condition, shape ``(n, G)``.
+    control_mean
+        Mean of the control cells of its context, shape ``(n, G)``.
+    """
+
+    def __init__(self, effect: np.ndarray, control_mean: np.ndarray) -> None:
+        self._effect = torch.from_numpy(effect.astype(np.float32))
+        self._mean = torch.from_numpy(control_mean.astype(np.float32))
+
+    def __call__(
+        self,
+        x: np.ndarray,
+        rows: np.ndarray,
+        rng: np.random.Generator | None = None,
+        *,
+        is_sampled: bool = False,
+    ) -> np.ndarray:
+        """Predict perturbed cells; nothing is drawn."""
+        cells = torch.from_numpy(np.asarray(x, dtype=np.float32))
+        effect, mean = self._effect[rows].unsqueeze(1), self._mean[rows].unsqueeze(1)
+        return add_change(cells, effect, mean).numpy()
 
 
 class Judge:
@@ -134,7 +198,7 @@ class Judge:
         """Mean score of effects that are predicted of the held-out groups."""
         return float(np.mean(self.score_each(predicted)))
 
-    def score_cells(self, mover: "CellMover") -> float:
+    def score_cells(self, mover: CellMover) -> float:
         """Mean score of the cells that are predicted of the held-out groups."""
         return self.score(self.average(mover))
 
@@ -149,7 +213,7 @@ class Judge:
         return choose(trained, self._held_out, embeddings)
 
     @torch.no_grad()
-    def average(self, mover: "CellMover") -> np.ndarray:
+    def average(self, mover: CellMover) -> np.ndarray:
         """Mean change of some control cells towards each held-out group, ``(n_groups, G)``."""
         effects = np.empty(self._held_out.delta.shape, dtype=np.float32)
         for context in np.unique(self.context).tolist():
@@ -237,3 +301,78 @@ class FloorComparison:
             gain = f"by {self.margin:.2f} Pearson delta {where}"
             return f"{self.model} beats {rival}, {gain} ({figures})."
         return f"{self.model} does not beat {rival}: Pearson delta {figures} {where}."
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What a method learns from.
+
+    Attributes
+    ----------
+    cells
+        All cells of the screen.
+    groups
+        Targets, context and row numbers of the training groups of this screen.
+    held_out
+        The same of the held-out groups, to stop networks on.
+    measured
+        Effects of ``groups``, in their order.
+    trained
+        The same, and behind those of earlier screens that were not measured again: what is
+        known of earlier groups comes first.
+    judge
+        The held-out conditions.
+    vocabulary
+        Names that the predictor knows.
+    runner
+        Trains a stage of networks.
+    first_budget
+        See :class:`TrainingPlan`.
+    seed
+        Seed of everything random.
+    is_continued
+        Whether the method was fitted before.
+    """
+
+    cells: ScreenCells
+    groups: Sequence[Group]
+    held_out: Sequence[Group]
+    measured: Effects
+    trained: Effects
+    judge: Judge
+    vocabulary: Vocabulary
+    runner: StageRunner
+    first_budget: int | None
+    seed: int
+    is_continued: bool
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Row numbers of the control cells and of the cells of training conditions, sorted."""
+        held = [rows for *_, rows in self.held_out]
+        is_held_out = np.zeros(len(self.cells.screen.condition), dtype=bool)
+        is_held_out[np.concatenate([np.empty(0, dtype=np.int64), *held])] = True
+        return np.flatnonzero(~is_held_out)
+
+    def get_controls(self, groups: Sequence[Group]) -> list[np.ndarray]:
+        """Row numbers of the control cells that go with each group.
+
+        Parameters
+        ----------
+        groups
+            Such as ``groups`` or ``held_out``.
+        """
+        controls = {context: self.cells.screen.get_controls(context) for _, context, _ in groups}
+        return [controls[context] for _, context, _ in groups]
+
+    def compute_effects(self, features: np.ndarray) -> Effects:
+        """Mean effects of the training groups on any features ``(n_cells, n_features)``.
+
+        Parameters
+        ----------
+        features
+            Values of all cells, shape ``(n_cells, n_features)``.
+        """
+        effects = compute_effects(Expression(features), self.cells.screen)
+        known = set(self.measured.keys)
+        return effects.subset(np.array([key in known for key in effects.keys], dtype=bool))

@@ -5,15 +5,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from scbig._types import Arrays, Values
 from scbig.data import Effects, Targets
-from scbig.nn import add_change
-from scbig.predictor._judge import score_effects
+from scbig.predictor._judge import CellMover, EffectMover, Task, score_effects
 from scbig.predictor._vocabulary import Vocabulary
 from scbig.regression import (
     Anchor,
@@ -26,72 +25,9 @@ from scbig.regression import (
     choose_kernel,
 )
 
-if TYPE_CHECKING:
-    from scbig.predictor._training import Task
-
 logger = logging.getLogger(__name__)
 
 Config = TypeVar("Config")
-
-
-class CellMover(Protocol):
-    """Carries control cells towards conditions that were named when it was made."""
-
-    def __call__(
-        self,
-        x: np.ndarray,
-        rows: np.ndarray,
-        rng: np.random.Generator | None = None,
-        *,
-        is_sampled: bool = False,
-    ) -> np.ndarray:
-        """Predict perturbed cells.
-
-        Parameters
-        ----------
-        x
-            Control cells of one context, shape ``(N, G)``.
-        rows
-            Numbers of B conditions in that context.
-        rng
-            Source of whatever is drawn; by default it is always the same.
-        is_sampled
-            Whether several predictions of each cell are wanted, which should then differ.
-
-        Returns
-        -------
-        Non-negative expression, shape ``(B, N, G)``.
-        """
-        ...
-
-
-class EffectMover:
-    """Carries cells along expected effects: falls scale a cell, rises are added.
-
-    Parameters
-    ----------
-    effect
-        Expected effect of each condition, shape ``(n, G)``.
-    control_mean
-        Mean of the control cells of its context, shape ``(n, G)``.
-    """
-
-    def __init__(self, effect: np.ndarray, control_mean: np.ndarray) -> None:
-        self._effect = torch.from_numpy(effect.astype(np.float32))
-        self._mean = torch.from_numpy(control_mean.astype(np.float32))
-
-    def __call__(
-        self,
-        x: np.ndarray,
-        rows: np.ndarray,
-        rng: np.random.Generator | None = None,
-        *,
-        is_sampled: bool = False,
-    ) -> np.ndarray:
-        """Predict perturbed cells; nothing is drawn."""
-        cells = torch.from_numpy(np.asarray(x, dtype=np.float32))
-        effect, mean = self._effect[rows].unsqueeze(1), self._mean[rows].unsqueeze(1)
-        return add_change(cells, effect, mean).numpy()
 
 
 class Method(ABC):
@@ -114,7 +50,7 @@ class Method(ABC):
     n_validation_cells: int = 64
 
     @abstractmethod
-    def fit(self, task: "Task") -> None:
+    def fit(self, task: Task) -> None:
         """Learn the effects of the training conditions; settings may be chosen by the judge.
 
         Parameters
@@ -135,7 +71,7 @@ class Method(ABC):
             Context of each condition, shape ``(n,)``; numbers that are not known are new contexts.
         """
 
-    def refit(self, task: "Task") -> None:
+    def refit(self, task: Task) -> None:
         """Learn once more from all conditions, with the settings chosen before.
 
         Parameters
@@ -162,7 +98,7 @@ class Method(ABC):
 
     # --- networks ----------------------------------------------------------------------------
 
-    def fit_networks(self, task: "Task", n_steps: int) -> None:
+    def fit_networks(self, task: Task, n_steps: int) -> None:
         """Train the networks for at most so many steps, on top of :meth:`fit`.
 
         Parameters
@@ -189,7 +125,7 @@ class Method(ABC):
 
     # --- confidence --------------------------------------------------------------------------
 
-    def calibrate(self, task: "Task") -> None:
+    def calibrate(self, task: Task) -> None:
         """Prepare :meth:`get_confidence`, when all else is fitted.
 
         Parameters
@@ -249,22 +185,22 @@ class RegressionMethod(Method):
         """Take the names of a further screen in."""
         self.vocabulary = vocabulary
 
-    def fit(self, task: "Task") -> None:
+    def fit(self, task: Task) -> None:
         """Choose a kernel by the evidence of the training conditions, and fit the regression."""
         kernel = choose_kernel(task.measured, self.vocabulary.embeddings.mappings)
         logger.info("Regression of effects: %s", kernel.settings)
         self._fit_anchor(task, kernel)
 
-    def refit(self, task: "Task") -> None:
+    def refit(self, task: Task) -> None:
         """Fit the regression on all conditions, with the kernel chosen before."""
         self._fit_anchor(task, self.anchor.kernel)
 
-    def _fit_anchor(self, task: "Task", kernel: TargetKernel) -> None:
+    def _fit_anchor(self, task: Task, kernel: TargetKernel) -> None:
         features = self.compute_features(task)
         genes = self.vocabulary.genes
         self._anchor = Anchor(task.trained, kernel, genes, self.denoising, features)
 
-    def compute_features(self, task: "Task") -> np.ndarray | None:
+    def compute_features(self, task: Task) -> np.ndarray | None:
         """Further effects of the groups of ``task.trained`` to regress, ``(n_groups, n)``.
 
         Parameters
@@ -274,7 +210,7 @@ class RegressionMethod(Method):
         """
         return None
 
-    def anchor_groups(self, task: "Task") -> list[UnseenAnchor]:
+    def anchor_groups(self, task: Task) -> list[UnseenAnchor]:
         """Expected effects of the training groups of this screen, each as if it were unseen.
 
         Parameters
@@ -290,7 +226,7 @@ class RegressionMethod(Method):
         """Expected effects of conditions, shape ``(n, G)``."""
         return self.anchor.predict(targets, context)
 
-    def calibrate(self, task: "Task") -> None:
+    def calibrate(self, task: Task) -> None:
         """Learn what predictions of left-out training conditions score."""
         self._confidence = Confidence.calibrate(self.anchor.regression, score_effects)
 

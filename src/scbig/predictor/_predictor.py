@@ -20,7 +20,8 @@ from scbig.data import (
     write_prediction,
 )
 from scbig.predictor._folder import StoredModel
-from scbig.predictor._method import EffectMover, Method, seeded
+from scbig.predictor._judge import EffectMover
+from scbig.predictor._method import Method, seeded
 from scbig.predictor._request import (
     Request,
     answer_request,
@@ -172,7 +173,11 @@ class BasePredictor(StoredModel):
         cells = self._vocabulary.read_screen(adata)
         for targets in cells.screen.conditions:
             self._check_trainable(targets)
-        held_out = self._choose_held_out(cells, validation)
+        if validation is None:
+            conditions = [targets for targets in cells.screen.conditions if targets]
+            held_out = frozenset(self._choose_validation(conditions))
+        else:
+            held_out = read_validation(self._vocabulary, cells, validation)
         earlier_history = self.history_ or {}  # scvi-tools overwrites it
         runner = StageRunner(self, hardware or Hardware())
         with seeded(self._seed):
@@ -204,15 +209,6 @@ class BasePredictor(StoredModel):
         self.comparison_ = outcome.comparison
         if self.module is not None:
             self.module.eval()
-
-    def _choose_held_out(
-        self, cells: ScreenCells, validation: Perturbations | None
-    ) -> frozenset[Targets]:
-        """Conditions to hold out: those that are named, or else some of the screen."""
-        if validation is not None:
-            return read_validation(self._vocabulary, cells, validation)
-        conditions = [targets for targets in cells.screen.conditions if targets]
-        return frozenset(self._choose_validation(conditions))
 
     def _choose_validation(self, conditions: Sequence[Targets]) -> Sequence[Targets]:
         """Choose conditions to hold out where none are named."""

@@ -20,7 +20,7 @@ from scbig.data import (
     match_genes,
     predict_query,
 )
-from scbig.predictor._method import CellMover
+from scbig.predictor._judge import CellMover
 from scbig.predictor._vocabulary import Vocabulary
 
 

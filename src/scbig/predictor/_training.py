@@ -10,15 +10,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scbig.data import Effects, Expression, Targets, compute_effects, join_effects
-from scbig.predictor._judge import FloorComparison, Judge
-from scbig.predictor._method import CellMover, EffectMover, Method
+from scbig.data import Effects, Targets, compute_effects, join_effects
+from scbig.predictor._judge import (
+    CellMover,
+    EffectMover,
+    FloorComparison,
+    Group,
+    Judge,
+    Task,
+)
+from scbig.predictor._method import Method
 from scbig.predictor._stage import StageRunner
 from scbig.predictor._vocabulary import ScreenCells, Vocabulary
 
 logger = logging.getLogger(__name__)
-
-Group = tuple[Targets, int, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -30,81 +35,6 @@ class TrainingPlan:
     first_budget: int | None  # epochs or steps of what is trained before the networks
     max_steps: int | None  # of the networks
     seed: int
-
-
-@dataclass(frozen=True, eq=False)
-class Task:
-    """What a method learns from.
-
-    Attributes
-    ----------
-    cells
-        All cells of the screen.
-    groups
-        Targets, context and row numbers of the training groups of this screen.
-    held_out
-        The same of the held-out groups, to stop networks on.
-    measured
-        Effects of ``groups``, in their order.
-    trained
-        The same, and behind those of earlier screens that were not measured again: what is
-        known of earlier groups comes first.
-    judge
-        The held-out conditions.
-    vocabulary
-        Names that the predictor knows.
-    runner
-        Trains a stage of networks.
-    first_budget
-        See :class:`TrainingPlan`.
-    seed
-        Seed of everything random.
-    is_continued
-        Whether the method was fitted before.
-    """
-
-    cells: ScreenCells
-    groups: Sequence[Group]
-    held_out: Sequence[Group]
-    measured: Effects
-    trained: Effects
-    judge: Judge
-    vocabulary: Vocabulary
-    runner: StageRunner
-    first_budget: int | None
-    seed: int
-    is_continued: bool
-
-    @property
-    def rows(self) -> np.ndarray:
-        """Row numbers of the control cells and of the cells of training conditions, sorted."""
-        held = [rows for *_, rows in self.held_out]
-        is_held_out = np.zeros(len(self.cells.screen.condition), dtype=bool)
-        is_held_out[np.concatenate([np.empty(0, dtype=np.int64), *held])] = True
-        return np.flatnonzero(~is_held_out)
-
-    def get_controls(self, groups: Sequence[Group]) -> list[np.ndarray]:
-        """Row numbers of the control cells that go with each group.
-
-        Parameters
-        ----------
-        groups
-            Such as ``groups`` or ``held_out``.
-        """
-        controls = {context: self.cells.screen.get_controls(context) for _, context, _ in groups}
-        return [controls[context] for _, context, _ in groups]
-
-    def compute_effects(self, features: np.ndarray) -> Effects:
-        """Mean effects of the training groups on any features ``(n_cells, n_features)``.
-
-        Parameters
-        ----------
-        features
-            Values of all cells, shape ``(n_cells, n_features)``.
-        """
-        effects = compute_effects(Expression(features), self.cells.screen)
-        known = set(self.measured.keys)
-        return effects.subset(np.array([key in known for key in effects.keys], dtype=bool))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ Interaction graphs, gene sets and gene embeddings are matched to a data set by g
 guide or gene, and their DNA is turned into vectors by an encoder.
 """
 
-from scbig.priors._aliases import GeneAliases, load_aliases
+from scbig.priors._alias_table import load_aliases
+from scbig.priors._aliases import GeneAliases
 from scbig.priors._dna_encoder import DNAEncoder, LocusTokens, TableEncoder
 from scbig.priors._embedding_files import load_gene_embedding
 from scbig.priors._encode_loci import encode_loci

@@ -4,13 +4,11 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
 
-if TYPE_CHECKING:
-    from scbig.priors._aliases import GeneAliases
+from scbig.priors._aliases import GeneAliases
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +70,7 @@ def log_coverage(coverage: Coverage) -> None:
 
 
 def match_names(
-    names: Sequence[str], positions: Mapping[str, int], aliases: "GeneAliases | None"
+    names: Sequence[str], positions: Mapping[str, int], aliases: GeneAliases | None
 ) -> np.ndarray:
     """Positions of names, or of what else they are called, among known ones; -1 where unknown."""
     known = positions.keys()
@@ -179,7 +177,7 @@ class GeneEmbedding:
         return {self.names[row]: int(row) for row in rows}
 
     def get_coverage(
-        self, names: Sequence[str], *, aliases: "GeneAliases | None" = None
+        self, names: Sequence[str], *, aliases: GeneAliases | None = None
     ) -> Coverage:
         """Count the names that have a vector.
 
@@ -198,7 +196,7 @@ class GeneEmbedding:
         return make_coverage(self.source, names, is_found)
 
     def align(
-        self, names: Sequence[str], *, aliases: "GeneAliases | None" = None
+        self, names: Sequence[str], *, aliases: GeneAliases | None = None
     ) -> AlignedEmbedding:
         """Vectors in the order of the given names; the coverage is logged.
 
@@ -233,7 +231,7 @@ class UnitVectors(Mapping[str, np.ndarray]):
         Other names of the genes.
     """
 
-    def __init__(self, table: GeneEmbedding, aliases: "GeneAliases | None" = None) -> None:
+    def __init__(self, table: GeneEmbedding, aliases: GeneAliases | None = None) -> None:
         length = np.linalg.norm(table.vectors, axis=1, keepdims=True)
         self._vectors = table.vectors / np.where(length > 0, length, 1)
         self._rows = {name: row for row, name in enumerate(table.names) if length[row, 0] > 0}
@@ -268,7 +266,7 @@ class TargetEmbeddings:
     """
 
     tables: tuple[GeneEmbedding, ...] = ()
-    aliases: "GeneAliases | None" = None
+    aliases: GeneAliases | None = None
 
     @cached_property
     def mappings(self) -> tuple[UnitVectors, ...]:
@@ -320,7 +318,7 @@ def make_target_embeddings(
     table: GeneEmbedding | None,
     coexpression: GeneEmbedding,
     targets: Sequence[str],
-    aliases: "GeneAliases | None",
+    aliases: GeneAliases | None,
 ) -> TargetEmbeddings:
     """Put the table that a user gave beside co-expression, and say how far it reaches."""
     if table is None:
