@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from scbig.model.dualstream import DualStreamConfig
-from scbig.model.dualstream._module import DualStreamModule, compute_block_influence
-from scbig.model.dualstream._networks import GatedFusion, GenePatches
-from scbig.model.dualstream._perturbation import StreamCondition
+from scbig.model.dualstream._module import DualStreamModule
+from scbig.model.dualstream._networks import StreamCondition
+from scbig.nn import GatedFusion, GenePatches, compute_block_influence
 
 Make = Callable[..., DualStreamModule]
 
