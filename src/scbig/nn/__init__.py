@@ -24,10 +24,16 @@ from scbig.nn._losses import (
     split_weight_decay,
 )
 from scbig.nn._mamba import MambaBlock, S6Mixer, SSDMixer, compute_block_influence
-from scbig.nn._patches import GatedFusion, GenePatches, GeneReadout
+from scbig.nn._patches import (
+    GatedFusion,
+    GenePatches,
+    GeneReadout,
+    extend_rows,
+    sum_pairs,
+    take_rows,
+)
 from scbig.nn._s6 import s6_kernel, s6_scan
 from scbig.nn._ssd import ssd_kernel, ssd_scan
-from scbig.nn._tables import extend_rows, sum_pairs, take_rows
 from scbig.nn._tokens import (
     Attention,
     AttentionMaps,

@@ -1,4 +1,4 @@
-"""Genes as tokens: patches of neighbours, a gate between two streams, and a readout of genes."""
+"""Genes as tokens: patches, a gate and a readout; and the learned vectors of what they hear."""
 
 import torch
 import torch.nn.functional as F
@@ -73,3 +73,28 @@ class GeneReadout(nn.Module):
         """Map tokens ``(B, L, n_hidden)`` to patches ``(B, L, P)``."""
         weights = self.project(self.vectors) + self.slot
         return torch.einsum("lpd,bld->blp", weights, self.norm(tokens)) + self.bias
+
+
+def take_rows(table: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
+    """Rows of a table ``(n, d)`` by number, shape ``(..., d)``; zeros for row -1."""
+    if not len(table):
+        return table.new_zeros(*row.shape, table.shape[1])
+    return table[row.clamp(min=0)] * (row >= 0).unsqueeze(-1)
+
+
+def extend_rows(table: torch.Tensor, n_rows: int) -> nn.Parameter:
+    """Make room for further rows, which start at zero."""
+    grown = table.new_zeros(n_rows, table.shape[1])
+    grown[: len(table)] = table.detach()
+    return nn.Parameter(grown)
+
+
+def sum_pairs(pair: nn.Module, message: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Sum what a network says of the products of all pairs, shape ``(B, d)``.
+
+    Given sets of vectors ``(B, T, d)``, of which the mask ``(B, T)`` says what is no padding.
+    """
+    n_targets = mask.shape[1]
+    first, second = torch.triu_indices(n_targets, n_targets, 1, device=mask.device)
+    is_pair = (mask[:, first] & mask[:, second]).unsqueeze(-1)
+    return (pair(message[:, first] * message[:, second]) * is_pair).sum(1)

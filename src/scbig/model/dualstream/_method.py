@@ -62,9 +62,8 @@ class AnchoredStreams(RegressionMethod):
 
     def describe(self) -> str:
         """Say how the genes are cut into tokens, and in which order."""
-        patches = self.module.patches
-        tokens = f"Gene tokens: {patches.n_tokens} of size {patches.size}."
-        return f"{tokens} Gene order: {self.order_source}."
+        n_tokens, size = self.module.patches.n_tokens, self.module.patches.size
+        return f"Gene tokens: {n_tokens} of size {size}. Gene order: {self.order_source}."
 
     def extend(self, vocabulary: Vocabulary) -> None:
         """Make room for further targets and contexts, which start without a vector."""
