@@ -20,7 +20,7 @@ from torch import nn
 
 from scbig.model import DualStreamConfig
 from scbig.model.dualstream._module import DualStreamModule, GeneRecord
-from scbig.model.dualstream._perturbation import StreamCondition, StreamSizes
+from scbig.model.dualstream._networks import StreamCondition, StreamSizes
 from scbig.nn import MambaBlock, SSDMixer
 
 DIM = 64

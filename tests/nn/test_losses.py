@@ -174,3 +174,11 @@ def test_the_temperature_of_an_alignment_is_spared():
     decayed, spared = split_weight_decay(module, 0.1)
     assert [id(p) for p in spared["params"]] == [id(module[1].log_excess)]
     assert len(decayed["params"]) == 6
+
+
+def test_frozen_parts_and_a_part_that_is_left_out_are_in_no_group():
+    module = nn.Sequential(nn.Linear(4, 4), MambaBlock(4), nn.Linear(4, 4))
+    module[0].requires_grad_(False)
+    decayed, spared = split_weight_decay(module, 0.1, without=module[1])
+    assert [id(p) for p in decayed["params"]] == [id(p) for p in module[2].parameters()]
+    assert spared["params"] == []

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from scbig.predictor import Stopping, plan_epochs, seeded
+from scbig.predictor import Stopping, evaluating, plan_epochs, seeded
 from scbig.predictor._stage import KeepBest, join_histories
 
 
@@ -96,3 +96,16 @@ def test_steps_are_spread_over_at_most_twenty_epochs(max_steps: int) -> None:
     n_epochs, n_steps = plan_epochs(max_steps)
     assert n_epochs <= 20
     assert max_steps <= n_epochs * n_steps < max_steps + n_steps
+
+
+@pytest.mark.parametrize("is_training", [True, False])
+def test_evaluating_goes_back_to_the_mode_before(is_training: bool) -> None:
+    module = torch.nn.Dropout(0.5).train(is_training)
+    with evaluating(module):
+        assert not module.training
+        assert not torch.is_grad_enabled()
+    assert module.training is is_training
+    with pytest.raises(RuntimeError, match="inside"), evaluating(module):
+        raise RuntimeError("inside")
+    assert module.training is is_training
+    assert torch.is_grad_enabled()

@@ -1,6 +1,7 @@
-"""Losses of networks: the alignment of causes and effects, and what weight decay may pull."""
+"""Losses of networks: effects, latents, alignment, and what weight decay may pull."""
 
 import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -102,7 +103,55 @@ def compute_info_nce(
     return (F.cross_entropy(scores, own) + F.cross_entropy(scores.T, own)) / 2
 
 
-def split_weight_decay(module: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+def gaussian_loss(error: torch.Tensor, log_sigma: torch.Tensor) -> torch.Tensor:
+    """Negative log-likelihood of normal errors ``(B, G)``, up to a constant: the mean."""
+    return (0.5 * (error / log_sigma.exp()).square() + log_sigma).mean()
+
+
+def autofocus_loss(error: torch.Tensor, gamma: float) -> torch.Tensor:
+    """Mean of ``|error|**(2 + gamma)``, which looks at the genes that are furthest off.
+
+    After GEARS (Roohani et al. 2023, doi:10.1038/s41587-023-01905-6).
+    """
+    return error.abs().pow(2 + gamma).mean()
+
+
+def direction_loss(
+    predicted: torch.Tensor, real: torch.Tensor, noise: torch.Tensor, threshold: float = 3.0
+) -> torch.Tensor:
+    """Softplus penalty on strongly changed genes that are predicted to go the other way.
+
+    Strong is more than ``threshold`` standard errors ``noise`` ``(G,)`` of the effects ``(B, G)``.
+    Mean over the strongly changed genes; zero where there are none.
+    """
+    is_strong = real.abs() > threshold * noise
+    penalty = F.softplus(-predicted * real.sign() / noise)
+    return (penalty * is_strong).sum() / is_strong.sum().clamp(min=1)
+
+
+class Posterior(NamedTuple):
+    """What an encoder says of the latents of B cells, both of shape ``(B, n_latent)``."""
+
+    mean: torch.Tensor
+    log_variance: torch.Tensor
+
+    def sample(self, noise: torch.Tensor) -> torch.Tensor:
+        """Draw latents, given standard normal noise."""
+        return self.mean + noise * (self.log_variance / 2).exp()
+
+
+def divergence_loss(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
+    """Kullback-Leibler divergence from the standard normal (Kingma and Welling 2014).
+
+    Of posteriors ``(B, n_latent)``: the sum over the latent, and the mean over the batch.
+    """
+    each = mean.square() + log_variance.exp() - 1 - log_variance
+    return 0.5 * each.sum(-1).mean()
+
+
+def split_weight_decay(
+    module: nn.Module, weight_decay: float, *, without: nn.Module | None = None
+) -> list[dict[str, object]]:
     """Make the parameter groups of an optimiser that spares rates, skips and temperatures.
 
     Pulled towards zero, the log rates of a state-space mixer would all become the same rate,
@@ -114,6 +163,8 @@ def split_weight_decay(module: nn.Module, weight_decay: float) -> list[dict[str,
         Holds any number of :class:`SSDMixer`, :class:`S6Mixer` and :class:`AlignmentLoss`.
     weight_decay
         Weight decay of all other parameters.
+    without
+        Part of the module that is not to be trained; neither are frozen parameters.
 
     Returns
     -------
@@ -121,8 +172,10 @@ def split_weight_decay(module: nn.Module, weight_decay: float) -> list[dict[str,
     """
     spared = {id(p) for part in module.modules() for p in _get_spared(part)}
     groups: dict[bool, list[nn.Parameter]] = {False: [], True: []}
+    left_out = set() if without is None else {id(p) for p in without.parameters()}
     for parameter in module.parameters():
-        groups[id(parameter) in spared].append(parameter)
+        if parameter.requires_grad and id(parameter) not in left_out:
+            groups[id(parameter) in spared].append(parameter)
     return [
         {"params": groups[False], "weight_decay": weight_decay},
         {"params": groups[True], "weight_decay": 0.0},

@@ -1,6 +1,7 @@
 """State-space blocks over tokens in a fixed order, and the mixers of Mamba and Mamba-2 inside."""
 
 import math
+from collections.abc import Iterable
 from typing import Literal, cast
 
 import torch
@@ -280,6 +281,18 @@ class S6Mixer(nn.Module):
 
 
 _MIXERS = {"ssd": SSDMixer, "s6": S6Mixer}
+
+
+def compute_block_influence(blocks: nn.Sequential, tokens: torch.Tensor) -> torch.Tensor:
+    """Mean weight over Mamba blocks of each source (last) at each position, `(B, L, L)`.
+
+    Given the tokens `(B, L, dim)` that enter the first block.
+    """
+    total = tokens.new_zeros(len(tokens), tokens.shape[1], tokens.shape[1])
+    for block in cast(Iterable[MambaBlock], blocks):
+        total += block.compute_influence(tokens)
+        tokens = block(tokens)
+    return total / len(blocks)
 
 
 class CausalConv(nn.Conv1d):

@@ -19,6 +19,7 @@ from scbig.predictor._method import (
     seeded as seeded,
     set_weights as set_weights,
 )
+from scbig.predictor._method import evaluating as evaluating
 from scbig.predictor._predictor import BasePredictor
 from scbig.predictor._stage import (
     Hardware,

@@ -276,6 +276,18 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def evaluating(module: torch.nn.Module) -> Iterator[None]:
+    """Compute without dropout and gradients inside the block, and go back to the mode before."""
+    was_training = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        module.train(was_training)
+
+
 def get_weights(module: torch.nn.Module) -> Arrays:
     """Return the weights and buffers of a module as arrays, named ``"module..."``."""
     return {

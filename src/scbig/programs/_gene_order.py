@@ -10,9 +10,42 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import eigsh
 from sklearn.neighbors import kneighbors_graph
 
+from scbig.priors import GeneAliases, GeneEmbedding, GeneGraph
+
 _N_NEIGHBOURS = 15
 # Below this the dense solver is as fast, and the sparse one refuses very small matrices.
 _N_DENSE = 200
+
+
+def choose_gene_order(
+    genes: Sequence[str],
+    var: pd.DataFrame,
+    coexpression: GeneEmbedding,
+    names: Sequence[str] | None = None,
+    position_keys: tuple[str, str] | None = None,
+    graph: GeneGraph | None = None,
+    aliases: GeneAliases | None = None,
+) -> tuple[np.ndarray, str]:
+    """Order the genes by names, positions, a graph, or else co-expression, and say by which.
+
+    Positions stand in two columns of ``var``, of chromosome and position.
+    """
+    if names is not None:
+        return read_order(names, genes), "as given"
+    if position_keys is not None:
+        if missing := [key for key in position_keys if key not in var]:
+            raise ValueError(
+                f"position_keys: {missing} are not columns of var. Columns found: {list(var)}. "
+                "Name those of chromosome and position, or leave position_keys out."
+            )
+        chromosome, position = position_keys
+        order = compute_position_order(var[chromosome], var[position])
+        return order, f"chromosome positions in var[{chromosome!r}] and var[{position!r}]"
+    if graph is not None:
+        links = graph.align(genes, aliases=aliases).adjacency
+        return compute_spectral_order(links), f"spectral order of {graph.source}"
+    links = make_neighbour_graph(coexpression.vectors)
+    return compute_spectral_order(links), f"spectral order of {coexpression.source}"
 
 
 def compute_spectral_order(adjacency: sparse.csr_array) -> np.ndarray:

@@ -9,7 +9,7 @@ from anndata import AnnData
 
 from scbig.model import DualStreamConfig, DualStreamMamba
 from scbig.model.dualstream._module import DualStreamModule, GeneRecord
-from scbig.model.dualstream._perturbation import StreamCondition, StreamSizes
+from scbig.model.dualstream._networks import StreamCondition, StreamSizes
 
 N_GENES = 7
 

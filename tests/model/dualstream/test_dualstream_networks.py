@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from scbig.model.dualstream import DualStreamConfig
-from scbig.model.dualstream._module import DualStreamModule, compute_block_influence
-from scbig.model.dualstream._networks import GatedFusion, GenePatches
-from scbig.model.dualstream._perturbation import StreamCondition
+from scbig.model.dualstream._module import DualStreamModule
+from scbig.model.dualstream._networks import StreamCondition
+from scbig.nn import compute_block_influence
 
 Make = Callable[..., DualStreamModule]
 
@@ -19,15 +19,6 @@ def cells() -> torch.Tensor:
 
 
 # --- tokens -----------------------------------------------------------------------------------
-
-
-def test_patches_hold_neighbours_in_the_order_and_are_joined_again() -> None:
-    patches = GenePatches(torch.tensor([3, 1, 0, 2, 4]), 2)
-    assert patches.n_tokens == 3
-    assert patches.token.tolist() == [1, 0, 1, 0, 2]
-    x = torch.arange(10.0).view(2, 5)
-    assert patches.cut(x)[0].tolist() == [[3, 1], [0, 2], [4, 0]]
-    torch.testing.assert_close(patches.join(patches.cut(x)), x)
 
 
 @pytest.mark.parametrize(
@@ -185,14 +176,6 @@ def test_noise_moves_the_effect_through_the_posterior(
     torch.testing.assert_close(
         z, plain.posterior.mean + torch.sqrt(torch.exp(plain.posterior.log_variance))
     )
-
-
-def test_the_gate_stays_between_the_streams() -> None:
-    torch.manual_seed(0)
-    first, second = torch.randn(2, 3, 4, 8)
-    mixed = GatedFusion(8)(first, second)
-    assert (mixed <= torch.maximum(first, second)).all()
-    assert (mixed >= torch.minimum(first, second)).all()
 
 
 def test_the_reconstruction_is_that_of_the_verbs_of_scvi(

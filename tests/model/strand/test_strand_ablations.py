@@ -3,8 +3,7 @@ import pytest
 import torch
 
 from scbig.model import STRAND
-from scbig.model.strand._config import STRANDConfig
-from scbig.model.strand._module import LocusCondition, LocusInput, TokenReader
+from scbig.nn import LocusInput, ReaderSizes, TokenReader
 
 
 def _predict(model: STRAND, *names: str) -> np.ndarray:
@@ -26,7 +25,7 @@ def test_the_twin_puts_unseen_genes_at_the_mean(loci_screen, fit_strand):
     model = fit_strand(screen, {"sequence": "gene"}, fasta=None)
     table = model._method.table
     rows = torch.tensor(table.find(("TARGET001-P1", "TARGET002-P1")))
-    given = LocusCondition.make(table, [], np.zeros(0)).given
+    given = model._method._make_condition([], np.zeros(0)).given
     vectors = model.module.reader(given.take(rows))
     assert torch.equal(vectors, model.module.reader.mean.expand(2, -1))
     first, second = _predict(model, "TARGET001-P1", "TARGET002-P1")
@@ -91,7 +90,7 @@ def test_a_reader_standardises_by_what_is_there():
     values = torch.tensor([[[1.0, 5.0], [9.0, 9.0]], [[3.0, 5.0], [5.0, 5.0]]])
     is_there = torch.tensor([[True, False], [True, True]])
     given = LocusInput(values, is_there, is_there)
-    reader = TokenReader(2, STRANDConfig(dim=8, n_heads=2))
+    reader = TokenReader(2, ReaderSizes(dim=8, n_heads=2, dropout=0.1))
     reader.set_scale(given)
     torch.testing.assert_close(reader.mean, torch.tensor([3.0, 5.0]))
     torch.testing.assert_close(reader.std, torch.tensor([(8 / 3) ** 0.5, 1.0]))

@@ -1,23 +1,33 @@
-"""What DualStreamMamba is: a regression of effects, and two streams anchored on it."""
+"""What DualStreamMamba is and learns: a regression of effects, two streams anchored on it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 import torch
 
 from scbig._types import Arrays, Values
-from scbig.data import Effects, PairBatches, Targets
+from scbig.data import Effects, Expression, PairBatches, Pairs, Targets
 from scbig.model.dualstream._config import DualStreamConfig
 from scbig.model.dualstream._module import TOKENS_AT_ONCE, DualStreamModule, GeneRecord
-from scbig.model.dualstream._perturbation import StreamCondition, StreamSizes
-from scbig.model.dualstream._training import DualStreamPlan, StreamData
+from scbig.model.dualstream._networks import StreamCondition, StreamSizes
+from scbig.nn import (
+    autofocus_loss,
+    direction_loss,
+    divergence_loss,
+    gaussian_loss,
+    split_weight_decay,
+)
 from scbig.predictor import (
     RegressionMethod,
     Schedule,
+    StageData,
+    StagePlan,
     Stopping,
     Task,
     Vocabulary,
+    evaluating,
     get_weights,
     plan_epochs,
     read_weights,
@@ -52,9 +62,8 @@ class AnchoredStreams(RegressionMethod):
 
     def describe(self) -> str:
         """Say how the genes are cut into tokens, and in which order."""
-        patches = self.module.patches
-        tokens = f"Gene tokens: {patches.n_tokens} of size {patches.size}."
-        return f"{tokens} Gene order: {self.order_source}."
+        n_tokens, size = self.module.patches.n_tokens, self.module.patches.size
+        return f"Gene tokens: {n_tokens} of size {size}. Gene order: {self.order_source}."
 
     def extend(self, vocabulary: Vocabulary) -> None:
         """Make room for further targets and contexts, which start without a vector."""
@@ -63,7 +72,7 @@ class AnchoredStreams(RegressionMethod):
 
     def fit_networks(self, task: Task, n_steps: int) -> None:
         """Train both streams, which stop when held-out conditions are predicted no better."""
-        config, judge = self.config, task.judge
+        config, judge, is_judged = self.config, task.judge, len(task.judge) > 0
         n_epochs, n_batches = plan_epochs(n_steps)
         control_mean = task.trained.get_control(judge.context)
         mover = self.make_mover(judge.targets, judge.context, control_mean)
@@ -79,13 +88,11 @@ class AnchoredStreams(RegressionMethod):
                 n_batches=n_batches,
                 seed=task.seed,
             ),
-            Schedule(
-                n_epochs, 1 if len(judge) else 0, config.clip_norm, ema_decay=config.ema_decay
-            ),
-            Stopping("networks_validation_score") if len(judge) else None,
+            Schedule(n_epochs, int(is_judged), config.clip_norm, ema_decay=config.ema_decay),
+            Stopping("networks_validation_score") if is_judged else None,
         )
 
-    def _make_data(self, task: Task, n_steps: int) -> StreamData:
+    def _make_data(self, task: Task, n_steps: int) -> "StreamData":
         targets, context = task.measured.targets, task.measured.context
         conditions = []
         for one in self.anchor_groups(task):
@@ -140,16 +147,14 @@ class AnchoredStreams(RegressionMethod):
         return method
 
 
+@dataclass(frozen=True, eq=False)
 class StreamMover:
     """Adds to control cells the effects that the networks predict of them."""
 
-    def __init__(
-        self, module: DualStreamModule, condition: StreamCondition, control_mean: torch.Tensor
-    ) -> None:
-        self._module, self._condition = module, condition
-        self._control_mean = control_mean  # of the context of each condition, (n, G)
+    module: DualStreamModule
+    condition: StreamCondition
+    control_mean: torch.Tensor  # of the context of each condition, (n, G)
 
-    @torch.no_grad()
     def __call__(
         self,
         x: np.ndarray,
@@ -159,9 +164,7 @@ class StreamMover:
         is_sampled: bool = False,
     ) -> np.ndarray:
         """Predict perturbed cells; several samples draw the latent of each control cell."""
-        module, device = self._module, self._module.device
-        was_training = module.training
-        module.eval()
+        module, device = self.module, self.module.device
         cells = torch.from_numpy(np.asarray(x, dtype=np.float32))
         noise = None
         if is_sampled and rng is not None:
@@ -171,14 +174,80 @@ class StreamMover:
         condition = torch.from_numpy(np.asarray(rows)).repeat_interleave(len(cells))
         cell = torch.arange(len(cells)).repeat(len(rows))
         size = max(TOKENS_AT_ONCE // module.patches.n_tokens, 1)
-        predicted = [
-            module.predict_cells(
-                cells[one].to(device),
-                self._condition.select(which).to(device),
-                self._control_mean[which].to(device),
-                None if noise is None else noise[one].to(device),
-            ).cpu()
-            for which, one in zip(condition.split(size), cell.split(size), strict=True)
-        ]
-        module.train(was_training)
+        with evaluating(module):
+            predicted = [
+                module.predict_cells(
+                    cells[one].to(device),
+                    self.condition.select(which).to(device),
+                    self.control_mean[which].to(device),
+                    None if noise is None else noise[one].to(device),
+                ).cpu()
+                for which, one in zip(condition.split(size), cell.split(size), strict=True)
+            ]
         return torch.cat(predicted).unflatten(0, (len(rows), len(cells))).numpy()
+
+
+@dataclass(frozen=True, eq=False)
+class StreamData(StageData):
+    """What the networks learn from."""
+
+    condition: StreamCondition  # training groups; their anchors have not seen them
+    control_mean: torch.Tensor  # mean control cell of each group's context, (n_groups, G)
+    expression: Expression  # of all cells
+    n_warm_up: int  # steps until the divergence has its full weight
+    # Source of the noise of the latents, on the CPU, so that a seed means the same everywhere.
+    rng: torch.Generator
+
+
+class DualStreamPlan(StagePlan):
+    """Regress the mean effect of some perturbed cells on a single control cell.
+
+    The effect is taken against the mean of all control cells. Taken against the one control
+    cell, which was never this perturbed cell, it would teach the networks to undo that cell's
+    noise.
+    """
+
+    stage = "networks"
+    module: DualStreamModule
+
+    def __init__(
+        self, module: DualStreamModule, data: StreamData, validate: Callable[[], float]
+    ) -> None:
+        super().__init__(module, validate)
+        self._data = data
+
+    def training_step(self, batch: Pairs, batch_idx: int) -> torch.Tensor:
+        """Sum of the losses of a batch of conditions."""
+        config, data = self.module.config, self._data
+        cells = self._read(batch.perturbed_rows).mean(1)
+        real = cells - data.control_mean[batch.group].to(self.device)
+        noise = torch.randn(len(real), config.n_latent, generator=data.rng)
+        output = self.module.forward_cells(
+            self._read(batch.control_rows[:, :1]).squeeze(1),
+            data.condition.select(batch.group).to(self.device),
+            noise.to(self.device),
+        )
+        error = output.effect - real
+        losses = {
+            "likelihood": gaussian_loss(error, self.module.log_sigma),
+            "autofocus": config.autofocus_weight * autofocus_loss(error, config.gamma),
+            "direction": config.direction_weight
+            * direction_loss(output.effect, real, self.module.get_noise()),
+        }
+        if output.posterior is not None:
+            weight = config.kl_weight * min(self.global_step / data.n_warm_up, 1)
+            losses["reconstruction"] = config.reconstruction_weight * output.reconstruction
+            losses["divergence"] = weight * divergence_loss(*output.posterior)
+        for name, value in losses.items():
+            self.log_value(f"{name}_loss", value)
+        return torch.stack(list(losses.values())).sum()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW that spares the rates of decay of the scans."""
+        config = self.module.config
+        groups = split_weight_decay(self.module, config.weight_decay)
+        return torch.optim.AdamW(groups, lr=config.learning_rate)
+
+    def _read(self, rows: torch.Tensor) -> torch.Tensor:
+        x = self._data.expression.rows(rows.numpy().ravel())
+        return torch.from_numpy(np.ascontiguousarray(x)).unflatten(0, rows.shape).to(self.device)

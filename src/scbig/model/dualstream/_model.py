@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -24,13 +24,7 @@ from scbig.predictor import (
     seeded,
 )
 from scbig.priors import GeneAliases, GeneEmbedding, GeneGraph
-from scbig.programs import (
-    compute_position_order,
-    compute_spectral_order,
-    make_coexpression_embedding,
-    make_neighbour_graph,
-    read_order,
-)
+from scbig.programs import choose_gene_order, make_coexpression_embedding
 
 logger = logging.getLogger(__name__)
 
@@ -111,8 +105,9 @@ class DualStreamMamba(BasePredictor):
         table = perturbation_embedding or gene_embedding
         embeddings = make_target_embeddings(table, coexpression, vocabulary.targets, aliases)
         vocabulary = replace(vocabulary, embeddings=embeddings)
-        given = OrderPriors(gene_order, position_keys, gene_graph, aliases)
-        order, source = choose_order(genes, adata.var, given, coexpression)
+        order, source = choose_gene_order(
+            genes, adata.var, coexpression, gene_order, position_keys, gene_graph, aliases
+        )
         logger.info("Gene order: %s", source)
         vectors = np.stack([embeddings.get_vector(gene) for gene in genes])
         record = GeneRecord.make(order, vectors, vocabulary.controls.X)
@@ -148,10 +143,8 @@ class DualStreamMamba(BasePredictor):
         A model that was trained before goes on from its present weights; its effects are joined
         with those of the present screen, and new targets and contexts are added.
 
-        At the end the model, as it is before the refit, is compared with the baselines of
-        :data:`scbig.baselines.FLOORS`, trained on the same conditions, by Pearson delta on the
-        held-out ones. The result is logged and kept in ``comparison_``, ``None`` where none were
-        held out. Both sides have made choices on these conditions: the figures flatter both.
+        At the end the model, as it is before the refit, is compared with the baselines on the
+        held-out conditions, as in :meth:`scbig.model.SCBIG.train`; see ``comparison_``.
 
         Parameters
         ----------
@@ -163,10 +156,8 @@ class DualStreamMamba(BasePredictor):
             than ten. An empty list holds none out.
         use_refit
             Fit the anchor once more, on held-out conditions too, when all choices are made.
-        accelerator, devices
+        accelerator, devices, use_progress_bar
             As scvi-tools takes them.
-        use_progress_bar
-            Show a progress bar.
 
         Raises
         ------
@@ -240,34 +231,3 @@ class DualStreamMamba(BasePredictor):
         self.module.eval()
         influence = _INFLUENCES[method](self.module, cell, condition, rows.to(device))
         return pd.DataFrame(influence, index=names, columns=names)
-
-
-class OrderPriors(NamedTuple):
-    """What the user says of the gene order; see :class:`DualStreamMamba`."""
-
-    gene_order: Sequence[str] | None
-    position_keys: tuple[str, str] | None
-    gene_graph: GeneGraph | None
-    aliases: GeneAliases | None
-
-
-def choose_order(
-    genes: Sequence[str], var: pd.DataFrame, priors: OrderPriors, coexpression: GeneEmbedding
-) -> tuple[np.ndarray, str]:
-    """Order the genes by names, positions, a graph, or else co-expression, and say by which."""
-    if priors.gene_order is not None:
-        return read_order(priors.gene_order, genes), "as given"
-    if priors.position_keys is not None:
-        if missing := [key for key in priors.position_keys if key not in var]:
-            raise ValueError(
-                f"position_keys: {missing} are not columns of var. Columns found: {list(var)}. "
-                "Name those of chromosome and position, or leave position_keys out."
-            )
-        chromosome, position = priors.position_keys
-        order = compute_position_order(var[chromosome], var[position])
-        return order, f"chromosome positions in var[{chromosome!r}] and var[{position!r}]"
-    if priors.gene_graph is not None:
-        links = priors.gene_graph.align(genes, aliases=priors.aliases).adjacency
-        return compute_spectral_order(links), f"spectral order of {priors.gene_graph.source}"
-    links = make_neighbour_graph(coexpression.vectors)
-    return compute_spectral_order(links), f"spectral order of {coexpression.source}"

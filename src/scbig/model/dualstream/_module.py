@@ -1,7 +1,6 @@
 """The torch module of DualStreamMamba: how the streams join, and which genes they read where."""
 
-from collections.abc import Iterable
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,19 +12,20 @@ from scbig._constants import REGISTRY
 from scbig.model.dualstream._config import DualStreamConfig
 from scbig.model.dualstream._networks import (
     BiologicalStream,
+    PerturbationEncoder,
+    StatisticalStream,
+    StreamCondition,
+    StreamSizes,
+)
+from scbig.nn import (
     GatedFusion,
     GenePatches,
     GeneReadout,
     Posterior,
-    StatisticalStream,
+    add_change,
+    compute_block_influence,
     divergence_loss,
 )
-from scbig.model.dualstream._perturbation import (
-    PerturbationEncoder,
-    StreamCondition,
-    StreamSizes,
-)
-from scbig.nn import MambaBlock, add_change
 
 # Genes that hardly vary are not blown up beyond this.
 _MIN_STD = 0.05
@@ -244,15 +244,3 @@ def compute_scan_influence(
     influence = compute_block_influence(module.biological.blocks, tokens)[0]
     token = module.patches.token[genes]
     return influence[token][:, token].cpu().numpy()
-
-
-def compute_block_influence(blocks: nn.Sequential, tokens: torch.Tensor) -> torch.Tensor:
-    """Mean weight over blocks of each source (last) at each position, ``(B, L, L)``.
-
-    Given the tokens ``(B, L, n_hidden)`` that enter the first block.
-    """
-    total = tokens.new_zeros(len(tokens), tokens.shape[1], tokens.shape[1])
-    for block in cast(Iterable[MambaBlock], blocks):
-        total += block.compute_influence(tokens)
-        tokens = block(tokens)
-    return total / len(blocks)

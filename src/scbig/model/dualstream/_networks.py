@@ -1,45 +1,113 @@
-"""What reads the genes: patches of neighbours as tokens, two streams of them, and a readout."""
+"""What reads genes and perturbations: messages of targets to tokens, and two streams of these."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
+from scbig.data import Targets
 from scbig.model.dualstream._config import DualStreamConfig
-from scbig.nn import MLP, MambaBlock
+from scbig.nn import MLP, MambaBlock, Posterior, extend_rows, sum_pairs, take_rows
+from scbig.predictor import Vocabulary, index_targets, mask_targets
 
 
-class GenePatches(nn.Module):
-    """Cuts values of genes into patches of neighbours in the gene order, and joins them again."""
+class StreamCondition(NamedTuple):
+    """B perturbations as tensors; T is the largest number of targets."""
 
-    order: torch.Tensor  # gene numbers in their order, (G,)
-    slot: torch.Tensor  # place of each gene in the order, (G,)
+    gene: torch.Tensor  # number among the measured genes, -1 if none and at padding, (B, T)
+    target: torch.Tensor  # row among the targets seen in training, -1 where unseen, (B, T)
+    embedding: torch.Tensor  # zeros where nothing is known, (B, T, D)
+    mask: torch.Tensor  # True at targets, False at padding, (B, T)
+    context: torch.Tensor  # row among the contexts seen in training, -1 where unseen, (B,)
+    effect: torch.Tensor  # what the anchor expects for each gene, (B, G)
 
-    def __init__(self, order: torch.Tensor, n_genes_per_token: int) -> None:
+    @classmethod
+    def make(
+        cls,
+        vocabulary: Vocabulary,
+        targets: Sequence[Targets],
+        context: np.ndarray,
+        effect: np.ndarray,
+    ) -> "StreamCondition":
+        """Turn B conditions with their expected effects ``(B, G)`` into tensors."""
+        return cls(
+            gene=torch.from_numpy(index_targets(targets, vocabulary.genes)),
+            target=torch.from_numpy(vocabulary.index_targets(targets)),
+            embedding=torch.from_numpy(vocabulary.embeddings.get_vectors(targets)),
+            mask=torch.from_numpy(mask_targets(targets)),
+            context=torch.from_numpy(vocabulary.index_contexts(context)),
+            effect=torch.from_numpy(np.asarray(effect, dtype=np.float32)),
+        )
+
+    def select(self, rows: torch.Tensor) -> "StreamCondition":
+        """Choose conditions by number."""
+        return StreamCondition(*(part[rows] for part in self))
+
+    def to(self, device: torch.device) -> "StreamCondition":
+        """Move to a device."""
+        return StreamCondition(*(part.to(device) for part in self))
+
+    def forget(self, targets: Sequence[Targets], left_out: Sequence[str]) -> "StreamCondition":
+        """Treat one target of each condition (row) as one that was never seen."""
+        target = self.target.clone()
+        for row, (group, name) in enumerate(zip(targets, left_out, strict=True)):
+            target[row, group.index(name)] = -1
+        return self._replace(target=target)
+
+
+class StreamSizes(NamedTuple):
+    """What the sizes of the networks follow from, beside their settings."""
+
+    n_tables: int  # unit vectors that an embedding is made of
+    n_targets: int  # seen in training, as are the contexts
+    n_contexts: int
+
+
+class PerturbationEncoder(nn.Module):
+    """Message of a set of targets to each token; the order of the targets does not matter.
+
+    A target's message is its embedding, projected, plus a vector of its own where it was seen in
+    training. Each token hears it by its similarity to the target, and the token that holds the
+    target itself is marked. Each pair of targets adds a message to all tokens.
+    """
+
+    place: torch.Tensor  # mean embedding of the genes of each token, (L, D)
+
+    def __init__(self, place: torch.Tensor, sizes: StreamSizes, config: DualStreamConfig) -> None:
         super().__init__()
-        self.size = n_genes_per_token  # P; the last patch is filled up with zeros
-        self.register_buffer("order", order)
-        self.register_buffer("slot", torch.argsort(order))
+        width = config.n_hidden
+        self.register_buffer("place", place, persistent=False)
+        self.n_tables = sizes.n_tables
+        self.project = nn.Linear(place.shape[1], width)
+        self.own = nn.Parameter(torch.zeros(sizes.n_targets, width))
+        self.context = nn.Parameter(torch.zeros(sizes.n_contexts, width))
+        self.here = nn.Parameter(torch.randn(width))
+        self.pair = MLP((width, width, width)) if config.use_pairs else None
 
-    @property
-    def n_tokens(self) -> int:
-        """Number of patches, L."""
-        return -(-len(self.order) // self.size)
+    def extend(self, n_targets: int, n_contexts: int) -> None:
+        """Make room for further targets and contexts, which start without a vector."""
+        self.own = extend_rows(self.own, n_targets)
+        self.context = extend_rows(self.context, n_contexts)
 
-    @property
-    def token(self) -> torch.Tensor:
-        """Patch of each gene, shape ``(G,)``."""
-        return torch.div(self.slot, self.size, rounding_mode="floor")
+    def forward(self, condition: StreamCondition, token: torch.Tensor) -> torch.Tensor:
+        """Messages ``(B, L, n_hidden)`` of B conditions, given the token of each gene ``(G,)``."""
+        message = self.project(condition.embedding) + take_rows(self.own, condition.target)
+        message = message * condition.mask.unsqueeze(-1)
+        # (B, L, T): from 0 for the opposite of the target to 1 for the target itself
+        heard = (1 + self.place @ condition.embedding.mT / self.n_tables) / 2
+        tokens = heard @ message + self._mark(condition, token).unsqueeze(-1) * self.here
+        everywhere = take_rows(self.context, condition.context)
+        if self.pair is not None:
+            everywhere = everywhere + sum_pairs(self.pair, message, condition.mask)
+        return tokens + everywhere.unsqueeze(1)
 
-    def cut(self, x: torch.Tensor) -> torch.Tensor:
-        """Cut ``(..., G)`` into ``(..., L, P)``."""
-        x = F.pad(x[..., self.order], (0, -len(self.order) % self.size))
-        return x.unflatten(-1, (self.n_tokens, self.size))
-
-    def join(self, patches: torch.Tensor) -> torch.Tensor:
-        """Put ``(..., L, P)`` together to ``(..., G)``, in the order of the screen."""
-        return patches.flatten(-2)[..., self.slot]
+    def _mark(self, condition: StreamCondition, token: torch.Tensor) -> torch.Tensor:
+        """Count the targets that each token holds, shape ``(B, L)``."""
+        counts = condition.effect.new_zeros(len(condition.gene), len(self.place))
+        is_here = (condition.gene >= 0).to(counts)
+        return counts.scatter_add(1, token[condition.gene.clamp(min=0)], is_here)
 
 
 class BiologicalStream(nn.Module):
@@ -61,26 +129,6 @@ class BiologicalStream(nn.Module):
     def embed(self, channels: torch.Tensor, message: torch.Tensor) -> torch.Tensor:
         """Return the tokens that enter the first block, shape ``(B, L, n_hidden)``."""
         return self.project(self.place) + self.content(channels) + message
-
-
-class Posterior(NamedTuple):
-    """What a control cell says of its latent, both of shape ``(B, n_latent)``."""
-
-    mean: torch.Tensor
-    log_variance: torch.Tensor
-
-    def sample(self, noise: torch.Tensor) -> torch.Tensor:
-        """Draw latents, given standard normal noise."""
-        return self.mean + noise * (self.log_variance / 2).exp()
-
-
-def divergence_loss(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
-    """Kullback-Leibler divergence from the standard normal (Kingma and Welling 2014).
-
-    Of posteriors ``(B, n_latent)``: the sum over the latent, and the mean over the batch.
-    """
-    each = mean.square() + log_variance.exp() - 1 - log_variance
-    return 0.5 * each.sum(-1).mean()
 
 
 class StatisticalStream(nn.Module):
@@ -117,44 +165,6 @@ class StatisticalStream(nn.Module):
 
     def _embed_tokens(self) -> torch.Tensor:
         return self.project(self.place) + self.describe(self.statistics)
-
-
-class GatedFusion(nn.Module):
-    """Mix two streams of tokens ``(B, L, n_hidden)``, token by token and channel by channel."""
-
-    def __init__(self, n_hidden: int) -> None:
-        super().__init__()
-        self.gate = nn.Linear(2 * n_hidden, n_hidden)
-
-    def forward(self, statistical: torch.Tensor, biological: torch.Tensor) -> torch.Tensor:
-        """Move from the biological towards the statistical stream, as far as the gate opens."""
-        gate = torch.cat([statistical, biological], dim=-1)
-        return torch.lerp(biological, statistical, torch.sigmoid(self.gate(gate)))
-
-
-class GeneReadout(nn.Module):
-    """Read one number a gene from the tokens.
-
-    The weights of a gene are made from its embedding and its slot in the token, so that genes
-    that are alike are read alike. They start at zero.
-    """
-
-    vectors: torch.Tensor  # embedding of the genes of each token, (L, P, D)
-
-    def __init__(self, vectors: torch.Tensor, n_hidden: int) -> None:
-        super().__init__()
-        n_slots, n_features = vectors.shape[1:]
-        self.register_buffer("vectors", vectors, persistent=False)
-        self.norm = nn.RMSNorm(n_hidden, eps=1e-5)
-        self.project = nn.Linear(n_features, n_hidden, bias=False)
-        self.slot = nn.Parameter(torch.zeros(n_slots, n_hidden))
-        self.bias = nn.Parameter(torch.zeros(n_slots))
-        nn.init.zeros_(self.project.weight)
-
-    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Map tokens ``(B, L, n_hidden)`` to patches ``(B, L, P)``."""
-        weights = self.project(self.vectors) + self.slot
-        return torch.einsum("lpd,bld->blp", weights, self.norm(tokens)) + self.bias
 
 
 def make_blocks(config: DualStreamConfig) -> nn.Sequential:

@@ -26,6 +26,7 @@ from scbig.predictor import (
     Stopping,
     Task,
     Vocabulary,
+    evaluating,
     get_weights,
     plan_epochs,
     set_weights,
@@ -244,7 +245,6 @@ class FlowMover:
     effect: torch.Tensor  # what the regression expects, (n, G)
     control_mean: torch.Tensor  # of the context of each condition, (n, G)
 
-    @torch.no_grad()
     def __call__(
         self,
         x: np.ndarray,
@@ -255,22 +255,20 @@ class FlowMover:
     ) -> np.ndarray:
         """Predict perturbed cells; several samples start in a cloud around each control cell."""
         module, device = self.module, self.module.device
-        was_training = module.training
-        module.eval()
         cells = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)).to(device)
-        z = module.encode(cells)
-        if is_sampled and rng is not None:
-            noise = rng.normal(scale=module.config.sigma, size=z.shape)
-            z = z + torch.from_numpy(noise).to(z)
         chosen = torch.from_numpy(np.asarray(rows))
-        predicted = module.predict_cells(
-            cells.expand(len(rows), -1, -1),
-            z.expand(len(rows), -1, -1),
-            self.condition.select(chosen, device),
-            self.effect[chosen].to(device),
-            self.control_mean[chosen].to(device),
-        )
-        module.train(was_training)
+        with evaluating(module):
+            z = module.encode(cells)
+            if is_sampled and rng is not None:
+                noise = rng.normal(scale=module.config.sigma, size=z.shape)
+                z = z + torch.from_numpy(noise).to(z)
+            predicted = module.predict_cells(
+                cells.expand(len(rows), -1, -1),
+                z.expand(len(rows), -1, -1),
+                self.condition.select(chosen, device),
+                self.effect[chosen].to(device),
+                self.control_mean[chosen].to(device),
+            )
         return predicted.cpu().numpy()
 
 

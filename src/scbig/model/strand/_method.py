@@ -14,10 +14,25 @@ from sklearn.linear_model import Ridge
 from scbig._types import Arrays, Values
 from scbig.data import Effects, Targets
 from scbig.model.strand._config import STRANDConfig
-from scbig.model.strand._module import LocusCondition, STRANDModule, make_reader
+from scbig.model.strand._module import STRANDModule
 from scbig.model.strand._stages import fit_latent, train_bridge, train_loci
-from scbig.nn import CellLatent, PrincipalComponents
-from scbig.predictor import CellMover, Method, Task, Vocabulary, get_weights, set_weights
+from scbig.nn import (
+    CellLatent,
+    LocusCondition,
+    LocusInput,
+    PrincipalComponents,
+    ReaderSizes,
+    make_reader,
+)
+from scbig.predictor import (
+    CellMover,
+    Method,
+    Task,
+    Vocabulary,
+    evaluating,
+    get_weights,
+    set_weights,
+)
 from scbig.priors import DNAEncoder, Genome, Loci, LocusSource, LocusTable
 from scbig.splits import choose_validation
 
@@ -67,7 +82,8 @@ class LocusBridge(Method):
                 f"latent is of the class {type(latent).__name__}. Give a scbig.model.CellLatent: "
                 "a torch module with n_latent, encode(x) and decode(z)."
             )
-        reader = make_reader(source.kind, len(source.genes), table.values.shape[-1], config)
+        sizes = ReaderSizes(*(getattr(config, name) for name in ReaderSizes._fields))
+        reader = make_reader(source.kind, len(source.genes), table.values.shape[-1], sizes)
         self.module = STRANDModule(latent, reader, len(vocabulary.contexts), config)
         self._effects: Effects | None = None
         self._latents: np.ndarray | None = None
@@ -167,7 +183,6 @@ class LocusBridge(Method):
         mean = torch.from_numpy(control_mean).float()
         return partial(self._move, self.embed(targets, context), mean)
 
-    @torch.no_grad()
     def _move(
         self,
         vector: torch.Tensor,
@@ -180,17 +195,15 @@ class LocusBridge(Method):
     ) -> np.ndarray:
         """Predict perturbed cells; every call draws its own noise, sampled or not."""
         module, device = self.module, self.module.device
-        was_training = module.training
-        module.eval()
         seed = 0 if rng is None else int(rng.integers(2**62))
         chosen = torch.from_numpy(np.asarray(rows))
-        predicted = module.predict_cells(
-            torch.from_numpy(np.asarray(x, dtype=np.float32)).to(device),
-            vector[chosen].to(device),
-            control_mean[chosen].to(device),
-            torch.Generator().manual_seed(seed),
-        )
-        module.train(was_training)
+        with evaluating(module):
+            predicted = module.predict_cells(
+                torch.from_numpy(np.asarray(x, dtype=np.float32)).to(device),
+                vector[chosen].to(device),
+                control_mean[chosen].to(device),
+                torch.Generator().manual_seed(seed),
+            )
         return predicted.cpu().numpy()
 
     def embed(self, targets: Sequence[Targets], context: np.ndarray) -> torch.Tensor:
@@ -198,8 +211,11 @@ class LocusBridge(Method):
         return self.module.embed_all(self._make_condition(targets, context))
 
     def _make_condition(self, targets: Sequence[Targets], context: np.ndarray) -> LocusCondition:
-        rows = [self.table.find(group, is_strict=self.is_strict) for group in targets]
-        return LocusCondition.make(self.table, rows, self.vocabulary.index_contexts(context))
+        table = self.table
+        rows = [table.find(group, is_strict=self.is_strict) for group in targets]
+        arrays = table.values, table.is_target, table.is_there
+        given = LocusInput(*map(torch.from_numpy, arrays))
+        return LocusCondition.make(given, rows, self.vocabulary.index_contexts(context))
 
     # --- confidence --------------------------------------------------------------------------
 
@@ -252,13 +268,8 @@ class LocusBridge(Method):
                 "sizes, into which the saved weights are loaded: STRAND.load(path, latent=...)"
             )
         config = STRANDConfig(**values["config"])
-        source = LocusSource(
-            config.window,
-            config.sequence,
-            config.target,
-            tuple(values["genes"]),
-            fingerprint=values["fingerprint"],
-        )
+        settings = config.window, config.sequence, config.target, tuple(values["genes"])
+        source = LocusSource(*settings, fingerprint=values["fingerprint"])
         table = LocusTable.from_plain(values["loci"], arrays)
         method = cls(vocabulary, config, source, table, latent, is_strict=values["is_strict"])
         try:

@@ -88,15 +88,10 @@ class STRAND(BasePredictor):
                 f"missing_locus={missing_locus!r} is unknown. Choose 'error' or 'unknown'."
             )
         config = choose_preset(preset, PRESETS, STRANDConfig)
-        source = LocusSource(
-            config.window,
-            config.sequence,
-            config.target,
-            tuple(dict.fromkeys(locus.gene or locus.id for locus in loci)),
-            encoder,
-            None if encoder is None else encoder.fingerprint,
-            cache_dir,
-        )
+        genes = tuple(dict.fromkeys(locus.gene or locus.id for locus in loci))
+        fingerprint = None if encoder is None else encoder.fingerprint
+        settings = config.window, config.sequence, config.target, genes
+        source = LocusSource(*settings, encoder, fingerprint, cache_dir)
         table = source.read(loci, fasta)
         vocabulary, is_strict = self.read_screen()[0], missing_locus == "error"
         if is_strict:

@@ -12,11 +12,12 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from scbig.data import Effects, PairBatches, Pairs, Targets
 from scbig.flow import compute_bridge_loss
-from scbig.model.strand._module import LocusCondition, STRANDModule, TokenReader
-from scbig.nn import PrincipalComponents, split_weight_decay
+from scbig.model.strand._module import STRANDModule
+from scbig.nn import LocusCondition, PrincipalComponents, TokenReader, split_weight_decay
 from scbig.ot import pair_batches
 from scbig.predictor import Schedule, StageData, StagePlan, Stopping, Task, plan_epochs
 
+Group = tuple[Targets, int, np.ndarray]
 N_STEPS_PER_EPOCH = 20
 N_VALIDATION_GROUPS = 64
 # Enough cells to find some tens of components; a large screen is not read whole.
@@ -47,9 +48,9 @@ def train_loci(
     For at most so many steps, rounded up to whole epochs, while held-out conditions gain by it.
     """
     config, is_judged = module.config, len(task.judge) > 0
+    n_epochs = math.ceil(n_steps / N_STEPS_PER_EPOCH)
     if isinstance(module.reader, TokenReader):
-        rows = torch.unique(condition.members[condition.is_member])
-        module.reader.set_scale(condition.given.take(rows))
+        module.reader.set_scale(condition.compact().given)
     # Beyond some tens of cells what a locus does is known, and more of them say no more.
     weight = effects.n_cells / (effects.n_cells + np.median(effects.n_cells))
     names = {targets: i for i, targets in enumerate(sorted(set(effects.targets)))}
@@ -63,12 +64,7 @@ def train_loci(
     task.runner.run(
         LocusPlan(module, data, validate),
         _GroupBatches(len(effects), config.conditions_per_step, task.seed),
-        Schedule(
-            math.ceil(n_steps / N_STEPS_PER_EPOCH),
-            validate_every=1 if is_judged else 0,
-            clip_norm=config.clip_norm,
-            ema_decay=config.locus_ema,
-        ),
+        Schedule(n_epochs, int(is_judged), config.clip_norm, ema_decay=config.locus_ema),
         Stopping("locus_validation_score") if is_judged else None,
     )
 
@@ -118,14 +114,7 @@ class LocusPlan(StagePlan):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW on all but the bridge; temperatures do not decay."""
         config, module = self.module.config, self.module
-        bridge = {id(p) for p in module.bridge_net.parameters()}
-        groups = split_weight_decay(module, config.weight_decay)
-        for group in groups:
-            group["params"] = [
-                p
-                for p in group["params"]  # type: ignore[attr-defined]
-                if p.requires_grad and id(p) not in bridge
-            ]
+        groups = split_weight_decay(module, config.weight_decay, without=module.bridge_net)
         return torch.optim.AdamW(groups, lr=config.locus_lr)
 
 
@@ -169,11 +158,22 @@ def train_bridge(
 
     For at most so many steps, rounded up to whole epochs, while held-out cells are reached better.
     """
-    config = module.config
+    config, is_judged = module.config, len(task.held_out) > 0
     n_epochs, n_batches = plan_epochs(n_steps)
+
+    def pair(groups: Sequence[Group], n_groups: int, n: int) -> PairBatches:
+        return PairBatches(
+            [rows for *_, rows in groups],
+            task.get_controls(groups),
+            n_groups=n_groups,
+            n_cells=config.cells_per_group,
+            n_batches=n,
+            seed=task.seed,
+        )
+
     validation = None
-    if task.held_out:
-        pairs = _pair(task, task.held_out, N_VALIDATION_GROUPS, config.cells_per_group, 1).draw()
+    if is_judged:
+        pairs = pair(task.held_out, N_VALIDATION_GROUPS, 1).draw()
         validation = pairs, module.embed_all(held_out)[pairs.group]
     data = BridgeData(
         latents=torch.from_numpy(latents),
@@ -185,32 +185,9 @@ def train_bridge(
     )
     task.runner.run(
         BridgePlan(module, data),
-        _pair(task, task.groups, config.groups_per_step, config.cells_per_group, n_batches),
-        Schedule(
-            n_epochs,
-            validate_every=0 if validation is None else 1,
-            clip_norm=config.clip_norm,
-            ema_decay=config.bridge_ema,
-        ),
-        None if validation is None else Stopping("bridge_validation_score"),
-    )
-
-
-def _pair(
-    task: Task,
-    groups: Sequence[tuple[Targets, int, np.ndarray]],
-    n_groups: int,
-    n_cells: int,
-    n_batches: int,
-) -> PairBatches:
-    """Draw cells of some groups, with their controls."""
-    return PairBatches(
-        [rows for *_, rows in groups],
-        task.get_controls(groups),
-        n_groups=n_groups,
-        n_cells=n_cells,
-        n_batches=n_batches,
-        seed=task.seed,
+        pair(task.groups, config.groups_per_step, n_batches),
+        Schedule(n_epochs, int(is_judged), config.clip_norm, ema_decay=config.bridge_ema),
+        Stopping("bridge_validation_score") if is_judged else None,
     )
 
 

@@ -4,8 +4,7 @@ import torch
 from scipy import stats
 from torch.distributions import Normal, kl_divergence
 
-from scbig.model.dualstream._networks import divergence_loss
-from scbig.model.dualstream._training import autofocus_loss, direction_loss, gaussian_loss
+from scbig.nn import autofocus_loss, direction_loss, divergence_loss, gaussian_loss
 
 
 @pytest.fixture
