@@ -90,7 +90,7 @@ def find_circles(uses: dict[str, set[str]]) -> list[str]:
     try:
         graphlib.TopologicalSorter(uses).prepare()
     except graphlib.CycleError as error:
-        return ["circle of rooms: " + " -> ".join(reversed(error.args[1]))]
+        return ["circle: " + " -> ".join(reversed(error.args[1]))]
     return []
 
 
@@ -119,6 +119,19 @@ def describe_foreign_import(module: Module, name: list[str]) -> str | None:
     if module[:1] == ("model",) and name[:2] == ["scbig", "baselines"] and not is_catalogue:
         return f"the model {'.'.join(module[1:])} knows the baselines"
     return None
+
+
+def find_circles_of_files(root: Path) -> list[str]:
+    """Files of a room that import each other, for the sake of a type or not."""
+    modules = {".".join(("scbig", *get_module(root, file))) for file in root.rglob("*.py")}
+    uses: dict[str, set[str]] = {}
+    for file, tree in read_sources(root).items():
+        if file.name == "__init__.py":
+            continue
+        own = ".".join(("scbig", *get_module(root, file)))
+        named = {name.rpartition(".")[0] for _, name in get_imports(root, file, tree)}
+        uses[own] = {name for name in named if name in modules and name != own}
+    return find_circles(uses)
 
 
 def find_shared_names(root: Path) -> list[str]:
@@ -192,7 +205,13 @@ def find_broken_habits(root: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     "find_problems",
-    [find_broken_floors, find_foreign_knowledge, find_broken_habits, find_shared_names],
+    [
+        find_broken_floors,
+        find_circles_of_files,
+        find_foreign_knowledge,
+        find_broken_habits,
+        find_shared_names,
+    ],
 )
 def test_source_keeps_the_rules(find_problems: Callable[[Path], list[str]]):
     assert find_problems(SOURCE) == []
@@ -260,7 +279,7 @@ def test_a_circle_on_one_floor_is_found(make_tree: Callable[..., Path]):
         a__in__programs="from scbig.metrics import x",
     )
     problem = find_broken_floors(root)[-1]
-    assert problem.startswith("circle of rooms: ")
+    assert problem.startswith("circle: ")
     assert {"metrics", "splits", "programs"} <= set(problem.replace("->", "").split())
 
 
@@ -304,6 +323,15 @@ def test_models_know_neither_each_other_nor_the_baselines(make_tree: Callable[..
 def test_sideways_imports_are_those_that_are_stated(make_tree: Callable[..., Path]):
     root = make_tree(a__in__ot="from scbig.nn import x", b__in__data="from scbig.priors import x")
     assert find_broken_floors(root) == ["ot/a.py:1: ot looks sideways to nn"]
+
+
+def test_a_circle_of_files_is_found(make_tree: Callable[..., Path]):
+    root = make_tree(
+        a__in__ot="from scbig.ot.b import x",
+        b__in__ot="def f():\n    from scbig.ot.a import y",
+    )
+    [problem] = find_circles_of_files(root)
+    assert {"scbig.ot.a", "scbig.ot.b"} <= set(problem.split())
 
 
 def test_shared_class_names_are_found(make_tree: Callable[..., Path]):

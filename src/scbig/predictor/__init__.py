@@ -1,6 +1,5 @@
 """The verbs and the recipe of all predictors; a model brings a method of its own."""
 
-from scbig.data import read_folder as read_folder
 from scbig.predictor._judge import (
     CellMover,
     EffectMover,
@@ -14,12 +13,12 @@ from scbig.predictor._method import (
     Method,
     RegressionMethod,
     choose_preset as choose_preset,
+    evaluating as evaluating,
     get_weights as get_weights,
     read_weights as read_weights,
     seeded as seeded,
     set_weights as set_weights,
 )
-from scbig.predictor._method import evaluating as evaluating
 from scbig.predictor._predictor import BasePredictor
 from scbig.predictor._stage import (
     Hardware,
@@ -34,13 +33,6 @@ from scbig.predictor._training import TrainingPlan as TrainingPlan
 from scbig.predictor._vocabulary import (
     ScreenCells as ScreenCells,
     Vocabulary as Vocabulary,
-)
-
-# TEMPORARY
-from scbig.priors import (
-    index_targets as index_targets,
-    make_target_embeddings as make_target_embeddings,
-    mask_targets as mask_targets,
 )
 
 __all__ = [

@@ -37,8 +37,8 @@ from scbig.splits import choose_validation
 class BasePredictor(StoredModel):
     """Predicts perturbed cells by a :class:`~scbig.predictor.Method`.
 
-    A subclass sets ``default_key``, reads the screen (``read_screen``) and hands its method over
-    (``start``) in its constructor, and rebuilds the method in ``load_method``.
+    A subclass sets ``default_key``, calls `read_screen` and `start` in its constructor, and
+    rebuilds its method in `load_method`.
 
     Parameters
     ----------
@@ -120,8 +120,7 @@ class BasePredictor(StoredModel):
     def _check_trained(self) -> Effects:
         """Return the effects that the model was fitted on, or raise."""
         if self._effects is None:
-            name = type(self).__name__
-            raise RuntimeError(f"{name} has not been trained. Run train() first.")
+            raise RuntimeError(f"{type(self).__name__} has not been trained. Run train() first.")
         return self._effects
 
     def _get_adata(self, adata: AnnData | None) -> AnnData:
@@ -205,7 +204,7 @@ class BasePredictor(StoredModel):
         self.history_ = earlier_history
         if runner.history:
             self.history_ = join_histories(earlier_history, runner.history)
-            self._n_steps += runner.n_steps
+        self._n_steps += runner.n_steps
         self.comparison_ = outcome.comparison
         if self.module is not None:
             self.module.eval()

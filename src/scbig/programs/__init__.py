@@ -7,8 +7,8 @@ from scbig.programs._clustering import (
     make_coexpression_embedding,
 )
 from scbig.programs._coherence import Coherence, compute_coherence
-from scbig.programs._gene_order import choose_gene_order as choose_gene_order
 from scbig.programs._gene_order import (
+    choose_gene_order as choose_gene_order,
     compute_position_order,
     compute_spectral_order,
     make_neighbour_graph,

@@ -10,7 +10,8 @@ from torch import nn
 from scbig.data import Targets
 from scbig.model.dualstream._config import DualStreamConfig
 from scbig.nn import MLP, MambaBlock, Posterior, extend_rows, sum_pairs, take_rows
-from scbig.predictor import Vocabulary, index_targets, mask_targets
+from scbig.predictor import Vocabulary
+from scbig.priors import index_targets, mask_targets
 
 
 class StreamCondition(NamedTuple):

@@ -10,18 +10,11 @@ import pandas as pd
 from anndata import AnnData
 
 from scbig._types import Arrays, Values
-from scbig.data import Effects, Perturbations, Targets, find_locus_labels
+from scbig.data import Effects, Perturbations, Targets, find_locus_labels, read_folder
 from scbig.model.strand._config import PRESETS, STRANDConfig
 from scbig.model.strand._method import Fasta, LocusBridge
 from scbig.nn import CellLatent
-from scbig.predictor import (
-    BasePredictor,
-    Hardware,
-    Vocabulary,
-    choose_preset,
-    read_folder,
-    seeded,
-)
+from scbig.predictor import BasePredictor, Hardware, Vocabulary, choose_preset, seeded
 from scbig.priors import DNAEncoder, Loci, LocusSource
 
 
@@ -379,4 +372,11 @@ class STRAND(BasePredictor):
         arrays: Arrays,
         latent: CellLatent | None = None,
     ) -> LocusBridge:
+        """Rebuild the method.
+
+        Parameters
+        ----------
+        latent
+            The latent space, where it is not of principal components.
+        """
         return LocusBridge.from_plain(vocabulary, effects, values, arrays, latent)
