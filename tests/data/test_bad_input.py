@@ -11,7 +11,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from scbig.data import check_expression
-from scbig.data._checks import MAX_LOG1P
+from scbig.data._conventions import MAX_LOG1P
 from scbig.model import SCBIG
 
 

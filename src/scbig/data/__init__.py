@@ -1,8 +1,7 @@
 """The border to AnnData: conventions, checks, batches, queries, and simulated screens."""
 
 from scbig.data._batches import CellBatches, PairBatches, Pairs
-from scbig.data._checks import check_expression
-from scbig.data._conventions import infer_schema
+from scbig.data._conventions import check_expression, infer_schema
 from scbig.data._effects import (
     Effects,
     compute_effects,

@@ -12,7 +12,7 @@ from anndata import AnnData
 from scvi.data.fields import BaseAnnDataField
 
 from scbig._constants import REGISTRY
-from scbig.data._checks import check_controls, check_expression, check_labels
+from scbig.data._conventions import check_controls, check_expression, check_labels
 from scbig.data._expression import get_gene_names
 from scbig.data._screen import ScreenSchema, make_screen
 
