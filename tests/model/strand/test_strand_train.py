@@ -6,7 +6,7 @@ import torch
 from scipy.stats import pearsonr
 from torch import nn
 
-from scbig.data import _controls, make_screen
+from scbig.data import _query, make_screen
 from scbig.model import STRAND, CellLatent, STRANDConfig
 from scbig.model.strand._method import HeldOutConfidence
 from scbig.predictor import EffectMover
@@ -162,7 +162,7 @@ def test_a_new_context_has_its_own_controls_and_its_own_change(loci_screen, fit_
 
 
 def test_the_controls_that_travel_are_drawn_with_the_seed(loci_screen, monkeypatch):
-    monkeypatch.setattr(_controls, "thin", partial(_controls.thin, n_kept=20))
+    monkeypatch.setattr(_query, "thin", partial(_query.thin, n_kept=20))
     STRAND.setup_anndata(loci_screen.adata)
     given = {"loci": loci_screen.loci, "fasta": loci_screen.fasta}
     one, again, other = (
