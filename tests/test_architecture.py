@@ -22,9 +22,8 @@ FLOORS = {
     1: {"nn", "ot", "flow"},
     0: {"_constants", "_types", "_protocols", "_optional"},
 }
-# Imports between rooms of one floor; all others point downward. The catalogue of models is the
-# one place that knows the models and the baselines.
-SIDEWAYS = {("__main__", "cli"), ("model", "baselines"), ("data", "priors")}
+# Imports between rooms of one floor; all others point downward.
+SIDEWAYS = {("__main__", "cli"), ("data", "priors")}
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 PURE_ROOMS = {"nn", "ot", "flow"}
 ANNDATA_LIBRARIES = {"anndata", "mudata", "scanpy", "scvi"}
@@ -113,10 +112,9 @@ def describe_foreign_import(module: Module, name: list[str]) -> str | None:
     if is_private and not any(module[: len(h)] == h for h in SCVI_PRIVATE_HOLDERS):
         return f"{'.'.join(name)} is private to scvi-tools"
     is_sibling = name[:2] == ["scbig", "model"] and len(name) > 2 and len(module) > 1
-    if is_sibling and module[0] == "model" and module[1] != "catalogue" and name[2] != module[1]:
+    if is_sibling and module[0] == "model" and name[2] != module[1]:
         return f"the model {module[1]} knows the model {name[2]}"
-    is_catalogue = module == ("model", "catalogue")
-    if module[:1] == ("model",) and name[:2] == ["scbig", "baselines"] and not is_catalogue:
+    if module[:1] == ("model",) and name[:2] == ["scbig", "baselines"]:
         return f"the model {'.'.join(module[1:])} knows the baselines"
     return None
 
@@ -313,7 +311,7 @@ def test_models_know_neither_each_other_nor_the_baselines(make_tree: Callable[..
     text = (
         "from scbig.predictor import x\nfrom scbig.model.strand import y\nimport scbig.baselines"
     )
-    root = make_tree(_model__in__scbig__in__model=text, catalogue__in__model=text)
+    root = make_tree(_model__in__scbig__in__model=text)
     assert find_foreign_knowledge(root) == [
         "model/scbig/_model.py:2: the model scbig knows the model strand",
         "model/scbig/_model.py:3: the model scbig._model knows the baselines",

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 class _UnsKeys(NamedTuple):
     PROGRAMS: str = "scbig_programs"
-    SETUP: str = "scbig_setup"
     TRUTH: str = "truth"
 
 

@@ -71,7 +71,7 @@ def test_baselines_and_scbig_are_built_in():
     specs = get_predictors()
     floors = [cls.default_key for cls in FLOORS]
     assert [name for name, spec in specs.items() if spec.is_floor] == floors
-    models = ["scbig_anchor", "scbig", "dualstream", "strand", "effect_regression"]
+    models = ["scbig_anchor", "scbig", "dualstream", "strand"]
     assert list(specs)[len(floors) :] == models
     assert specs["scbig"].predictor_class is SCBIG
     assert get_predictor_names()[: len(specs)] == tuple(specs)

@@ -19,15 +19,15 @@ class SharedDirectionMethod(Method):
 
     def refit(self, task):
         self.fit(task)
+        return True
 
     def predict_effects(self, targets, context):
         return np.tile(self.mean, (len(targets), 1))
 
     def fit_networks(self, task, n_steps):
         along = task.trained.delta @ self.mean / (self.mean @ self.mean)
-        for group, value in zip(task.trained.targets, along, strict=True):
-            for target in group:
-                self.strength[target] = float(value) / len(group)
+        pairs = zip(task.trained.targets, along, strict=True)
+        self.strength = {t: float(value) / len(group) for group, value in pairs for t in group}
 
     def make_mover(self, targets, context, control_mean):
         strength = [sum(self.strength.get(t, 1.0) for t in group) for group in targets]

@@ -259,6 +259,56 @@ def test_continued_training_takes_the_controls_of_the_new_screen(name: str, tmp_
     np.testing.assert_allclose(effect, -0.5, atol=0.1)
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_continued_training_that_fails_loses_nothing(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    cls, init = MODELS[name]
+    some = QUIET | {"max_steps": 3, "validation": []}
+    model = fit(cls, draw_screen(FALL, {"x": LOW_TO_HIGH}), init, some, ["line"])
+    wanted = {"perturbations": ["T0", "T1"], "n_cells": 5, "seed": 0}
+    before, history = model.get_predicted_expression(**wanted), model.history_
+    more = draw_screen(FALL | {"NEW": FALL["T0"]}, {"y": LOW_TO_HIGH[::-1]}, seed=1)
+    cls.setup_anndata(more, context_keys=["line"])
+    model.adata = more
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(model._method), "calibrate", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            model.train(**some)
+    np.testing.assert_array_equal(model.get_predicted_expression(**wanted), before)
+    assert model.history_ is history
+    model.save(tmp_path / "model")
+    loaded = cls.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.get_predicted_expression(**wanted), before)
+    # What is repeated works, and learns.
+    model.train(**some)
+    assert model.predict(perturbations=["NEW"], n_cells=5).obs["line"].nunique() == 2
+    assert np.abs(model.get_predicted_expression(**wanted)[:10] - before[:10]).max() > 0
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_first_training_that_fails_leaves_a_model_that_can_be_trained(
+    name: str, monkeypatch: pytest.MonkeyPatch
+):
+    cls, init = MODELS[name]
+    adata = draw_screen(FALL)
+    cls.setup_anndata(adata)
+    model = cls(adata, seed=0, **init)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(model._method), "fit", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            model.train(**ALONE)
+    with pytest.raises(RuntimeError, match="has not been trained"):
+        model.predict(perturbations=["T0"])
+    model.train(**ALONE)
+    effect = get_effect(model.predict(perturbations=["T0"]), cls.default_key, "T0")
+    np.testing.assert_allclose(effect, -0.5, atol=0.1)
+
+
 # --- what is saved ----------------------------------------------------------------------------
 
 

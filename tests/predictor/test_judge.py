@@ -123,7 +123,7 @@ def test_cells_are_averaged_by_context(rng: np.random.Generator) -> None:
 def test_a_context_without_controls_here_is_not_asked_for(held_out: Effects) -> None:
     screen = Screen(((), ("A",)), np.zeros(2, int), ("old", "new"), np.ones(2, int))
     cells = Expression(np.ones((2, N_GENES), np.float32))
-    assert len(Judge(held_out.subset(np.empty(0, int)), cells, screen, 0)) == 0
+    assert len(Judge(held_out.subset(np.empty(0, int)), cells, screen, 0, n_cells=4)) == 0
 
 
 # --- floors -----------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ class Recorder(Method):
 
     def refit(self, task):
         self._remember("refit", task)
+        return True
 
     def fit_networks(self, task, n_steps):
         self.calls.append(f"networks {n_steps}")
@@ -201,6 +202,49 @@ def test_a_further_screen_is_joined_with_the_earlier(simulated: AnnData, held_ou
     for key, delta in zip(task.trained.keys, task.trained.delta, strict=True):
         factor = 1 if key[0][0] in held_out and len(key[0]) == 1 else 2
         np.testing.assert_allclose(delta, factor * known[key], atol=1e-5)
+
+
+def test_what_is_held_out_is_not_known_from_another_context(
+    simulated: AnnData, held_out: list[str]
+):
+    contexts = simulated.copy()
+    contexts.obs["line"] = ["one", "two"] * (simulated.n_obs // 2)
+    layout = {"perturbation_key": "perturbation", "context_keys": ["line"]}
+    method = Recorder()
+    first = contexts[contexts.obs["line"] == "one"].copy()
+    model = run(first, method, layout, validation=[])
+    method = model._method
+    model.adata = contexts[contexts.obs["line"] == "two"].copy()
+    Recorded.setup_anndata(model.adata, **layout)
+    model._train(held_out, use_refit=False)
+    fit = method.tasks[-1]
+    assert not {(label,) for label in held_out} & set(fit.trained.targets)
+    # The others are, and the held-out ones would be at a refit.
+    assert set(fit.trained.context) == {0, 1}
+    model._train(held_out, use_refit=True)
+    assert {(label,) for label in held_out} < set(method.tasks[-1].trained.targets)
+
+
+def test_networks_in_use_are_tested_anew_without_steps(simulated: AnnData, held_out: list[str]):
+    method = Recorder()
+    model = run(simulated, method, validation=held_out)
+    assert model.uses_networks
+    model.adata = _set_up(simulated.copy())
+    model._train(held_out, use_refit=True, max_steps=0)
+    assert model.uses_networks
+    method.network_error = model._method.network_error = 5.0
+    model._train(held_out, use_refit=True, max_steps=0)
+    assert not model.uses_networks
+
+
+def test_networks_that_do_not_outlast_a_fit_are_left_out(simulated: AnnData, held_out: list[str]):
+    method = Recorder()
+    method.keeps_networks = False
+    model = run(simulated, method, validation=held_out)
+    assert model.uses_networks
+    model.adata = _set_up(simulated.copy())
+    model._train(held_out, use_refit=True, max_steps=0)
+    assert not model.uses_networks
 
 
 def test_what_was_measured_again_and_is_held_out_is_not_known_from_before(

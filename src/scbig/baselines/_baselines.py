@@ -84,16 +84,12 @@ class EmbeddingBaseline(Baseline):
     ) -> None:
         BasePredictor.__init__(self, adata, missing_embedding="mean", seed=seed)
         vocabulary, cells = self.read_screen()
-        if gene_embedding is None:
-            gene_embedding = make_coexpression_embedding(
-                cells.expression,
-                cells.screen,
-                vocabulary.genes,
-                np.random.default_rng(self._seed),
-            )
-        coverage = gene_embedding.get_coverage(vocabulary.targets, aliases=aliases)
+        table = gene_embedding or make_coexpression_embedding(
+            cells.expression, cells.screen, vocabulary.genes, np.random.default_rng(self._seed)
+        )
+        coverage = table.get_coverage(vocabulary.targets, aliases=aliases)
         logger.info("Perturbation targets: %s", coverage)
-        embeddings = TargetEmbeddings((gene_embedding,), aliases)
+        embeddings = TargetEmbeddings((table,), aliases)
         vocabulary = replace(vocabulary, embeddings=embeddings)
         self.start(vocabulary, RuleMethod(vocabulary, self.rule), locals())
 
@@ -216,11 +212,12 @@ class RuleMethod(Method):
             logger.info("Chosen on %d conditions: %s", len(task.judge), self._kernel.settings)
         self.refit(task)
 
-    def refit(self, task: Task) -> None:
+    def refit(self, task: Task) -> bool:
         """Make the rule anew, comparing conditions as before."""
         if self._kernel is None:
             raise RuntimeError("Nothing was fitted yet. Run train() first.")
         self._rule = self.floor.make_rule(task.trained, self._kernel)
+        return True
 
     def predict_effects(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray:
         """Expected effects of conditions, shape ``(n, G)``."""

@@ -3,7 +3,7 @@
 Labels are read here, and here alone.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -205,7 +205,11 @@ class Screen:
 
 
 def make_screen(
-    obs: pd.DataFrame, schema: ScreenSchema, contexts: Sequence[str] | None = None
+    obs: pd.DataFrame,
+    schema: ScreenSchema,
+    contexts: Sequence[str] | None = None,
+    *,
+    resolve: Callable[[Targets], Targets] | None = None,
 ) -> Screen:
     """Parse the labels of all cells.
 
@@ -217,6 +221,8 @@ def make_screen(
         Where they keep their labels.
     contexts
         Known context names, whose order is kept; new ones are appended.
+    resolve
+        Returns targets under the names that are known; by default all are taken as written.
 
     Returns
     -------
@@ -230,6 +236,8 @@ def make_screen(
     check_missing(obs, (schema.perturbation_key, *schema.context_keys))
     codes, labels = pd.factorize(obs[schema.perturbation_key].astype(str), sort=True)
     parsed = [schema.parse(label) for label in labels]
+    if resolve is not None:
+        parsed = [resolve(targets) for targets in parsed]
     conditions = sort_conditions(parsed)
     index = {targets: i for i, targets in enumerate(conditions)}
     condition = np.array([index[targets] for targets in parsed], dtype=np.int64)[codes]

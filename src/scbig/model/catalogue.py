@@ -279,8 +279,9 @@ CATALOGUE: tuple[PredictorSpec, ...] = (
         train_settings=_QUIET,
         infer="scbig.data:infer_locus_schema",
     ),
-    _REGRESSION,
 )
+# Trained by itself under the name of its class; in tables it is `scbig_anchor`.
+TRAINED_ONLY: tuple[PredictorSpec, ...] = (_REGRESSION,)
 
 
 def get_names() -> tuple[str, ...]:
@@ -290,8 +291,9 @@ def get_names() -> tuple[str, ...]:
 
 def get_model_names() -> tuple[str, ...]:
     """Return the names that `scbig train` offers; what entry points hold is not loaded."""
-    own = {spec.name: spec for spec in CATALOGUE}
-    return tuple(name for name in get_names() if name not in own or own[name].is_model)
+    own = {spec.name: spec for spec in (*CATALOGUE, *TRAINED_ONLY)}
+    names = dict.fromkeys([*own, *_get_entry_points()])
+    return tuple(name for name in names if name not in own or own[name].is_model)
 
 
 def find_spec(wanted: str | type[Predictor] | PredictorSpec) -> PredictorSpec:
@@ -302,7 +304,7 @@ def find_spec(wanted: str | type[Predictor] | PredictorSpec) -> PredictorSpec:
     """
     if not isinstance(wanted, str):
         return _make_spec(wanted)
-    for spec in CATALOGUE:
+    for spec in (*CATALOGUE, *TRAINED_ONLY):
         if spec.name == wanted:
             return spec
     if ":" in wanted:
@@ -378,7 +380,7 @@ def _check_class(candidate: Any) -> type[Predictor]:
         shown = getattr(candidate, "__qualname__", type(candidate).__name__)
         raise ValueError(
             f"{shown} is no predictor: {'; '.join(problems)}. "
-            "scbig._protocols.Predictor shows what is expected."
+            "docs/developer/adding_a_model.md shows what is expected."
         )
     return candidate
 

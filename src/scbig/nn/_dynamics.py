@@ -60,11 +60,6 @@ class VelocityNet(nn.Module):
             (2 * hidden[-1] + n_cond, *hidden, n_latent), dropout=dropout, zero_last=zero_last
         )
 
-    @property
-    def is_zero(self) -> bool:
-        """Whether the velocity is zero everywhere, as before training with `zero_last`."""
-        return not any(weight.any() for weight in self.velocity[-1].parameters())
-
     def forward(self, t: torch.Tensor, z: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         """Compute the velocity.
 

@@ -29,7 +29,6 @@ from scbig.predictor._stage import (
     Stopping,
     plan_epochs as plan_epochs,
 )
-from scbig.predictor._training import TrainingPlan as TrainingPlan
 from scbig.predictor._vocabulary import (
     ScreenCells as ScreenCells,
     Vocabulary as Vocabulary,

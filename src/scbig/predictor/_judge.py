@@ -20,7 +20,6 @@ from scbig.regression import Embeddings, TargetKernel, predict_floors
 
 # A gain that chance alone would show this often is no gain.
 SIGNIFICANCE = 0.05
-N_CELLS = 64
 # Conditions that are carried at once, each with all drawn control cells.
 BATCH_SIZE = 16
 
@@ -162,7 +161,7 @@ class Judge:
         expression: Expression,
         screen: Screen,
         seed: int,
-        n_cells: int = N_CELLS,
+        n_cells: int,
     ) -> None:
         self._held_out = held_out
         self._expression = expression
@@ -327,7 +326,7 @@ class Task:
     runner
         Trains a stage of networks.
     first_budget
-        See :class:`TrainingPlan`.
+        Epochs or steps of what is trained before the networks; ``None`` for a method's default.
     seed
         Seed of everything random.
     is_continued

@@ -4,8 +4,9 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy, deepcopy
 from dataclasses import asdict
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import torch
@@ -44,6 +45,8 @@ class Method(ABC):
     n_steps: int = 0
     #: Whether effects are expected without the networks, which are then kept only where they help.
     is_anchored: bool = True
+    #: Whether networks that were trained before go on to hold when :meth:`fit` runs again.
+    keeps_networks: bool = True
     #: Whether anchored networks have to pass a test on the held-out conditions.
     use_gate: bool = True
     #: Control cells of each context that the networks are scored on.
@@ -71,14 +74,15 @@ class Method(ABC):
             Context of each condition, shape ``(n,)``; numbers that are not known are new contexts.
         """
 
-    def refit(self, task: Task) -> None:
-        """Learn once more from all conditions, with the settings chosen before.
+    def refit(self, task: Task) -> bool:
+        """Learn once more from all conditions, with settings chosen before; whether it did.
 
         Parameters
         ----------
         task
             The same screen, with nothing held out.
         """
+        return False
 
     def extend(self, vocabulary: Vocabulary) -> None:
         """Take the names of a further screen in.
@@ -88,6 +92,15 @@ class Method(ABC):
         vocabulary
             Names of all screens so far.
         """
+
+    def copy(self) -> Self:
+        """Return what can be trained further without a change of this: networks of its own.
+
+        All else is replaced by training and never changed in place.
+        """
+        twin = copy(self)
+        twin.module = deepcopy(self.module)
+        return twin
 
     def release(self) -> None:
         """Forget what was needed for training alone."""
@@ -191,9 +204,10 @@ class RegressionMethod(Method):
         logger.info("Regression of effects: %s", kernel.settings)
         self._fit_anchor(task, kernel)
 
-    def refit(self, task: Task) -> None:
+    def refit(self, task: Task) -> bool:
         """Fit the regression on all conditions, with the kernel chosen before."""
         self._fit_anchor(task, self.anchor.kernel)
+        return True
 
     def _fit_anchor(self, task: Task, kernel: TargetKernel) -> None:
         features = self.compute_features(task)

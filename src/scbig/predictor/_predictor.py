@@ -1,6 +1,7 @@
 """The verbs of all models and baselines: train, predict, how far to trust it, save, load."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import ExitStack
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -29,7 +30,7 @@ from scbig.predictor._request import (
     spread_confidence,
 )
 from scbig.predictor._stage import Hardware, StageRunner, join_histories
-from scbig.predictor._training import Recipe, TrainingPlan, read_validation
+from scbig.predictor._training import Recipe, TrainingRequest, read_validation
 from scbig.predictor._vocabulary import ScreenCells, Vocabulary, read_vocabulary
 from scbig.splits import choose_validation
 
@@ -167,11 +168,10 @@ class BasePredictor(StoredModel):
         max_steps: int | None = None,
         hardware: Hardware | None = None,
     ) -> None:
-        """Run the recipe; see :class:`~scbig.predictor.TrainingPlan` for the budgets."""
+        """Run the recipe; see :class:`~scbig.predictor.TrainingRequest` for the budgets."""
         adata = self._get_adata(None)
         cells = self._vocabulary.read_screen(adata)
-        for targets in cells.screen.conditions:
-            self._check_trainable(targets)
+        self._check_trainable(cells.screen.targets)
         if validation is None:
             conditions = [targets for targets in cells.screen.conditions if targets]
             held_out = frozenset(self._choose_validation(conditions))
@@ -179,42 +179,41 @@ class BasePredictor(StoredModel):
             held_out = read_validation(self._vocabulary, cells, validation)
         earlier_history = self.history_ or {}  # scvi-tools overwrites it
         runner = StageRunner(self, hardware or Hardware())
-        with seeded(self._seed):
+        request = TrainingRequest(held_out, use_refit, first_budget, max_steps, self._seed)
+        # Whatever goes wrong, what was trained before is there as it was.
+        method = self._method if self._effects is None else self._method.copy()
+        with ExitStack() as undo, seeded(self._seed):
+            undo.callback(self._roll_back, earlier_history)
+            self.module = method.module
             rng = np.random.default_rng(self._seed)
             vocabulary = self._vocabulary.extend(cells, adata.obs, rng)
-            self._method.extend(vocabulary)
-            recipe = Recipe(
-                type(self).__name__,
-                self._method,
-                cells,
-                vocabulary,
-                earlier=self._effects,
-                plan=TrainingPlan(held_out, use_refit, first_budget, max_steps, self._seed),
-                runner=runner,
-            )
+            method.extend(vocabulary)
+            name, known = type(self).__name__, self._effects
+            recipe = Recipe(name, method, cells, vocabulary, known, request=request, runner=runner)
             outcome = recipe.run(
                 uses_networks=self._uses_networks, compares=self.compares_with_floors
             )
+            undo.pop_all()
         self._set_state(
-            vocabulary,
-            self._method,
-            effects=outcome.effects,
-            uses_networks=outcome.uses_networks,
+            vocabulary, method, effects=outcome.effects, uses_networks=outcome.uses_networks
         )
-        self.history_ = earlier_history
-        if runner.history:
-            self.history_ = join_histories(earlier_history, runner.history)
+        self.history_ = join_histories(earlier_history, runner.history)
         self._n_steps += runner.n_steps
         self.comparison_ = outcome.comparison
         if self.module is not None:
             self.module.eval()
 
+    def _roll_back(self, history: dict[str, pd.DataFrame]) -> None:
+        """Return to what was trained before; scvi-tools sets these while it trains."""
+        self.module, self.history_ = self._method.module, history
+        self.is_trained_ = self._effects is not None
+
     def _choose_validation(self, conditions: Sequence[Targets]) -> Sequence[Targets]:
         """Choose conditions to hold out where none are named."""
         return choose_validation(conditions, np.random.default_rng(self._seed))
 
-    def _check_trainable(self, targets: Targets) -> None:
-        """Raise when a condition cannot be trained on; by default all can."""
+    def _check_trainable(self, targets: Collection[str]) -> None:
+        """Raise when a target cannot be trained on; by default all can."""
 
     # --- prediction --------------------------------------------------------------------------
 
@@ -361,13 +360,14 @@ class BasePredictor(StoredModel):
         seed: int,
     ) -> tuple[Request, Prediction]:
         effects, rng = self._check_trained(), np.random.default_rng(seed)
+        if n_samples < 1:
+            raise ValueError(f"n_samples={n_samples}; give at least 1.")
         if adata is None and perturbations is not None:
             adata = self._vocabulary.controls
         request = read_request(
             self._vocabulary, self._get_adata(adata), perturbations, n_cells, rng
         )
-        for targets in request.targets:
-            self._check_known(targets)
+        self._check_known({target for group in request.targets for target in group})
         control_mean = effects.get_control(request.context)
         if self._uses_networks:
             mover = self._method.make_mover(request.targets, request.context, control_mean)
@@ -384,13 +384,13 @@ class BasePredictor(StoredModel):
         )
         return request, prediction
 
-    def _check_known(self, targets: Targets) -> None:
+    def _check_known(self, targets: Collection[str]) -> None:
         """Raise when nothing is known of a target, unless the mean effect will do."""
         if self._missing_embedding == "mean":
             return
         embeddings = self._vocabulary.embeddings
         seen = {target for group in self._check_trained().targets for target in group}
-        if unknown := [t for t in targets if t not in seen and t not in embeddings]:
+        if unknown := sorted(t for t in targets if t not in seen and t not in embeddings):
             name = type(self).__name__
             raise ValueError(
                 f"Nothing is known of the target(s) {unknown}: not seen in training, and without "

@@ -162,6 +162,8 @@ class StageRunner:
             runner()
         self.history |= model.history_ or {}
         self.n_steps += model.trainer.global_step
+        # It holds the plan, and with it the data.
+        model.trainer = None
 
 
 def _make_callbacks(schedule: Schedule, stopping: Stopping | None) -> list[Callback]:

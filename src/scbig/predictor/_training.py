@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class TrainingPlan:
+class TrainingRequest:
     """What a call of `train` asks for; ``None`` takes a method's default budget."""
 
     validation: frozenset[Targets]
@@ -55,17 +55,17 @@ class Recipe:
         method: Method,
         cells: ScreenCells,
         vocabulary: Vocabulary,
-        *,
         earlier: Effects | None,
-        plan: TrainingPlan,
+        *,
+        request: TrainingRequest,
         runner: StageRunner,
     ) -> None:
-        check_conditions(cells, plan.validation)
+        check_conditions(cells, request.validation)
         self.name = name
         self.method = method
         self.cells = cells
         self.vocabulary = vocabulary
-        self.plan = plan
+        self.request = request
         self.runner = runner
         self._measured = compute_effects(cells.expression, cells.screen)
         self._is_continued = earlier is not None
@@ -74,15 +74,15 @@ class Recipe:
 
     def run(self, *, uses_networks: bool, compares: bool) -> Outcome:
         """Run the recipe; networks of an earlier training may be in use already."""
-        task = self._make_task(self.plan.validation)
+        task = self._make_task(self.request.validation)
         self.method.fit(task)
         uses_networks = self._fit_networks(task, uses_networks=uses_networks)
         comparison = None
         if compares and len(task.judge):
             comparison = self._compare(task, uses_networks=uses_networks)
-        if self.plan.use_refit and len(task.judge):
-            task = self._make_task(frozenset(), judge=task.judge)
-            self.method.refit(task)
+        if self.request.use_refit and len(task.judge):
+            whole = self._make_task(frozenset(), judge=task.judge)
+            task = whole if self.method.refit(whole) else task
         self.method.calibrate(task)
         self.method.release()
         if compares:
@@ -94,14 +94,15 @@ class Recipe:
         """Train the networks, and say whether they are to predict."""
         method, judge = self.method, task.judge
         n_steps = self._choose_steps(task)
-        if n_steps == 0:
-            return uses_networks or not method.is_anchored
-        logger.info(
-            "Training networks on %d groups of cells, stopping on %d.",
-            len(task.groups),
-            len(judge),
-        )
-        method.fit_networks(task, n_steps)
+        if n_steps > 0:
+            logger.info(
+                "Training networks on %d groups of cells, stopping on %d.",
+                len(task.groups),
+                len(judge),
+            )
+            method.fit_networks(task, n_steps)
+        elif method.is_anchored and not (uses_networks and method.keeps_networks):
+            return False
         if not (method.is_anchored and method.use_gate and len(judge)):
             return True
         before = judge.average(self._make_mover(task, uses_networks=False))
@@ -136,7 +137,7 @@ class Recipe:
 
     def _choose_steps(self, task: Task) -> int:
         """Steps of networks; none on top of expected effects where nothing can check them."""
-        default, wanted = self.method.n_steps, self.plan.max_steps
+        default, wanted = self.method.n_steps, self.request.max_steps
         if wanted is not None:
             return wanted
         if default == 0 or len(task.judge) or not self.method.is_anchored:
@@ -151,9 +152,13 @@ class Recipe:
     def _make_task(self, validation: frozenset[Targets], judge: Judge | None = None) -> Task:
         """Divide the screen; a judge that is given has nothing held out from the task."""
         is_held_out = np.array([group in validation for group in self._measured.targets], bool)
-        measured = self._measured.subset(~is_held_out)
+        measured, earlier = self._measured.subset(~is_held_out), self._earlier
+        if earlier is not None:
+            # What is held out is not known from another context either.
+            is_kept = np.array([group not in validation for group in earlier.targets], bool)
+            earlier = earlier.subset(is_kept)
         groups: list[Group] = list(self.cells.screen.get_groups())
-        cells, seed = self.cells, self.plan.seed
+        cells, seed = self.cells, self.request.seed
         if judge is None:
             held_out, n_cells = self._measured.subset(is_held_out), self.method.n_validation_cells
             judge = Judge(held_out, cells.expression, cells.screen, seed, n_cells)
@@ -162,11 +167,11 @@ class Recipe:
             groups=[group for group in groups if group[0] not in validation],
             held_out=[group for group in groups if group[0] in validation],
             measured=measured,
-            trained=measured if self._earlier is None else join_effects(self._earlier, measured),
+            trained=measured if earlier is None else join_effects(earlier, measured),
             judge=judge,
             vocabulary=self.vocabulary,
             runner=self.runner,
-            first_budget=self.plan.first_budget,
+            first_budget=self.request.first_budget,
             seed=seed,
             is_continued=self._is_continued,
         )
@@ -190,7 +195,7 @@ def read_validation(
     """Read the conditions that a user wants to hold out, or raise when one has no cells."""
     schema = vocabulary.schema
     known = [targets for targets in cells.screen.conditions if targets]
-    chosen = frozenset(schema.read_labels(validation).values())
+    chosen = frozenset(map(vocabulary.resolve, schema.read_labels(validation).values()))
     if unknown := sorted(map(schema.join, chosen.difference(known))):
         raise ValueError(
             f"{len(unknown)} validation condition(s) have no perturbed cells: {unknown[:5]}. "

@@ -111,7 +111,8 @@ class Vocabulary:
 
     def read_screen(self, adata: AnnData) -> ScreenCells:
         """Read the cells of a screen; contexts that are new are numbered after the known ones."""
-        return ScreenCells(self.read(adata), make_screen(adata.obs, self.schema, self.contexts))
+        screen = make_screen(adata.obs, self.schema, self.contexts, resolve=self.resolve)
+        return ScreenCells(self.read(adata), screen)
 
     def extend(self, cells: ScreenCells, obs: pd.DataFrame, rng: np.random.Generator) -> Self:
         """Append what a further screen has and the earlier ones had not.

@@ -133,6 +133,21 @@ def test_training_goes_on_with_a_new_context(loci_screen, fit_strand, tmp_path):
     np.testing.assert_allclose(means[0], means[1], atol=1e-5)
 
 
+def test_continued_training_that_fails_loses_nothing(loci_screen, fit_strand, monkeypatch):
+    model = fit_strand(loci_screen)
+    wanted = {"perturbations": ["TARGET001-P1", "TARGET002-P1"], "n_cells": 5, "seed": 0}
+    before = model.get_predicted_expression(**wanted)
+    loci_screen.adata.X = loci_screen.adata.X * 1.5
+    again = {"max_locus_steps": 20, "max_steps": 20, "accelerator": "cpu"}
+    with monkeypatch.context() as patch:
+        patch.setattr(type(model._method), "calibrate", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            model.train(**again, use_progress_bar=False)
+    np.testing.assert_array_equal(model.get_predicted_expression(**wanted), before)
+    model.train(**again, use_progress_bar=False)
+    assert np.abs(model.get_predicted_expression(**wanted) - before).max() > 0
+
+
 def test_a_new_context_has_its_own_controls_and_its_own_change(loci_screen, fit_strand, tmp_path):
     adata = loci_screen.adata
     adata.obs["line"] = "first"

@@ -55,6 +55,8 @@ class LocusBridge(Method):
     """
 
     module: STRANDModule
+    # The bridge follows the vectors of loci, which are trained again.
+    keeps_networks = False
 
     def __init__(
         self,

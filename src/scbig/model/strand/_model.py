@@ -1,6 +1,6 @@
 """STRAND: predict perturbed cells from the DNA of the perturbed place."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from os import PathLike
 from typing import Literal, Self
@@ -205,7 +205,7 @@ class STRAND(BasePredictor):
     def _choose_validation(self, conditions: Sequence[Targets]) -> Sequence[Targets]:
         return self._method.choose_validation(conditions, np.random.default_rng(self._seed))
 
-    def _check_known(self, targets: Targets) -> None:
+    def _check_known(self, targets: Collection[str]) -> None:
         self._method.table.check(targets, is_strict=self._method.is_strict)
 
     _check_trainable = _check_known

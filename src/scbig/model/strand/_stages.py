@@ -49,7 +49,7 @@ def train_loci(
     """
     config, is_judged = module.config, len(task.judge) > 0
     n_epochs = math.ceil(n_steps / N_STEPS_PER_EPOCH)
-    if isinstance(module.reader, TokenReader):
+    if isinstance(module.reader, TokenReader) and not task.is_continued:
         module.reader.set_scale(condition.compact().given)
     # Beyond some tens of cells what a locus does is known, and more of them say no more.
     weight = effects.n_cells / (effects.n_cells + np.median(effects.n_cells))
