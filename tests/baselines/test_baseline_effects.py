@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from anndata import AnnData
 
-from scbig.baselines import Additive, Baseline, NoChange, TrainMean
+from scbig.baselines import Additive, Baseline, NoChange, OwnMean, TrainMean
 
 
 def fit(cls: type[Baseline], adata: AnnData, **setup) -> Baseline:
@@ -52,6 +52,25 @@ def test_train_mean_stays_in_its_context(screen: AnnData, effect_of):
     expected = np.mean([effect_of(screen, name, "y") for name in ("B", "B+C")], axis=0)
     predicted = predict_mean(fit(TrainMean, screen, context_keys=["line"]), "A", "y")
     np.testing.assert_allclose(predicted, shift(screen, expected, "y"), rtol=1e-5)
+
+
+@pytest.mark.parametrize("label", ["A", "A+B", "B+C"])
+def test_own_mean_predicts_the_effect_of_the_condition_itself(
+    screen: AnnData, effect_of, label: str
+):
+    predicted = predict_mean(fit(OwnMean, screen), label)
+    np.testing.assert_allclose(predicted, shift(screen, effect_of(screen, label)), rtol=1e-5)
+
+
+def test_own_mean_takes_the_effect_elsewhere_or_the_train_mean(screen: AnnData, effect_of):
+    baseline = fit(OwnMean, screen, context_keys=["line"])
+    for label, expected in {
+        "B": effect_of(screen, "B", "y"),
+        "A": effect_of(screen, "A", "x"),  # not measured in y
+        "Z": np.mean([effect_of(screen, name, "y") for name in ("B", "B+C")], axis=0),
+    }.items():
+        predicted = predict_mean(baseline, label, "y")
+        np.testing.assert_allclose(predicted, shift(screen, expected, "y"), rtol=1e-5)
 
 
 def test_additive_sums_single_effects(screen: AnnData, effect_of):

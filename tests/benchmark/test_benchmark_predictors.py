@@ -69,7 +69,7 @@ def test_own_functions_make_and_train(screen: AnnData, shift_class: type):
 
 def test_baselines_and_scbig_are_built_in():
     specs = get_predictors()
-    floors = [cls.default_key for cls in FLOORS]
+    floors = [*(cls.default_key for cls in FLOORS), "own_mean", "shifted"]
     assert [name for name, spec in specs.items() if spec.is_floor] == floors
     models = ["scbig_anchor", "scbig", "dualstream", "strand"]
     assert list(specs)[len(floors) :] == models

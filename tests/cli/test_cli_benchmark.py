@@ -153,3 +153,15 @@ def test_time_left_in_words():
     )
     assert describe(Progress("", 3, 3, 0.0, ())) == "3/3 done"
     assert split_numbers("--seeds", "1, 2") == (1, 2)
+
+
+def test_cells_of_known_conditions_are_held_out(
+    scbig_command: Callable, screen_file: Path, tmp_path: Path
+):
+    result = scbig_command(
+        "benchmark", screen_file, "--task", "seen", "--seeds", "0", "--predictors",
+        "scbig_anchor,own_mean", "--metrics", "mse", "--out", tmp_path,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert set(read(tmp_path)["predictor"]) == {"own_mean", "scbig_anchor", "ceiling"}
+    assert (tmp_path / "report.html").is_file()

@@ -8,7 +8,7 @@ from anndata import AnnData
 from scbig.cli._files import hold_out
 from scbig.cli._options import Holding
 from scbig.data import ScreenSchema, infer_schema
-from scbig.splits import Split, make_split, write_splits
+from scbig.splits import Split, get_roles, make_split, write_splits
 
 
 @pytest.fixture
@@ -58,6 +58,22 @@ def test_cells_that_are_set_aside_are_dropped(
     counts = kept.obs["perturbation"].value_counts()
     assert counts.drop("control").max() == 3
     assert counts["control"] == (small_screen.obs["perturbation"] == "control").sum()
+
+
+def test_held_out_cells_and_controls_of_known_conditions_are_dropped(
+    small_screen: AnnData, schema: ScreenSchema, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    split = make_split(small_screen, "seen", schema=schema)
+    holding = write(tmp_path, split)
+    label = "+".join(split.test[0])
+    holding = Holding((), (label,), holding.split_file, holding.split)
+    with caplog.at_level("INFO", logger="scbig"):
+        kept, validation = hold_out(small_screen, schema, holding)
+    roles = get_roles(small_screen.obs, split, schema)
+    assert kept.obs_names.tolist() == small_screen.obs_names[roles != "test"].tolist()
+    assert set(kept.obs["perturbation"]) == set(small_screen.obs["perturbation"])
+    assert validation == [split.test[0]]  # its other cells are there to stop on
+    assert f"Held out cells of {len(split.test)} conditions" in caplog.text
 
 
 def test_a_condition_is_held_out_or_stopped_on(

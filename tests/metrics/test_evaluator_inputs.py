@@ -70,6 +70,14 @@ def test_a_reference_that_holds_test_conditions_is_a_warning(real, schema, caplo
     with caplog.at_level(logging.WARNING, logger="scbig"):
         Evaluator(_select(real, ["control", "A"]), schema, reference=real, metrics=PERTURBED)
     assert "2 of the 2 conditions to score are in the reference, too, such as 'A'" in caplog.text
+
+
+def test_other_cells_of_a_test_condition_may_be_the_reference(real, schema, caplog):
+    other = real.copy()
+    other.obs_names = [f"other_{name}" for name in real.obs_names]
+    with caplog.at_level(logging.WARNING, logger="scbig"):
+        Evaluator(_select(real, ["control", "A"]), schema, reference=other, metrics=PERTURBED)
+    assert "in the reference, too" not in caplog.text
     caplog.clear()
     # The same gene in another line is what a split by context trains on.
     test = ad.concat([_select(real, ["control"]), _select(real, ["A"], "y")])

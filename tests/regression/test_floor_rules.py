@@ -7,7 +7,7 @@ import pytest
 from sklearn import kernel_ridge, linear_model
 
 from scbig.data import Effects, Targets
-from scbig.regression import FLOOR_RULES, choose_on_validation, predict_floors
+from scbig.regression import FLOOR_RULES, OWN_MEAN, choose_on_validation, predict_floors
 from scbig.regression._floors import (
     DEFAULT_NOISE,
     DEFAULT_WEIGHT,
@@ -118,6 +118,18 @@ def test_the_additive_floor_gives_the_mean_single_effect_to_what_was_not_seen_al
     a, _, c, d = effects.delta[:4]
     expected = [a, a + d, c + mean, mean, a + mean, 2 * mean]
     np.testing.assert_allclose(predict_floors(effects, NEW, HERE, ())["additive"], expected)
+
+
+def test_own_mean_gives_back_what_was_measured_or_the_train_mean(rng: np.random.Generator):
+    trained = (("A",), ("A",), ("A", "B"), ("C",))
+    effects = make_effects(rng, trained, [0, 1, 1, 0], n_contexts=3)
+    rule = OWN_MEAN.make_rule(effects, OWN_MEAN.choose_kernel(effects, effects, ()))
+    a0, a1, ab, c = effects.delta
+    wanted = [("A",), ("A",), ("A",), ("A", "B"), ("C",), ("Z",), ("Z",)]
+    context = np.array([0, 1, 2, 0, 1, 1, 2])
+    expected = [a0, a1, (a0 + a1) / 2, ab, c, (a1 + ab) / 2, effects.delta.mean(0)]
+    np.testing.assert_allclose(rule(wanted, context), expected)
+    assert "own_mean" not in FLOOR_RULES
 
 
 def test_ridge_is_that_of_scikit_learn_around_the_mean_single_effect(effects: Effects):

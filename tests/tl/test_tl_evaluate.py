@@ -9,7 +9,7 @@ import pytest
 from anndata import AnnData
 
 import scbig
-from scbig.baselines import FLOORS, Additive, EmbeddingBaseline, NoChange, TrainMean
+from scbig.baselines import FLOORS, Additive, EmbeddingBaseline, NoChange, OwnMean, TrainMean
 from scbig.metrics import METRICS, Evaluator, summarise
 from scbig.priors import GeneEmbedding
 from scbig.tl import evaluate, evaluate_cells
@@ -220,3 +220,25 @@ def test_nothing_to_test_or_to_train_on_is_an_error(annotated, part, message):
 def test_counts_in_the_layer_are_refused(annotated):
     with pytest.raises(ValueError, match=r"predicted: .*raw counts"):
         evaluate(annotated, "counts", metrics=["mse"])
+
+
+def test_held_out_cells_of_known_conditions_are_scored_against_held_out_controls(split_screen):
+    adata = split_screen.copy()
+    split = scbig.pp.split(adata, "seen")
+    train = adata[adata.obs["scbig_split"] != "test"].copy()
+    OwnMean.setup_anndata(train)
+    baseline = OwnMean(train, seed=0)
+    baseline.train()
+    predicted = baseline.predict(perturbations=list(split.test), n_cells=200)
+    scores = evaluate_cells(adata, predicted, layer="own_mean", metrics=["pearson_delta", "mse"])
+    assert {"own_mean", "own_mean (floor)"} <= set(scores["predictor"])
+    means = _get_means(scores)
+    own = [means["own_mean", "mse"], means["own_mean (floor)", "mse"]]
+    assert own[0] == pytest.approx(own[1], rel=0.05)
+    real, labels = adata[adata.obs["scbig_split"] == "test"], adata.obs["perturbation"]
+    control = real[real.obs["perturbation"] == "control"].X.toarray().mean(axis=0)
+    errors = [
+        np.mean((real[real.obs["perturbation"] == label].X.toarray().mean(axis=0) - control) ** 2)
+        for label in sorted(set(labels) - {"control"})
+    ]
+    assert means["no_change", "mse"] == pytest.approx(np.mean(errors), rel=1e-4)

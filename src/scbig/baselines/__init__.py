@@ -8,6 +8,7 @@ from scbig.baselines._baselines import (
     KernelRidge,
     NearestCondition,
     NoChange,
+    OwnMean,
     RidgeIndicator,
     TrainMean,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "KernelRidge",
     "NearestCondition",
     "NoChange",
+    "OwnMean",
     "RidgeIndicator",
     "TrainMean",
     "predict_floors",

@@ -15,7 +15,7 @@ from scbig.data import Effects, Targets
 from scbig.predictor import BasePredictor, Method, Task, Vocabulary
 from scbig.priors import GeneAliases, GeneEmbedding, TargetEmbeddings
 from scbig.programs import make_coexpression_embedding
-from scbig.regression import FLOOR_RULES, FloorRule, KernelSettings, Rule, TargetKernel
+from scbig.regression import FLOOR_RULES, OWN_MEAN, FloorRule, KernelSettings, Rule, TargetKernel
 
 logger = logging.getLogger(__name__)
 
@@ -120,6 +120,19 @@ class TrainMean(Baseline):
 
     default_key = "train_mean"
     rule = FLOOR_RULES["train_mean"]
+
+
+class OwnMean(Baseline):
+    """Predicts the mean effect that the condition itself had in training.
+
+    In the same context, or the mean of its effects in other contexts; a condition that was not
+    trained on has the prediction of :class:`TrainMean`. It is the floor where other cells of the
+    tested conditions are trained on, as in :func:`scbig.splits.make_seen`, and no part of
+    :data:`FLOORS`.
+    """
+
+    default_key = "own_mean"
+    rule = OWN_MEAN
 
 
 class Additive(Baseline):

@@ -88,7 +88,7 @@ def run(
         What is held out, such as :func:`scbig.splits.read_splits` returns.
     predictors
         Names (see :func:`get_predictor_names`), classes that follow the protocol of models and
-        baselines, or specs. Where no baseline is among them, all are added.
+        baselines, or specs. Where no floor is among them, all of the tasks are added.
     out
         Folder for the results: ``scores.csv``, ``summary.csv``, ``comparison.csv``,
         ``report.html``, ``config.json`` and the finished parts.
@@ -123,8 +123,8 @@ def run(
     settings, resources = settings or BenchmarkSettings(), resources or Resources()
     schema = infer_schema(adata) if schema is None else schema
     check_expression(adata, schema.layer, is_log1p=settings.is_log1p)
-    specs = resolve_predictors(predictors)
     splits = list(splits.values() if isinstance(splits, Mapping) else splits)
+    specs = resolve_predictors(predictors, {split.task for split in splits})
     parts = make_parts(splits, specs, settings.seeds)
     labels = {split.name: read_split(adata.obs, split, schema) for split in splits}
     config = make_config(

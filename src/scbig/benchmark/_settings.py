@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, fields, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -190,43 +190,54 @@ def get_predictors() -> dict[str, PredictorSpec]:
 
     Returns
     -------
-    By name: the baselines, which are the floors of every table, the models ``scbig``,
+    By name: the baselines, six of which are the floors of every table, the models ``scbig``,
     ``dualstream`` and ``strand``, and ``scbig_anchor``, the regression inside SCBIG without its
-    networks.
+    networks. ``own_mean`` and ``shifted`` are floors of the task ``"seen"``: the condition's own
+    mean effect, and the regression carried as a mere shift of control cells.
     """
     return {spec.name: _load(spec) for spec in CATALOGUE}
 
 
-def get_predictor_names(resources: Resources | None = None) -> tuple[str, ...]:
+def get_predictor_names(
+    resources: Resources | None = None, tasks: Collection[str] | None = None
+) -> tuple[str, ...]:
     """Return the names that :func:`run` knows, those of other packages included.
 
     Parameters
     ----------
     resources
         Leave those of scbig's own predictors out that need a resource which is not there.
+    tasks
+        Leave those out that are made for other tasks.
 
     Returns
     -------
     The predictors of scbig, then the entry points of the group ``scbig.predictors``.
     """
     lacking = {
-        spec.name for spec in CATALOGUE if resources is not None and spec.find_missing(resources)
+        spec.name
+        for spec in CATALOGUE
+        if (resources is not None and spec.find_missing(resources))
+        or (tasks is not None and not _fits(spec, tasks))
     }
     return tuple(name for name in get_names() if name not in lacking)
 
 
 def resolve_predictors(
     wanted: Iterable[str | type[Predictor] | PredictorSpec],
+    tasks: Collection[str] = (),
 ) -> tuple[PredictorSpec, ...]:
     """Turn names, import paths, classes and specs into specs.
 
-    Where no floor is among them, all are added: scores without floors say little.
+    Where no floor is among them, all of the tasks are added: scores without floors say little.
 
     Parameters
     ----------
     wanted
         Names as in :func:`get_predictor_names`, import paths ``"package.module:NAME"`` of
         classes or specs, classes, which go by their ``default_key``, or specs.
+    tasks
+        Tasks of the splits.
 
     Returns
     -------
@@ -239,7 +250,7 @@ def resolve_predictors(
     """
     specs = [_load(find_spec(one)) for one in wanted]
     if not any(spec.is_floor for spec in specs):
-        floors = [_load(spec) for spec in CATALOGUE if spec.is_floor]
+        floors = [_load(spec) for spec in CATALOGUE if spec.is_floor and _fits(spec, tasks)]
         logger.info("Added the floors %s.", ", ".join(spec.name for spec in floors))
         specs = [*floors, *specs]
     names = [spec.name for spec in specs]
@@ -248,6 +259,10 @@ def resolve_predictors(
     if CEILING in names:
         raise ValueError(f"A predictor cannot be named {CEILING!r}: that row is the ceiling.")
     return tuple(sorted(specs, key=lambda spec: not spec.is_floor))
+
+
+def _fits(spec: PredictorSpec, tasks: Collection[str]) -> bool:
+    return not spec.tasks or not set(tasks).isdisjoint(spec.tasks)
 
 
 def _load(spec: PredictorSpec) -> PredictorSpec:

@@ -66,9 +66,10 @@ class SplitCells:
     Attributes
     ----------
     train
-        Training, validation and all control cells.
+        Training and validation cells, and all control cells that are not held out.
     real
-        Test cells, and the control cells of their contexts.
+        Test cells, and the control cells of their contexts; where controls are held out, these
+        are the controls here, and ``train`` has the others.
     schema
         Where both keep their labels.
     """
@@ -82,9 +83,16 @@ class SplitCells:
         return AnnData(self.train.X, obs=self.train.obs.copy(), var=self.train.var.copy())
 
     def get_controls(self) -> AnnData:
-        """Return the control cells of the tested contexts."""
-        labels = self.real.obs[self.schema.perturbation_key].astype(str)
-        return self.real[(labels == self.schema.control).to_numpy()].copy()
+        """Return the control cells of the tested contexts that predictions start from.
+
+        They are those of training: what is scored against held-out controls must not be made
+        of them, or their noise would be on both sides.
+        """
+        keys, obs = self.schema.context_keys, self.train.obs
+        is_control = obs[self.schema.perturbation_key].astype(str) == self.schema.control
+        tested = set(get_context_names(self.real.obs, keys))
+        is_there = get_context_names(obs, keys).isin(tested)
+        return self.train[(is_control & is_there).to_numpy()].copy()
 
 
 def read_split(obs: pd.DataFrame, split: Split, schema: ScreenSchema) -> SplitLabels:
@@ -118,6 +126,7 @@ def read_split(obs: pd.DataFrame, split: Split, schema: ScreenSchema) -> SplitLa
     if "test" not in role:
         raise ValueError(f"Split {split.name!r} tests nothing. Name conditions under 'test'.")
     test = _get_groups(obs[role == "test"], schema)
+    test = test[[bool(targets) for targets in test["targets"]]]  # not the held-out controls
     trained = make_screen(obs[np.isin(role, ["train", "val"])], schema).targets
     kinds = {targets: split.get_kind(targets, trained) for targets in set(test["targets"])}
     test = test.drop(columns="targets").reset_index(drop=True)
@@ -147,7 +156,10 @@ def take_cells(adata: AnnData, labels: SplitLabels, schema: ScreenSchema) -> Spl
     is_tested = contexts.isin(labels.test["context"]).to_numpy()
     is_control = labels.role == "control"
     is_trained = np.isin(labels.role, ["train", "val"]) | is_control
-    is_real = (labels.role == "test") | (is_control & is_tested)
+    is_real = labels.role == "test"
+    is_held_control = make_screen(adata.obs, schema).is_control & is_real
+    if not is_held_control.any():
+        is_real |= is_control & is_tested
     logger.debug("%d cells to learn from, %d to score.", is_trained.sum(), is_real.sum())
     train, real = (_take(adata, rows, schema) for rows in (is_trained, is_real))
     return SplitCells(train, real, replace(schema, layer=None, gene_key=None))

@@ -73,6 +73,7 @@ class BenchmarkTask(StrEnum):
     REPLICATE = "replicate"
     LOW_SAMPLE = "low_sample"
     GEARS = "gears"
+    SEEN = "seen"
 
 
 def benchmark(
@@ -129,7 +130,9 @@ def benchmark(
     ] = None,
     share: Annotated[
         float | None,
-        typer.Option(help="Share of the conditions to hold out.", rich_help_panel=HOLDING),
+        typer.Option(
+            help="Share of the conditions (seen: of cells) to hold out.", rich_help_panel=HOLDING
+        ),
     ] = None,
     split_file: SplitFile = None,
     split: Annotated[
@@ -263,13 +266,14 @@ def run_benchmark(
     schema = infer_schema(adata, **arguments)
     splits = get_splits(adata, schema, splitting, scoring.seeds)
     schema = replace(schema, context_keys=find_context_keys(schema, splits))
+    tasks = {split.task for split in splits}
     names = list(map(str, get_gene_names(adata, schema.gene_key)))
     resources = Resources(**read_priors(priors, var_names=names))
     with show_progress(session) as progress:
         result = run(
             adata,
             splits,
-            scoring.predictors or get_predictor_names(resources),
+            scoring.predictors or get_predictor_names(resources, tasks),
             out=out,
             resources=resources,
             schema=schema,

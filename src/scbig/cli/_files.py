@@ -164,7 +164,7 @@ def check_out_file(path: Path, *, overwrite: bool, suffix: str = ".h5ad") -> Non
 def hold_out(
     adata: AnnData, schema: ScreenSchema, holding: Holding
 ) -> tuple[AnnData, list[Targets] | None]:
-    """Drop the cells of held-out conditions, and those that a split sets aside.
+    """Drop the cells that are held out, and those that a split sets aside.
 
     Parameters
     ----------
@@ -189,14 +189,17 @@ def hold_out(
     is_kept = ~np.isin(roles, ["test", "unused"]).any(axis=0)
     if not is_kept.all():
         n_held = len({targets for split in splits for targets in split.test})
-        logger.info("Held out %d conditions (%d cells).", n_held, np.sum(~is_kept))
+        of = "cells of " if any(split.cell_share is not None for split in splits) else ""
+        logger.info("Held out %s%d conditions (%d cells).", of, n_held, np.sum(~is_kept))
         # A copy of the rows also drops the categories that are now empty.
         adata = adata[is_kept].copy()
     return adata, _join_validation(splits) or None
 
 
 def _join_validation(splits: Sequence[Split]) -> list[Targets]:
-    tested = {targets for split in splits for targets in split.test}
+    # Where cells are held out, the others of a tested condition are there to stop on.
+    whole = [split for split in splits if split.cell_share is None]
+    tested = {targets for split in whole for targets in split.test}
     validation = dict.fromkeys(targets for split in splits for targets in split.val)
     if both := ["+".join(targets) for targets in validation if targets in tested]:
         raise ValueError(f"{both[:5]} are to be held out and stopped on. Do one of both.")

@@ -256,7 +256,7 @@ def _read_training(
         raise ValueError(
             "reference has no perturbed cells. Give those of the training conditions."
         )
-    _warn_of_shared(keys, real)
+    _warn_of_shared(cells, real)
     moments = compute_moments(cells.expression, list(cells.groups.values()))
     mean_of = dict(zip(cells.groups, moments.mean, strict=True))
     control = {**real_control, **{name: mean_of[t, name] for t, name in mean_of if not t}}
@@ -281,11 +281,19 @@ def _check_table(rows: np.ndarray, n_genes: int) -> None:
         )
 
 
-def _warn_of_shared(keys: Sequence[Key], real: CellGroups) -> None:
-    if both := sorted(set(keys) & set(real.perturbed)):
+def _warn_of_shared(trained: CellGroups, real: CellGroups) -> None:
+    # Other cells of a condition may be trained on; the very cells that are scored may not, and
+    # of means it cannot be told.
+    is_means = all(len(trained.groups[key]) == 1 for key in trained.perturbed)
+    both = sorted(
+        key
+        for key in set(trained.perturbed) & set(real.perturbed)
+        if is_means or set(trained.names[trained.groups[key]]) & set(real.names[real.groups[key]])
+    )
+    if both:
         logger.warning(
             "%d of the %d conditions to score are in the reference, too, such as %r: a reference "
-            "holds training conditions only.",
+            "holds training conditions only, or other cells of them.",
             len(both),
             len(real.perturbed),
             real.labels[both[0][0]],

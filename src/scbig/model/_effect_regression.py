@@ -1,14 +1,21 @@
 """EffectRegression: the regression of effects by itself, in a second and without networks."""
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from anndata import AnnData
 
 from scbig._types import Arrays, Values
-from scbig.data import Effects
-from scbig.predictor import BasePredictor, RegressionMethod, Vocabulary
+from scbig.data import Effects, Targets
+from scbig.predictor import (
+    BasePredictor,
+    CellMover,
+    EffectMover,
+    RegressionMethod,
+    Vocabulary,
+)
 from scbig.priors import GeneAliases, GeneEmbedding, make_target_embeddings
 from scbig.programs import make_coexpression_embedding
 from scbig.regression import Denoising
@@ -52,6 +59,7 @@ class EffectRegression(BasePredictor):
     """
 
     default_key = "effect_regression"
+    method_class: ClassVar[type[RegressionMethod]] = RegressionMethod
 
     def __init__(
         self,
@@ -72,13 +80,35 @@ class EffectRegression(BasePredictor):
         table = perturbation_embedding or gene_embedding
         embeddings = make_target_embeddings(table, coexpression, vocabulary.targets, aliases)
         vocabulary = replace(vocabulary, embeddings=embeddings)
-        method = RegressionMethod(vocabulary, denoising or Denoising())
+        method = self.method_class(vocabulary, denoising or Denoising())
         self.start(vocabulary, method, locals())
 
     @classmethod
     def load_method(
         cls, vocabulary: Vocabulary, effects: Effects | None, values: Values, arrays: Arrays
     ) -> RegressionMethod:
-        method = RegressionMethod(vocabulary, Denoising(**values["denoising"]))
+        method = cls.method_class(vocabulary, Denoising(**values["denoising"]))
         method.restore(effects, values, arrays)
         return method
+
+
+class ShiftMethod(RegressionMethod):
+    """The regression, with cells carried by :class:`~scbig.predictor.EffectMover` for good.
+
+    It is not anchored, so that its own mover predicts and not what others are carried by.
+    """
+
+    is_anchored = False
+
+    def make_mover(
+        self, targets: Sequence[Targets], context: np.ndarray, control_mean: np.ndarray
+    ) -> CellMover:
+        """Shift control cells, as version 0.1 does."""
+        return EffectMover(self.predict_effects(targets, context), control_mean)
+
+
+class Shifted(EffectRegression):
+    """Control cells shifted along the effects of the regression: a floor for cells."""
+
+    default_key = "shifted"
+    method_class = ShiftMethod

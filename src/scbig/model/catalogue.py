@@ -67,6 +67,8 @@ class PredictorSpec:
         What it is, in a few words.
     is_floor
         Whether others have to beat it.
+    tasks
+        Tasks that it is made for, as those of splits; all where none is named.
     is_model
         Whether `scbig train` makes it.
     needs
@@ -98,6 +100,7 @@ class PredictorSpec:
     _: KW_ONLY
     help: str = ""
     is_floor: bool = False
+    tasks: tuple[str, ...] = ()
     is_model: bool = True
     needs: tuple[str, ...] = ()
     priors: tuple[str, ...] | None = None
@@ -118,9 +121,8 @@ class PredictorSpec:
 
     def load_class(self) -> type[Predictor]:
         """Return the class, imported if need be."""
-        if not isinstance(self.predictor_class, str):
-            return self.predictor_class
-        return _check_class(load_object(self.predictor_class))
+        found = self.predictor_class
+        return _check_class(load_object(found)) if isinstance(found, str) else found
 
     def get_priors(self) -> tuple[str, ...]:
         """Return the prior knowledge that it has arguments for."""
@@ -145,8 +147,7 @@ class PredictorSpec:
         resources
             What there is.
         """
-        given = resources.get_given()
-        return [name for name in self.needs if name not in given]
+        return [name for name in self.needs if name not in resources.get_given()]
 
     def make_predictor(self, adata: AnnData, resources: Any, seed: int) -> Predictor:
         """Construct the predictor for a benchmark, or say which resource is not there.
@@ -203,8 +204,7 @@ class PredictorSpec:
         parts = {"class": self.load_class(), "make": self.make, "train": self.train}
         for name, part in parts.items():
             if part is not None:
-                # An object that can be called goes by its class.
-                shown = part if hasattr(part, "__qualname__") else type(part)
+                shown = part if hasattr(part, "__qualname__") else type(part)  # of an object
                 named[name] = f"{shown.__module__}.{shown.__qualname__}"
         settings = {"init": dict(self.init_settings), "training": dict(self.train_settings)}
         given = {name: value for name, value in settings.items() if value}
@@ -218,14 +218,14 @@ _FLOORS = {
     "additive": ("Additive", "the sum of effects"),
     "ridge": ("RidgeIndicator", "ridge regression on which targets are perturbed"),
     "kernel_ridge": ("KernelRidge", "kernel ridge regression on embeddings of the targets"),
-    "nearest_condition": (
-        "NearestCondition",
-        "the training condition with the most similar targets",
-    ),
+    "nearest_condition": ("NearestCondition", "the condition with the most similar targets"),
 }
 # One target without an embedding must not cost the scores of all the others.
 _LENIENT = MappingProxyType({"missing_embedding": "mean"})
 _QUIET = MappingProxyType({"use_progress_bar": False})
+
+# Floors for cells, where the conditions are known.
+_OF_SEEN: dict[str, Any] = {"is_floor": True, "is_model": False, "tasks": ("seen",)}
 
 _REGRESSION = PredictorSpec(
     "effect_regression",
@@ -242,6 +242,14 @@ CATALOGUE: tuple[PredictorSpec, ...] = (
     *(
         PredictorSpec(name, f"scbig.baselines:{found}", help=words, is_floor=True, is_model=False)
         for name, (found, words) in _FLOORS.items()
+    ),
+    PredictorSpec("own_mean", "scbig.baselines:OwnMean", help="its own mean effect", **_OF_SEEN),
+    replace(
+        _REGRESSION,
+        name="shifted",
+        predictor_class="scbig.model._effect_regression:Shifted",
+        help="the regression, as a shift of control cells",
+        **_OF_SEEN,
     ),
     # Under this name it stands in the stored tables.
     replace(_REGRESSION, name="scbig_anchor", is_model=False),
@@ -309,9 +317,8 @@ def find_spec(wanted: str | type[Predictor] | PredictorSpec) -> PredictorSpec:
             return spec
     if ":" in wanted:
         return _make_spec(load_object(wanted))
-    others = _get_entry_points()
-    if wanted in others:
-        return _make_spec(others[wanted].load(), wanted)
+    if found := _get_entry_points().get(wanted):
+        return _make_spec(found.load(), wanted)
     raise ValueError(
         f"There is no predictor {wanted!r}. Choose among {list(get_names())}, write "
         "package.module:NAME for a class or spec of your own, or install a package that has it as "

@@ -20,7 +20,7 @@ def split(
     n_cells: int | None = None,
     schema: ScreenSchema | None = None,
 ) -> Split:
-    """Hold conditions out of a screen and mark its cells.
+    """Hold conditions, or cells of them, out of a screen and mark its cells.
 
     Parameters
     ----------
@@ -29,11 +29,13 @@ def split(
     task
         The question to ask: ``"additive"`` (combinations of known genes), ``"unseen"`` (genes
         never perturbed), ``"context"`` (a cell line or the like), ``"replicate"`` (a batch),
-        ``"low_sample"`` (few cells a condition) or ``"gears"`` (the recipe of GEARS).
+        ``"low_sample"`` (few cells a condition), ``"gears"`` (the recipe of GEARS) or
+        ``"seen"`` (half of the cells of every condition, and of the controls).
     seed
         Seed of the choice.
     context_keys
-        Columns of ``obs`` with the contexts, or the column with the batches.
+        Columns of ``obs`` with the contexts, or the column with the batches. Cells of seen
+        conditions are halved within them.
     candidates
         Targets that may be held out; all by default.
     context
@@ -49,7 +51,7 @@ def split(
     The split. Also writes into ``adata``:
 
     - ``obs["scbig_split"]``: categorical ``"train"``, ``"val"``, ``"test"``, ``"control"``,
-      ``"unused"``.
+      ``"unused"``. Control cells that a split of seen conditions holds out are ``"test"``.
 
     Raises
     ------

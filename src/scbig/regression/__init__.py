@@ -3,6 +3,7 @@
 from scbig.regression._denoised import DenoisedRegression, Denoising
 from scbig.regression._floors import (
     FLOOR_RULES,
+    OWN_MEAN,
     FloorRule,
     InterceptRegression as InterceptRegression,
     NearestNeighbours as NearestNeighbours,
@@ -32,6 +33,7 @@ from scbig.regression._unseen import (
 
 __all__ = [
     "FLOOR_RULES",
+    "OWN_MEAN",
     "Confidence",
     "DenoisedRegression",
     "Denoising",

@@ -113,6 +113,17 @@ def predict_train_mean(
     return np.reshape(means, (-1, effects.delta.shape[1]))[code]
 
 
+def predict_own_mean(
+    effects: Effects, targets: Sequence[Targets], context: np.ndarray
+) -> np.ndarray:
+    """Predict each condition's own effect, else the mean effect, shape ``(n, n_genes)``."""
+    predicted, rows = predict_train_mean(effects, targets, context), _find_rows(effects)
+    for i, (group, where) in enumerate(zip(targets, context.tolist(), strict=True)):
+        if own := rows.get(group):
+            predicted[i] = get_context_mean(effects.delta[own], effects.context[own], where)
+    return predicted
+
+
 class SumOfSingles:
     """Predicts the sum of the effects that the targets of a condition have alone.
 
@@ -298,6 +309,10 @@ def _predict_train_mean(effects: Effects, kernel: TargetKernel) -> Rule:
     return partial(predict_train_mean, effects)
 
 
+def _predict_own_mean(effects: Effects, kernel: TargetKernel) -> Rule:
+    return partial(predict_own_mean, effects)
+
+
 def _add_up(effects: Effects, kernel: TargetKernel) -> Rule:
     return SumOfSingles(effects)
 
@@ -313,3 +328,6 @@ FLOOR_RULES: Mapping[str, FloorRule] = MappingProxyType(
         "nearest_condition": FloorRule(_use_cosines, NearestNeighbours),
     }
 )
+
+#: The floor where other cells of the tested conditions are trained on.
+OWN_MEAN = FloorRule(_ignore, _predict_own_mean)

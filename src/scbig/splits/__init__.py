@@ -1,10 +1,11 @@
-"""Which conditions are trained on, stopped on and tested on."""
+"""Which conditions, or cells of them, are trained on, stopped on and tested on."""
 
 from scbig.splits._assign import assign_split, get_roles, make_split
 from scbig.splits._conditions import (
     choose_validation,
     make_additive,
     make_low_sample,
+    make_seen,
     make_unseen,
 )
 from scbig.splits._context import make_context, make_replicate
@@ -21,6 +22,7 @@ __all__ = [
     "make_gears",
     "make_low_sample",
     "make_replicate",
+    "make_seen",
     "make_split",
     "make_unseen",
     "parse_condition",

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
+from hashlib import blake2b
 
 import numpy as np
 import pandas as pd
@@ -12,10 +13,13 @@ from scbig._constants import OBS
 from scbig.data import Screen, ScreenSchema, Targets, infer_schema, make_screen
 from scbig.splits._conditions import (
     ADDITIVE_TEST_SHARE,
+    CELL_SHARE,
     UNSEEN_TEST_SHARE,
+    count_test,
     make_additive,
     make_generator,
     make_low_sample,
+    make_seen,
     make_unseen,
 )
 from scbig.splits._context import make_context, make_replicate
@@ -34,6 +38,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "replicate": ("share", "context"),
     "low_sample": ("share", "candidates", "n_cells"),
     "gears": (),
+    "seen": ("share",),
 }
 
 
@@ -55,19 +60,20 @@ def make_split(
     adata
         Screen.
     task
-        ``"additive"``, ``"unseen"``, ``"context"``, ``"replicate"``, ``"low_sample"`` or
-        ``"gears"``: see :func:`make_additive` and so on.
+        ``"additive"``, ``"unseen"``, ``"context"``, ``"replicate"``, ``"low_sample"``,
+        ``"gears"`` or ``"seen"``: see :func:`make_additive` and so on.
     seed
         Seed of the choice.
     schema
         Where the screen keeps its labels; recognised by default. Its ``context_keys`` are the
-        contexts of a context split, and the batch column of a replicate split.
+        contexts of a context split, those within which cells are held out by a split of seen
+        conditions, and the batch column of a replicate split.
     candidates
         Targets that may be held out (``"unseen"``; ``"low_sample"`` without combinations).
     context
         The context or batch to hold out; by default the seed chooses it.
     share
-        Share to test on; by default that of the task.
+        Share to test on; by default that of the task. For ``"seen"`` it is of the cells.
     n_cells
         Cells kept of each condition (``"low_sample"``), such as 8, 16, 32 or 64.
 
@@ -88,7 +94,12 @@ def make_split(
         return _make_by_context(adata.obs, schema, task, context, seed, share)
     if task == "gears":
         return make_gears(_get_written(adata.obs, schema), seed=seed)
-    conditions = make_screen(adata.obs, schema).conditions
+    screen = make_screen(adata.obs, schema)
+    if task == "seen":
+        return _make_seen(
+            screen, schema.context_keys, seed, CELL_SHARE if share is None else share
+        )
+    conditions = screen.conditions
     if task == "low_sample":
         if n_cells is None:
             raise ValueError("A low_sample split needs a number of cells: n_cells=16")
@@ -121,7 +132,8 @@ def assign_split(
     Returns
     -------
     Nothing; writes a categorical column with ``"train"``, ``"val"``, ``"test"``, ``"control"``
-    and ``"unused"`` (cells that a low-sample split sets aside).
+    and ``"unused"`` (cells that a low-sample split sets aside). Control cells that are held out
+    (by a split with a ``cell_share``) are ``"test"``, and their label tells them apart.
 
     Raises
     ------
@@ -136,6 +148,12 @@ def assign_split(
 
 def get_roles(obs: pd.DataFrame, split: Split, schema: ScreenSchema) -> np.ndarray:
     """Find the part that each cell plays, without writing it.
+
+    Where the split holds out a share of the cells, those of each condition and of the controls
+    of each context are ranked by a hash of their names and the seed, and the first of them are
+    held out: rounded down, at least one, and never all. So they are the same cells whatever
+    their order, those of a smaller share are among those of a larger, and further cells move
+    few others from one part to the other.
 
     Parameters
     ----------
@@ -161,9 +179,12 @@ def get_roles(obs: pd.DataFrame, split: Split, schema: ScreenSchema) -> np.ndarr
     is_there = _is_one_of(screen.contexts, split.test_contexts or screen.contexts)[screen.context]
     is_test = _is_one_of(screen.conditions, split.test)[screen.condition] & is_there
     is_val = _is_one_of(screen.conditions, split.val)[screen.condition]
-    _check_cells(screen, split, is_test)
+    if split.cell_share is not None:
+        is_test = _draw_held_out(obs.index, screen, is_test, split.cell_share, split.seed)
+    is_test_condition = is_test & ~screen.is_control
+    _check_cells(screen, split, is_test_condition)
     roles = np.select(
-        [screen.is_control, is_test, is_val], ["control", "test", "val"], "train"
+        [is_test, screen.is_control, is_val], ["test", "control", "val"], "train"
     ).astype(object)
     if not (roles == "train").any():
         raise ValueError(
@@ -207,6 +228,46 @@ def _make_by_context(
     if task == "replicate":
         return make_replicate(groups, keys[0], batch=context, seed=seed, share=share)
     return make_context(groups, keys, context=context, seed=seed, share=share)
+
+
+def _make_seen(screen: Screen, context_keys: tuple[str, ...], seed: int, share: float) -> Split:
+    """Test the conditions that have cells for both parts."""
+    enough = {targets for targets, _, rows in screen.get_groups() if len(rows) > 1}
+    alone = sorted({targets for targets in screen.conditions if targets} - enough)
+    if alone:
+        logger.info(
+            "%d condition(s) have no two cells and are trained on only: %s.",
+            len(alone),
+            join_labels(alone),
+        )
+    if not enough:
+        raise ValueError("No condition has two cells, one to train on and one to hold out.")
+    return make_seen(enough, seed=seed, cell_share=share, context_keys=context_keys)
+
+
+def _draw_held_out(
+    names: pd.Index, screen: Screen, is_candidate: np.ndarray, share: float, seed: int
+) -> np.ndarray:
+    """Choose cells of each group of candidates, and of the controls beside them, to hold out."""
+    _check_names(names)
+    digests = (blake2b(f"{seed}:{name}".encode(), digest_size=8).digest() for name in names)
+    key = np.frombuffer(b"".join(digests), dtype=">u8")
+    found = [(c, rows) for _, c, rows in screen.get_groups() if is_candidate[rows].all()]
+    groups = [rows for _, rows in found if len(rows) > 1]
+    for context in sorted({c for c, rows in found if len(rows) > 1}):
+        controls = screen.get_controls(context)
+        if len(controls) < 2:
+            raise ValueError(
+                f"{screen.contexts[context]!r} has {len(controls)} control cell(s), but some are "
+                "trained on and others held out. Leave this context out, or name others in "
+                "context_keys."
+            )
+        groups.append(controls)
+    is_held_out = np.zeros(len(names), dtype=bool)
+    for rows in groups:
+        n_held_out = min(count_test(share, len(rows)), len(rows) - 1)
+        is_held_out[rows[np.argsort(key[rows])[:n_held_out]]] = True
+    return is_held_out
 
 
 def _get_written(obs: pd.DataFrame, schema: ScreenSchema) -> list[Targets]:
@@ -262,11 +323,7 @@ def _find_unused(
     names: pd.Index, screen: Screen, roles: np.ndarray, n_cells: int, seed: int
 ) -> np.ndarray:
     """Choose the cells to set aside; by their names, so that their order does not matter."""
-    if not names.is_unique:
-        raise ValueError(
-            "obs_names are not unique, but cells are drawn by name. Make them so: "
-            "adata.obs_names_make_unique()"
-        )
+    _check_names(names)
     rng = make_generator(seed)
     is_learned = np.isin(roles, ["train", "val"])
     unused = []
@@ -276,3 +333,11 @@ def _find_unused(
         # A permutation, not a choice, so that fewer cells are a part of more.
         unused.append(rng.permutation(rows)[n_cells:])
     return np.concatenate(unused)
+
+
+def _check_names(names: pd.Index) -> None:
+    if not names.is_unique:
+        raise ValueError(
+            "obs_names are not unique, but cells are drawn by name. Make them so: "
+            "adata.obs_names_make_unique()"
+        )

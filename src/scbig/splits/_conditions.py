@@ -1,4 +1,4 @@
-"""Which conditions are held out: combinations, genes, or a few to stop on?
+"""What is held out: combinations, genes, cells of every condition, or a few to stop on?
 
 Draws are seeded and do not depend on the order of what they draw from.
 """
@@ -19,6 +19,7 @@ ADDITIVE_TEST_SHARE = 0.3
 ADDITIVE_VAL_SHARE = 0.1
 UNSEEN_TEST_SHARE = 0.2
 UNSEEN_VAL_SHARE = 0.07
+CELL_SHARE = 0.5
 
 # Of conditions that may be trained on.
 VALIDATION_SHARE = 0.1
@@ -190,6 +191,46 @@ def make_low_sample(
         split = make_unseen(conditions, seed=seed, test_share=share, candidates=candidates)
     name = f"low_sample{n_cells}_seed{seed}"
     return replace(split, name=name, task="low_sample", n_cells=n_cells)
+
+
+def make_seen(
+    conditions: Iterable[Sequence[str]],
+    *,
+    seed: int = 0,
+    cell_share: float = CELL_SHARE,
+    context_keys: Sequence[str] = (),
+) -> Split:
+    """Hold out a share of the cells of every condition and of the controls.
+
+    All conditions are trained on and tested. Their means are known, so the question is whether
+    predicted cells are distributed as cells are.
+
+    Parameters
+    ----------
+    conditions
+        Conditions to test, each its targets and with at least two cells; the control (no
+        targets) may be among them.
+    seed
+        Seed of the draw of cells, which :func:`get_roles` makes by their names.
+    cell_share
+        Share of the cells of each condition and of the controls to hold out, in each context.
+    context_keys
+        Columns of ``obs`` that make up a context.
+
+    Returns
+    -------
+    The split ``"seen_seed0"`` (or which seed it is), without validation conditions.
+
+    Raises
+    ------
+    ValueError
+        When there are no conditions, or the share is not between 0 and 1.
+    """
+    check_seed(seed)
+    keys = (context_keys,) if isinstance(context_keys, str) else tuple(context_keys)
+    test = tuple(clean_conditions(conditions))
+    name = f"seen_seed{seed}"
+    return Split(name, "seen", int(seed), test, context_keys=keys, cell_share=cell_share)
 
 
 def choose_validation(

@@ -1,4 +1,4 @@
-"""What is a split of conditions, and how does it stand in a file?"""
+"""What is a split, and how does it stand in a file?"""
 
 import json
 import logging
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 JOIN = "+"
 N_SHOWN = 5
 # Written only where they say something.
-OPTIONAL = ("context_keys", "test_contexts", "n_cells")
+OPTIONAL = ("context_keys", "test_contexts", "n_cells", "cell_share")
 KNOWN = ("test", "val", "train", "task", "seed", *OPTIONAL)
 CUSTOM = "custom"
 
@@ -28,6 +28,9 @@ class Split:
     """Conditions held out of training; all others are trained on.
 
     A split names conditions, never cells, so that no cell of a tested condition is trained on.
+    Where ``cell_share`` is set, a share of the cells of each test condition is held out, and so
+    is the same share of the control cells; the others are trained on. It names no cells either:
+    which they are follows from their names and the seed, see :func:`get_roles`.
 
     Attributes
     ----------
@@ -35,13 +38,14 @@ class Split:
         Name of the split, such as ``"unseen_seed0"``.
     task
         The question that it asks: ``"additive"``, ``"unseen"``, ``"context"``, ``"replicate"``,
-        ``"low_sample"``, ``"gears"``, or ``"custom"`` for a list of your own.
+        ``"low_sample"``, ``"gears"``, ``"seen"``, or ``"custom"`` for a list of your own.
     seed
         Seed that it was drawn with.
     test
         Conditions to predict, each the sorted names of its targets.
     val
-        Conditions that training may stop on and settings may be chosen by.
+        Conditions that training may stop on and settings may be chosen by. With ``cell_share``
+        they may be tested, too: these cells are then those that are not held out.
     context_keys
         Columns of ``obs`` that ``test_contexts`` are named after.
     test_contexts
@@ -49,12 +53,15 @@ class Split:
         :func:`scbig.data.get_context_names`; none when they are held out everywhere.
     n_cells
         How many cells of each condition that is learned from are kept; ``None`` for all.
+    cell_share
+        Share of the cells of each test condition, and of the controls, that is held out;
+        ``None`` for all cells of the test conditions, and no controls.
 
     Raises
     ------
     ValueError
-        When a condition is named twice, is the control, or is not sorted, or when contexts come
-        without their columns.
+        When a condition is named twice, is the control, or is not sorted, when contexts come
+        without their columns, or when numbers are out of range.
     """
 
     name: str
@@ -65,11 +72,13 @@ class Split:
     context_keys: tuple[str, ...] = ()
     test_contexts: tuple[str, ...] = ()
     n_cells: int | None = None
+    cell_share: float | None = None
 
     def __post_init__(self) -> None:
         _check_conditions(self.name, "test", self.test)
         _check_conditions(self.name, "val", self.val)
-        if both := sorted(set(self.test) & set(self.val)):
+        both = sorted(set(self.test) & set(self.val))
+        if both and self.cell_share is None:
             raise ValueError(
                 f"Split {self.name!r} has {len(both)} condition(s) in both test and val: "
                 f"{join_labels(both)}. Take them out of val."
@@ -84,16 +93,23 @@ class Split:
                 f"Split {self.name!r} has n_cells={self.n_cells!r}; keep a whole number of "
                 "cells of each condition, at least one: n_cells=16"
             )
+        if self.cell_share is not None and not 0 < self.cell_share < 1:
+            raise ValueError(
+                f"Split {self.name!r} has cell_share={self.cell_share!r}; hold out a share of the "
+                "cells between 0 and 1: cell_share=0.5"
+            )
 
     def __str__(self) -> str:
         """Say in one line what is held out."""
         where = f" in {', '.join(self.test_contexts)}" if self.test_contexts else ""
         kept = "" if self.n_cells is None else f"; {self.n_cells} cells of each other condition"
         n_test, n_val = len(self.test), len(self.val)
+        if self.cell_share is not None:
+            kept = f"; {self.cell_share:.0%} of their cells and of the controls are held out{kept}"
         return f"{self.name}: {n_test} test{where} and {n_val} validation conditions{kept}"
 
     def get_kind(self, targets: Targets, trained: Collection[str]) -> str:
-        """Say what kind of question a condition asks, in the words of GEARS.
+        """Say what kind of question a condition asks, in the words of GEARS where it is new.
 
         Parameters
         ----------
@@ -105,8 +121,11 @@ class Split:
         Returns
         -------
         ``"unseen_single"`` or ``"seen_single"`` for one target; ``"seen0"``, ``"seen1"``,
-        ``"seen2"``, ... for a combination of which so many targets are among ``trained``.
+        ``"seen2"``, ... for a combination of which so many targets are among ``trained``;
+        ``"measured"`` where other cells of the condition itself are trained on.
         """
+        if self.cell_share is not None:
+            return "measured"
         n_seen = sum(target in trained for target in targets)
         if len(targets) == 1:
             return "seen_single" if n_seen else "unseen_single"
@@ -166,7 +185,7 @@ def read_splits(path: str | Path, schema: ScreenSchema) -> dict[str, Split]:
     path
         File with ``{"NAME": {"test": [...], "val": [...]}}``. Conditions may be grouped by kind,
         as those of GEARS are. What is listed nowhere is trained on; a list ``"train"`` is only
-        compared with the others.
+        compared with the others. With a ``"cell_share"`` so much of the cells is held out.
     schema
         Conventions of the screen, for its labels; see :func:`parse_condition`.
 
@@ -269,9 +288,12 @@ def _to_split(path: str | Path, name: str, entry: object, schema: ScreenSchema) 
     test, val, train = (
         _parse_list(where, part, entry.get(part, []), schema) for part in ("test", "val", "train")
     )
-    if leaked := sorted((set(test) | set(val)) & set(train)):
+    share = _read_share(where, entry)
+    if share is None and (leaked := sorted((set(test) | set(val)) & set(train))):
         raise ValueError(f"{where}: trains on {join_labels(leaked)}, which it holds out.")
     task, seed = _guess_task(name, is_grouped=isinstance(entry.get("test"), dict))
+    if share is not None and task == CUSTOM:
+        task = "seen"
     return Split(
         name,
         _read_text(where, "task", entry.get("task", task)),
@@ -281,6 +303,7 @@ def _to_split(path: str | Path, name: str, entry: object, schema: ScreenSchema) 
         tuple(_read_list(where, "context_keys", entry.get("context_keys", []))),
         tuple(_read_list(where, "test_contexts", entry.get("test_contexts", []))),
         _read_number(where, "n_cells", entry["n_cells"]) if "n_cells" in entry else None,
+        share,
     )
 
 
@@ -310,8 +333,15 @@ def _read_number(where: str, key: str, value: object) -> int:
     raise ValueError(f"{where}: {key!r} is {value!r:.80}; a whole number is expected.")
 
 
+def _read_share(where: str, entry: Mapping[str, object]) -> float | None:
+    value = entry.get("cell_share")
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+        return value
+    raise ValueError(f"{where}: 'cell_share' is {value!r:.80}; a number is expected.")
+
+
 def _guess_task(name: str, *, is_grouped: bool) -> tuple[str, int]:
     if is_grouped:
         return "gears", int(name) if name.isdecimal() else 0
-    match = re.fullmatch(r"(additive|unseen)_seed(\d+)", name)
+    match = re.fullmatch(r"(additive|unseen|seen)_seed(\d+)", name)
     return (match[1], int(match[2])) if match else (CUSTOM, 0)

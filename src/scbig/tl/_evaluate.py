@@ -7,7 +7,7 @@ import pandas as pd
 from anndata import AnnData
 
 from scbig._constants import OBS
-from scbig.baselines import FLOORS, Baseline, EmbeddingBaseline
+from scbig.baselines import FLOORS, Baseline, EmbeddingBaseline, OwnMean
 from scbig.data import ScreenSchema, infer_schema
 from scbig.metrics import Evaluator
 from scbig.priors import GeneEmbedding
@@ -39,7 +39,9 @@ def evaluate(
     The test cells are compared with what the layer predicts for them. Every floor of
     :data:`scbig.baselines.FLOORS` learns from the training and validation conditions, as a model
     may that is refitted after choosing, and is scored alike; the ceiling is the agreement of two
-    halves of the test cells.
+    halves of the test cells. Where the split holds out cells of conditions that are trained on,
+    :class:`scbig.baselines.OwnMean` is a floor, too, and the controls held out are those of the
+    scores.
 
     A layer that ``predict(adata)`` wrote started from control cells drawn with a seed. They are
     drawn again, and the mean change from them is added to the mean of all controls, so that the
@@ -172,7 +174,8 @@ def _score_floors(
 ) -> dict[str, pd.DataFrame]:
     """Train, predict and score each floor; one that cannot be trained has rows that say why."""
     scores = {}
-    for floor in FLOORS:
+    floors: tuple[type[Baseline], ...] = (*FLOORS, OwnMean) if parts.is_seen else FLOORS
+    for floor in floors:
         try:
             predicted = _predict_floor(floor, parts, gene_embedding)
         except ValueError as error:

@@ -21,15 +21,17 @@ class SplitScreen:
     schema
         Where the parts keep their labels; their expression is in ``X``.
     real
-        Cells of the test conditions, and all controls.
+        Test cells, and all controls, or those that are held out where some are.
     training
-        Cells of the training and validation conditions, and all controls.
+        Training and validation cells, and all controls that are not held out.
     controls
-        Controls of the contexts in which something is tested.
+        Controls of training in the contexts in which something is tested.
     test, validation
         Labels of the conditions.
     test_rows
         Rows of the whole screen that hold cells of test conditions.
+    is_seen
+        Whether other cells of every tested condition are trained on, in the same context.
     """
 
     schema: ScreenSchema
@@ -39,30 +41,38 @@ class SplitScreen:
     test: tuple[str, ...]
     validation: tuple[str, ...]
     test_rows: np.ndarray
+    is_seen: bool
 
 
 def take_apart(adata: AnnData, schema: ScreenSchema, split_key: str) -> SplitScreen:
     """Take a screen apart by the column of ``obs`` with the part of each cell.
 
-    Controls are told by their label. The measured expression is copied once, other layers are
-    left out.
+    Controls are told by their label; those among them that are marked as test are held out, if
+    every tested context has others. The measured expression is copied once, other layers are left
+    out.
     """
     parts = _read_parts(adata, split_key)
     screen = make_screen(adata.obs, schema)
     is_test = (parts == TEST) & ~screen.is_control
     is_trained = np.isin(parts, TRAINED) & ~screen.is_control
     _check_parts(adata.obs[split_key], {TEST: is_test, "/".join(TRAINED): is_trained}, split_key)
-    is_needed = screen.is_control & np.isin(screen.context, screen.context[is_test])
+    is_there = np.isin(screen.context, screen.context[is_test])
+    held, kept = (screen.is_control & mask for mask in (parts == TEST, parts != TEST))
+    tested = set(screen.context[is_test])
+    if not all(tested <= set(screen.context[controls]) for controls in (held, kept)):
+        held = kept = screen.is_control
     labels = adata.obs[schema.perturbation_key].astype(str).to_numpy()
+    code = screen.condition * len(screen.contexts) + screen.context
     is_val = is_trained & (parts == "val")
     return SplitScreen(
         schema=replace(schema, layer=None),
-        real=take_cells(adata, np.flatnonzero(is_test | screen.is_control), schema),
-        training=take_cells(adata, np.flatnonzero(is_trained | screen.is_control), schema),
-        controls=take_cells(adata, np.flatnonzero(is_needed), schema),
+        real=take_cells(adata, np.flatnonzero(is_test | held), schema),
+        training=take_cells(adata, np.flatnonzero(is_trained | kept), schema),
+        controls=take_cells(adata, np.flatnonzero(kept & is_there), schema),
         test=tuple(sorted(set(labels[is_test]))),
         validation=tuple(sorted(set(labels[is_val]))),
         test_rows=np.flatnonzero(is_test),
+        is_seen=set(code[is_test]) <= set(code[is_trained]),
     )
 
 
