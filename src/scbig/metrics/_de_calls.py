@@ -8,6 +8,7 @@ import pandas as pd
 import scanpy as sc
 from anndata import AnnData
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 
 from scbig.metrics._matched_cells import CellsLike, match_numbers, read_cells, read_pair
 
@@ -75,7 +76,8 @@ def call_de_genes(real: CellsLike, predicted: CellsLike, control: CellsLike) -> 
         ),
         var=pd.DataFrame(index=np.arange(controls.shape[1]).astype(str)),
     )
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
+    # numba, in scanpy, leaves its number of threads to all of OpenMP: it is given back.
+    with warnings.catch_warnings(), threadpool_limits(1, "openmp"):
         # Fold changes of silent genes, which are not read.
         warnings.simplefilter("ignore")
         sc.tl.rank_genes_groups(
