@@ -12,7 +12,7 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
-from scbig.metrics import METRICS, evaluate
+from scbig.metrics import choose_metrics, evaluate
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def main() -> None:
         perturbation_key="perturbation",
         control="control",
         reference=real.X[:1] if not options.sparse else real.X[:1].toarray(),
-        metrics=[name for name, metric in METRICS.items() if metric.level != "tests"],
+        metrics=[name for name, m in choose_metrics(None).items() if m.level != "tests"],
     )
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2

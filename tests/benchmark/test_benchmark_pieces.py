@@ -192,7 +192,7 @@ def test_other_folders_and_files_are_left_alone(tmp_path: Path, specs: list[Pred
         ({"n_cells": 0}, "n_cells=0; give at least 1"),
         ({"seeds": ()}, "give each seed once, and at least one"),
         ({"seeds": (1, 1)}, "give each seed once, and at least one"),
-        ({"metrics": ("mse", "luck")}, r"no metrics \['luck'\]. Choose among \['pearson_delta'"),
+        ({"metrics": ("mse", "luck")}, r"no metrics \['luck'\]. Choose from \['pearson_delta'"),
     ],
 )
 def test_settings_are_checked(settings: dict, message: str):

@@ -11,10 +11,10 @@ from scipy.stats import pearsonr
 
 from scbig import metrics
 from scbig.data import ScreenSchema
-from scbig.metrics import METRICS, Evaluator, evaluate
+from scbig.metrics import METRICS, Evaluator, choose_metrics, evaluate
 
 CONDITIONS = ["A", "B", "C", "A+B", "B+C"]
-WITHOUT_TESTS = [name for name in METRICS if name != "des"]
+WITHOUT_TESTS = [name for name in choose_metrics("default") if name != "des"]
 NAMES = {"perturbation_key": "perturbation", "control": "control", "context_keys": ["line"]}
 REFERENCE = np.random.default_rng(11).uniform(0.5, 2.5, (4, 24))
 

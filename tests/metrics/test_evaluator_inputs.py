@@ -14,9 +14,9 @@ from sklearn.decomposition import PCA
 
 from scbig import metrics
 from scbig.data import ScreenSchema
-from scbig.metrics import METRICS, Evaluator
+from scbig.metrics import METRICS, Evaluator, choose_metrics
 
-WITHOUT_TESTS = [name for name in METRICS if name != "des"]
+WITHOUT_TESTS = [name for name in choose_metrics("default") if name != "des"]
 PERTURBED = ["pearson_delta_perturbed"]
 
 
@@ -222,7 +222,7 @@ def test_nothing_is_written(real, predicted, schema):
 
 
 def test_the_catalogue_names_every_metric():
-    needs = {name: metric.needs for name, metric in METRICS.items() if metric.needs}
+    needs = {name: metric.needs for name, metric in choose_metrics(None).items() if metric.needs}
     assert needs == {
         "pearson_delta_perturbed": ("reference",),
         "energy_distance": ("cells",),
@@ -230,11 +230,19 @@ def test_the_catalogue_names_every_metric():
         "des": ("cells", "eval"),
     }
     assert all(getattr(metrics, name) is METRICS[name].function for name in METRICS)
-    lower = {name for name, metric in METRICS.items() if not metric.is_higher_better}
+    default = choose_metrics(None)
+    lower = {name for name, metric in default.items() if not metric.is_higher_better}
     assert lower == {
         "mse", "mae", "mse_delta", "mae_delta", "weighted_mse", "energy_distance", "mmd_rbf",
     }  # fmt: skip
     stepped = {name for name, m in METRICS.items() if m.ceiling == "spearman_brown"}
     assert stepped == {"pearson_delta", "pearson_delta_top20", "pearson_delta_perturbed"}
+    realism = choose_metrics("realism")
+    assert set(METRICS) == {*default, *realism}
+    assert {metric.needs for metric in realism.values()} == {("cells",)}
+    assert {name for name, metric in METRICS.items() if metric.best is not None} == {
+        "c2st_auc", "de_count_ratio", "variance_ratio",
+    }  # fmt: skip
+    assert list(choose_metrics(["mse", "realism"])) == ["mse", *realism]
     with pytest.raises(TypeError):
         METRICS["mine"] = METRICS["mse"]

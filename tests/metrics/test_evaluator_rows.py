@@ -9,9 +9,9 @@ from anndata import AnnData
 
 from scbig import _optional
 from scbig.data import ScreenSchema
-from scbig.metrics import METRICS, Evaluator, evaluate, summarise
+from scbig.metrics import Evaluator, choose_metrics, evaluate, summarise
 
-WITHOUT_TESTS = [name for name in METRICS if name != "des"]
+WITHOUT_TESTS = [name for name in choose_metrics("default") if name != "des"]
 NAMES = {"perturbation_key": "perturbation", "control": "control", "context_keys": ["line"]}
 
 

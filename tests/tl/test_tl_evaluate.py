@@ -10,12 +10,12 @@ from anndata import AnnData
 
 import scbig
 from scbig.baselines import FLOORS, Additive, EmbeddingBaseline, NoChange, OwnMean, TrainMean
-from scbig.metrics import METRICS, Evaluator, summarise
+from scbig.metrics import METRICS, Evaluator, choose_metrics, summarise
 from scbig.priors import GeneEmbedding
 from scbig.tl import evaluate, evaluate_cells
 
 FAST = ["pearson_delta", "pearson_delta_perturbed", "mse", "pds_l1", "energy_distance"]
-WITHOUT_TESTS = [name for name in METRICS if name != "des"]
+WITHOUT_TESTS = [name for name in choose_metrics("default") if name != "des"]
 FLOOR_KEYS = [floor.default_key for floor in FLOORS]
 
 

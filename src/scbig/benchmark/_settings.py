@@ -13,7 +13,7 @@ from anndata import AnnData
 
 from scbig._protocols import Predictor
 from scbig.data import Expression, ScreenSchema, get_gene_names, get_matrix
-from scbig.metrics import METRICS
+from scbig.metrics import choose_metrics
 from scbig.model.catalogue import CATALOGUE, PredictorSpec, find_spec, get_names
 from scbig.priors import GeneAliases, GeneEmbedding, GeneGraph, GeneSets, Loci, TableEncoder
 
@@ -33,8 +33,8 @@ class BenchmarkSettings:
         Seeds that every predictor is trained with on every split; by default the one seed of
         each split.
     metrics
-        Names of the metrics; by default all of :data:`scbig.metrics.METRICS` that need no
-        optional library, which leaves out ``des``.
+        Names of the metrics, or of groups of them, such as ``"realism"``; by default those of
+        the group ``"default"`` that need no optional library, which leaves out ``des``.
     n_cells
         Cells to predict for each condition and context.
     n_resamples
@@ -61,14 +61,14 @@ class BenchmarkSettings:
                 raise ValueError(f"{name}={getattr(self, name)}; give at least 1.")
         if self.seeds is not None and (not self.seeds or len(set(self.seeds)) < len(self.seeds)):
             raise ValueError(f"seeds={self.seeds}: give each seed once, and at least one.")
-        if unknown := [name for name in self.get_metrics() if name not in METRICS]:
-            raise ValueError(f"There are no metrics {unknown}. Choose among {list(METRICS)}.")
+        self.get_metrics()
 
     def get_metrics(self) -> tuple[str, ...]:
         """Return the names of the metrics."""
         if self.metrics is not None:
-            return self.metrics
-        return tuple(name for name, metric in METRICS.items() if "eval" not in metric.needs)
+            return tuple(choose_metrics(self.metrics))
+        chosen = choose_metrics(None)
+        return tuple(name for name, metric in chosen.items() if "eval" not in metric.needs)
 
 
 @dataclass(frozen=True)

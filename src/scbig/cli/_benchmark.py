@@ -96,7 +96,9 @@ def benchmark(
     ] = None,
     metrics: Annotated[
         str | None,
-        typer.Option(help="By default all but des, which takes long.", metavar="A,B,C"),
+        typer.Option(
+            help="By default all but des and the group realism, which take long.", metavar="A,B,C"
+        ),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Begin anew instead of going on from --out.")

@@ -71,7 +71,7 @@ def evaluate(
         str, typer.Option(help="Layer with the prediction; X for the X of --predicted.")
     ] = "scbig",
     metrics: Annotated[
-        str | None, typer.Option(help="Metrics, such as mse,pds_l1; all by default.")
+        str | None, typer.Option(help="Metrics, such as mse,pds_l1; all but realism by default.")
     ] = None,
     normalize: Normalize = False,
     target_sum: TargetSum = 1e4,

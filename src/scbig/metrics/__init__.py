@@ -1,6 +1,14 @@
 """Scores of predicted against real expression: pure functions, and an evaluator for AnnData."""
 
-from scbig.metrics._catalogue import METRICS, Metric
+from scbig.metrics._catalogue import METRICS, Metric, choose_metrics
+from scbig.metrics._de_calls import (
+    DeCalls,
+    call_de_genes,
+    de_count_ratio,
+    de_precision,
+    de_recall,
+    de_top20_overlap,
+)
 from scbig.metrics._differential import des
 from scbig.metrics._discrimination import (
     centroid_accuracy,
@@ -23,6 +31,13 @@ from scbig.metrics._means import (
     pearson_delta_perturbed,
     pearson_delta_top20,
 )
+from scbig.metrics._realism import (
+    c2st_auc,
+    energy_centred,
+    variance_ratio,
+    wasserstein_axis,
+    zero_share_error,
+)
 from scbig.metrics._weights import (
     compute_t_scores,
     get_gene_weights,
@@ -32,14 +47,23 @@ from scbig.metrics._weights import (
 
 __all__ = [
     "METRICS",
+    "DeCalls",
     "Evaluator",
     "Metric",
     "PreparedCells",
+    "c2st_auc",
+    "call_de_genes",
     "centroid_accuracy",
+    "choose_metrics",
     "compute_t_scores",
+    "de_count_ratio",
+    "de_precision",
+    "de_recall",
+    "de_top20_overlap",
     "des",
     "direction_accuracy",
     "direction_accuracy_top20",
+    "energy_centred",
     "energy_distance",
     "evaluate",
     "get_gene_weights",
@@ -58,6 +82,9 @@ __all__ = [
     "pearson_delta_top20",
     "prepare_cells",
     "summarise",
+    "variance_ratio",
+    "wasserstein_axis",
     "weighted_mse",
     "weighted_r2_delta",
+    "zero_share_error",
 ]

@@ -1,10 +1,16 @@
-"""All metrics: what each needs, which way it points, how its ceiling is found."""
+"""All metrics: what each needs, which way it points, how its ceiling is found, its group."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
+from scbig.metrics._de_calls import (
+    de_count_ratio,
+    de_precision,
+    de_recall,
+    de_top20_overlap,
+)
 from scbig.metrics._differential import des
 from scbig.metrics._discrimination import (
     centroid_accuracy,
@@ -25,6 +31,13 @@ from scbig.metrics._means import (
     pearson_delta_perturbed,
     pearson_delta_top20,
 )
+from scbig.metrics._realism import (
+    c2st_auc,
+    energy_centred,
+    variance_ratio,
+    wasserstein_axis,
+    zero_share_error,
+)
 from scbig.metrics._weights import weighted_mse, weighted_r2_delta
 
 
@@ -39,21 +52,30 @@ class Metric:
     takes
         The arguments that it is called with.
     is_higher_better
-        Which way it points.
+        Which way it points; with a ``best`` value, the side that denoised cells lack.
     ceiling
         How its ceiling follows from two halves of the real cells: ``"spearman_brown"``, the
         correlation of the halves stepped up to that of all cells, or ``"half"``, one half
         scored against the other.
     level
         What is compared: ``"means"`` of all conditions at once, the ``"cells"`` of one condition
-        at a time, or the genes that ``"tests"`` on cells find.
+        at a time in principal components or in all ``"genes"``, or the genes that ``"tests"`` on
+        cells find.
+    group
+        ``"default"``, or ``"realism"``: whether predicted cells are like real ones, which takes
+        long and is scored where it is asked for.
+    best
+        The best value, where values on both sides of it are worse; ``None`` where higher or
+        lower is always better.
     """
 
     function: Callable[..., Any]
     takes: tuple[str, ...]
     is_higher_better: bool
     ceiling: Literal["spearman_brown", "half"] = "half"
-    level: Literal["means", "cells", "tests"] = "means"
+    level: Literal["means", "cells", "genes", "tests"] = "means"
+    group: Literal["default", "realism"] = "default"
+    best: float | None = None
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -65,6 +87,7 @@ class Metric:
 
 _MEANS = ("real", "predicted")
 _DELTA = (*_MEANS, "control")
+_REALISM: dict[str, Any] = {"level": "genes", "group": "realism"}
 
 #: Every metric by name, in the order of the tables: what it takes, and which way it points.
 METRICS: Mapping[str, Metric] = MappingProxyType(
@@ -90,18 +113,28 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             Metric(energy_distance, _MEANS, False, level="cells"),
             Metric(mmd_rbf, _MEANS, False, level="cells"),
             Metric(des, _MEANS, True, level="tests"),
+            Metric(c2st_auc, _MEANS, False, **_REALISM, best=0.5),
+            Metric(de_count_ratio, ("calls",), False, **_REALISM, best=1.0),
+            Metric(de_precision, ("calls",), True, **_REALISM),
+            Metric(de_recall, ("calls",), True, **_REALISM),
+            Metric(de_top20_overlap, ("calls",), True, **_REALISM),
+            Metric(zero_share_error, _MEANS, False, **_REALISM),
+            Metric(variance_ratio, _MEANS, True, **_REALISM, best=1.0),
+            Metric(energy_centred, _MEANS, False, level="cells", group="realism"),
+            Metric(wasserstein_axis, _DELTA, False, **_REALISM),
         )
     }
 )
 
 
-def choose_metrics(names: Sequence[str] | None) -> dict[str, Metric]:
+def choose_metrics(names: str | Sequence[str] | None) -> dict[str, Metric]:
     """Look up metrics by name.
 
     Parameters
     ----------
     names
-        Their names; ``None`` for all.
+        Names of metrics, or of groups of them: ``"default"``, ``"realism"``; ``None`` for the
+        default ones.
 
     Returns
     -------
@@ -112,9 +145,18 @@ def choose_metrics(names: Sequence[str] | None) -> dict[str, Metric]:
     ValueError
         When there is no such metric, or none is named.
     """
-    wanted = list(METRICS) if names is None else [names] if isinstance(names, str) else list(names)
+    given = ["default"] if names is None else [names] if isinstance(names, str) else list(names)
+    groups: dict[str, list[str]] = {}
+    for name, metric in METRICS.items():
+        groups.setdefault(metric.group, []).append(name)
+    wanted = [name for one in given for name in groups.get(one, [one])]
     if unknown := [name for name in wanted if name not in METRICS]:
-        raise ValueError(f"There are no metrics {unknown}. Choose from {list(METRICS)}.")
+        raise ValueError(
+            f"There are no metrics {unknown}. Choose from {list(METRICS)}, or the groups "
+            f"{list(groups)}."
+        )
     if not wanted:
-        raise ValueError(f"No metric is named. Choose from {list(METRICS)}, or None for all.")
+        raise ValueError(
+            f"No metric is named. Choose from {list(METRICS)}, or None for the default ones."
+        )
     return {name: METRICS[name] for name in wanted}

@@ -22,7 +22,7 @@ def evaluate(
     context_keys: Sequence[str] = (),
     separator: str = "+",
     reference: ReferenceLike | None = None,
-    metrics: Sequence[str] | None = None,
+    metrics: str | Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Score predicted against measured cells, whatever predicted them.
 
@@ -45,7 +45,8 @@ def evaluate(
     reference
         Training cells, or means of the training conditions; see :class:`Evaluator`.
     metrics
-        Names out of :data:`METRICS`; by default all.
+        Names out of :data:`METRICS`, or ``"realism"`` for those that tell predicted from real
+        cells; by default all others.
 
     Returns
     -------
@@ -127,7 +128,8 @@ class Evaluator:
         which cells are compared, otherwise from ``real``. Without it the metrics that need it
         are rows that say so.
     metrics
-        Names out of :data:`scbig.metrics.METRICS`; by default all.
+        Names out of :data:`scbig.metrics.METRICS`, or ``"realism"`` for those that tell predicted
+        from real cells; by default all others.
     seed
         Seed of draws, halvings and principal components.
 
@@ -153,7 +155,7 @@ class Evaluator:
         schema: ScreenSchema,
         *,
         reference: ReferenceLike | None = None,
-        metrics: Sequence[str] | None = None,
+        metrics: str | Sequence[str] | None = None,
         seed: int = 0,
     ) -> None:
         self._schema = schema
@@ -206,9 +208,10 @@ class Evaluator:
         """Score the real cells against themselves: what a second measurement would reach.
 
         The cells of each condition are halved at random and one half is scored against the
-        other, both against all real controls, as a mean of three halvings. Correlations are
-        stepped up to that of all cells by the formula of Spearman and Brown, 2r / (1 + r), if
-        they are positive; other metrics are left as they are, those of half the cells.
+        other, both against all real controls, as a mean of three halvings (of one where cells are
+        compared gene by gene or tests are run, which takes long). Correlations are stepped up to
+        that of all cells by the formula of Spearman and Brown, 2r / (1 + r), if they are
+        positive; other metrics are left as they are, those of half the cells.
 
         Returns
         -------

@@ -94,6 +94,8 @@ class Sample:
         The cells in principal components, ``(n, d)`` each; empty without them.
     expression, rows
         The same cells in all genes: a matrix, and their row numbers in it.
+    compared
+        The row numbers of those that are compared gene by gene, at most 2,000 each.
     problems
         Why there is nothing; empty text where there is something.
     """
@@ -102,6 +104,7 @@ class Sample:
     points: Sequence[PreparedCells]
     expression: Expression
     rows: Sequence[np.ndarray]
+    compared: Sequence[np.ndarray]
     problems: Sequence[str]
 
 
@@ -140,10 +143,11 @@ def make_ground_truth(
 
 def sample_real(truth: GroundTruth, seed: int) -> Sample:
     """Take means over all real cells; as points at most 2,000 of each condition and context."""
-    drawn = [_draw(rows, MAX_REAL_CELLS, seed, i) for i, rows in enumerate(truth.rows)]
+    drawn = [draw_rows(rows, MAX_REAL_CELLS, seed, i) for i, rows in enumerate(truth.rows)]
     points = _project(truth, truth.cells, drawn)
     problems = [""] * len(truth.keys)
-    return Sample(truth.moments.mean, points, truth.cells.expression, truth.rows, problems)
+    cells, mean = truth.cells.expression, truth.moments.mean
+    return Sample(mean, points, cells, truth.rows, drawn, problems)
 
 
 def sample_predicted(
@@ -172,9 +176,13 @@ def sample_predicted(
         mean += control - compute_moments(source, rows).mean
     is_absent = np.array([not len(group) for group in rows], dtype=bool)
     mean[is_absent] = truth.moments.mean[is_absent]
-    drawn = [_draw(group, MAX_CELLS, seed, i) for i, group in enumerate(rows)]
+    drawn, compared = (
+        [draw_rows(group, n_most, seed, i) for i, group in enumerate(rows)]
+        for n_most in (MAX_CELLS, MAX_REAL_CELLS)
+    )
     problems = [NOT_PREDICTED if absent else "" for absent in is_absent]
-    return Sample(mean, _project(truth, cells, drawn), cells.expression, drawn, problems)
+    points = _project(truth, cells, drawn)
+    return Sample(mean, points, cells.expression, drawn, compared, problems)
 
 
 def _get_blocks(keys: Sequence[Key]) -> Iterator[tuple[str, slice]]:
@@ -200,7 +208,7 @@ def _check_groups(cells: CellGroups, schema: ScreenSchema) -> None:
         )
 
 
-def _draw(rows: np.ndarray, n_most: int, seed: int, i: int) -> np.ndarray:
+def draw_rows(rows: np.ndarray, n_most: int, seed: int, i: int) -> np.ndarray:
     """Draw at most so many cells of the i-th condition, whatever is drawn of the others."""
     if len(rows) <= n_most:
         return rows

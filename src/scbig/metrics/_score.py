@@ -2,16 +2,19 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
+from scipy import sparse
 
 from scbig.metrics._catalogue import Metric
+from scbig.metrics._de_calls import DeCalls, call_de_genes
 from scbig.metrics._distribution import PreparedCells
-from scbig.metrics._ground_truth import GroundTruth, Sample
+from scbig.metrics._ground_truth import MAX_REAL_CELLS, GroundTruth, Sample, draw_rows
 from scbig.metrics._inputs import compute_moments
 
 OK = "ok"
@@ -31,6 +34,7 @@ _EXPECTED: Mapping[str, tuple[type[Exception], ...]] = MappingProxyType(
     {
         "means": (ValueError,),
         "cells": (ValueError,),
+        "genes": (ValueError,),
         "tests": (ValueError, ImportError, LookupError, ArithmeticError, RuntimeError),
     }
 )
@@ -58,11 +62,13 @@ def score_ceiling(
     """Score one random half of each condition's real cells against the other.
 
     The controls are all real controls, on both sides, as for predictions. Returned is by metric
-    the mean over three halvings (one where tests are run), and a status that names the rule.
+    the mean over three halvings (one where cells are compared gene by gene or tests are run), and
+    a status that names the rule.
     """
     runs: dict[str, list[Scores]] = {name: [] for name in metrics}
     for n, (one, other) in enumerate(_make_halves(truth, sample, seed)):
-        wanted = {name: m for name, m in metrics.items() if n == 0 or m.level != "tests"}
+        is_quick = {name: m.level in ("means", "cells") for name, m in metrics.items()}
+        wanted = {name: m for name, m in metrics.items() if n == 0 or is_quick[name]}
         for name, scores in score_samples(wanted, truth, one, other).items():
             runs[name].append(scores)
     return {name: _average_runs(metric, runs[name]) for name, metric in metrics.items()}
@@ -87,6 +93,8 @@ class Pair:
         Weights of the genes, ``(C, G)``, or ``None`` if no metric takes them.
     real_cells, predicted_cells
         Cells of each condition as points, ``(n, d)``; empty if no metric takes them.
+    in_genes
+        The cells of each condition in all genes.
     make_tests
         Makes what tests on cells take.
     problems
@@ -101,6 +109,7 @@ class Pair:
     weights: np.ndarray | None
     real_cells: Sequence[PreparedCells]
     predicted_cells: Sequence[PreparedCells]
+    in_genes: "CellsInGenes"
     make_tests: Callable[[], TestInputs]
     problems: Mapping[str, Sequence[str]]
 
@@ -115,11 +124,48 @@ class Pair:
         )
 
 
+class CellsInGenes:
+    """Real and predicted cells of the conditions of a context, read when asked for.
+
+    What tests call is kept, as several metrics take it; cells are not, as they are many.
+    """
+
+    def __init__(
+        self, truth: GroundTruth, real: Sample, predicted: Sample, context: str, block: slice
+    ) -> None:
+        self._truth, self._sides = truth, (real, predicted)
+        self._rows = (real.compared[block], predicted.compared[block])
+        self._context = context
+        self._calls: dict[int, DeCalls] = {}
+
+    @cached_property
+    def control(self) -> sparse.csr_matrix:
+        """The real control cells, at most 2,000, drawn once for all predictions."""
+        rows = draw_rows(self._truth.cells.groups[(), self._context], MAX_REAL_CELLS, 0, 0)
+        return sparse.csr_matrix(self._truth.cells.expression.rows(rows))
+
+    def get(self, i: int, takes: Sequence[str]) -> dict[str, Any]:
+        """Give the arguments of a metric for a condition."""
+        if "calls" in takes:
+            if i not in self._calls:
+                self._calls[i] = call_de_genes(**self._read(i), control=self.control)
+            return {"calls": self._calls[i]}
+        found: dict[str, Any] = dict(self._read(i))
+        if "control" in takes:
+            found["control"] = self.control
+        return found
+
+    def _read(self, i: int) -> dict[str, np.ndarray]:
+        sides = zip(("real", "predicted"), self._sides, self._rows, strict=True)
+        return {name: side.expression.rows(rows[i]) for name, side, rows in sides}
+
+
 def _make_pairs(truth: GroundTruth, real: Sample, predicted: Sample) -> Iterator[Pair]:
     """Make a pair for each context, in the order of the conditions."""
     for context, block in truth.get_blocks():
         mask = truth.target_mask[block]
         is_all = np.all(mask, axis=1)
+        sides = real.problems[block], predicted.problems[block]
         yield Pair(
             real=real.mean[block],
             predicted=predicted.mean[block],
@@ -129,10 +175,12 @@ def _make_pairs(truth: GroundTruth, real: Sample, predicted: Sample) -> Iterator
             weights=None if truth.weights is None else truth.weights[block],
             real_cells=real.points[block],
             predicted_cells=predicted.points[block],
+            in_genes=CellsInGenes(truth, real, predicted, context, block),
             make_tests=partial(_make_tests, truth, real, predicted, context, block),
             problems={
-                "real": real.problems[block],
-                "predicted": predicted.problems[block],
+                "real": sides[0],
+                "predicted": sides[1],
+                "calls": [one or other for one, other in zip(*sides, strict=True)],
                 "weights": truth.weight_problems[block],
                 "target_mask": [ALL_TARGETS if everything else "" for everything in is_all],
             },
@@ -208,6 +256,16 @@ def _score_cells(metric: Metric, pair: Pair) -> Scores:
     return values, errors
 
 
+def _score_genes(metric: Metric, pair: Pair) -> Scores:
+    values, errors = np.full(len(pair), np.nan), pair.get_problems(metric.takes)
+    for i in np.flatnonzero([not error for error in errors]).tolist():
+        try:
+            values[i] = metric.function(**pair.in_genes.get(i, metric.takes))
+        except ValueError as error:
+            errors[i] = _describe(error)
+    return values, errors
+
+
 def _score_tests(metric: Metric, pair: Pair) -> Scores:
     real, predicted, key, control = pair.make_tests()
     by_label = metric.function(real, predicted, perturbation_key=key, control=control)
@@ -216,7 +274,12 @@ def _score_tests(metric: Metric, pair: Pair) -> Scores:
 
 
 _RUN: Mapping[str, Callable[[Metric, Pair], Scores]] = MappingProxyType(
-    {"means": _score_means, "cells": _score_cells, "tests": _score_tests}
+    {
+        "means": _score_means,
+        "cells": _score_cells,
+        "genes": _score_genes,
+        "tests": _score_tests,
+    }
 )
 
 
@@ -243,6 +306,7 @@ def _make_halves(truth: GroundTruth, sample: Sample, seed: int) -> Iterator[tupl
                 [PreparedCells(pair[i]) for pair in points],
                 sample.expression,
                 [pair[i] for pair in rows],
+                [pair[i][:MAX_REAL_CELLS] for pair in rows],
                 problems,
             )
             for i, mean in enumerate(means)

@@ -32,7 +32,7 @@ def evaluate(
     control: str | None = None,
     context_keys: Sequence[str] = (),
     gene_embedding: GeneEmbedding | None = None,
-    metrics: Sequence[str] | None = None,
+    metrics: str | Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Score the predicted layer of an annotated screen beside floors and ceiling.
 
@@ -63,7 +63,8 @@ def evaluate(
     gene_embedding
         For the floors that compare genes; by default they use co-expression in the controls.
     metrics
-        Names out of :data:`scbig.metrics.METRICS`; by default all.
+        Names out of :data:`scbig.metrics.METRICS`, or ``"realism"`` for those that tell predicted
+        from real cells; by default all others.
 
     Returns
     -------
@@ -112,7 +113,7 @@ def evaluate_cells(
     schema: ScreenSchema | None = None,
     split_key: str = OBS.SPLIT,
     gene_embedding: GeneEmbedding | None = None,
-    metrics: Sequence[str] | None = None,
+    metrics: str | Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Score predicted cells that are an AnnData of their own beside floors and ceiling.
 
