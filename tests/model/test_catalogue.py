@@ -9,13 +9,12 @@ import pytest
 
 from scbig.baselines import FLOORS, Additive
 from scbig.benchmark import Resources
+from scbig.cli._options import find_saved, get_model_names
 from scbig.model.catalogue import (
     CATALOGUE,
     PRIOR_OPTIONS,
     PredictorSpec,
-    find_saved,
     find_spec,
-    get_model_names,
     get_names,
     load_object,
 )
@@ -56,6 +55,11 @@ def test_what_is_written_down_is_what_the_class_takes(spec: PredictorSpec):
 def test_the_floors_are_the_baselines_of_every_table():
     floors = {s.name: s.load_class() for s in CATALOGUE if s.is_floor and not s.tasks}
     assert floors == {baseline.default_key: baseline for baseline in FLOORS}
+
+
+def test_floors_given_as_classes_are_floors():
+    floors = [spec for spec in CATALOGUE if spec.is_floor and not spec.tasks]
+    assert [find_spec(spec.load_class()) for spec in floors] == floors
 
 
 def test_every_record_says_in_a_line_what_it_is():

@@ -295,18 +295,29 @@ def test_a_first_training_that_fails_leaves_a_model_that_can_be_trained(
     name: str, monkeypatch: pytest.MonkeyPatch
 ):
     cls, init = MODELS[name]
+    some = QUIET | {"max_steps": 3, "validation": []}
     adata = draw_screen(FALL)
     cls.setup_anndata(adata)
     model = cls(adata, seed=0, **init)
     with monkeypatch.context() as patch:
-        patch.setattr(type(model._method), "fit", lambda *_: 1 / 0)
+        patch.setattr(type(model._method), "calibrate", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            model.train(**ALONE)
+            model.train(**some)
     with pytest.raises(RuntimeError, match="has not been trained"):
         model.predict(perturbations=["T0"])
-    model.train(**ALONE)
-    effect = get_effect(model.predict(perturbations=["T0"]), cls.default_key, "T0")
-    np.testing.assert_allclose(effect, -0.5, atol=0.1)
+    model.train(**some)
+    # As if nothing had happened.
+    wanted = {"perturbations": ["T0"], "n_cells": 5}
+    expected = fit(cls, draw_screen(FALL), init, some).get_predicted_expression(**wanted)
+    np.testing.assert_array_equal(model.get_predicted_expression(**wanted), expected)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("steps", [-1, 1.5, True, "3"])
+def test_a_budget_is_a_whole_number(name: str, steps: Any):
+    cls, init = MODELS[name]
+    with pytest.raises(ValueError, match=f"cannot take {steps!r} epochs or steps"):
+        fit(cls, draw_screen(FALL), init, QUIET | {"max_steps": steps})
 
 
 # --- what is saved ----------------------------------------------------------------------------

@@ -11,15 +11,28 @@ import typer
 
 from scbig.model.catalogue import (
     CATALOGUE,
+    TRAINED_ONLY,
     PredictorSpec,
-    find_saved,
     find_spec,
-    get_model_names,
+    get_entry_points,
 )
 
-MODELS: tuple[PredictorSpec, ...] = tuple(spec for spec in CATALOGUE if spec.is_model)
+MODELS = tuple(spec for spec in (*CATALOGUE, *TRAINED_ONLY) if spec.is_model)
 #: How a class or record of the user's own is given.
 OWN = "package.module:NAME"
+
+
+def get_model_names() -> tuple[str, ...]:
+    """Return the names that ``--model`` takes; what entry points hold is not loaded."""
+    own = {spec.name: spec for spec in (*CATALOGUE, *TRAINED_ONLY)}
+    names = dict.fromkeys([*own, *get_entry_points()])
+    return tuple(name for name in names if name not in own or own[name].is_model)
+
+
+def find_saved(class_name: str) -> PredictorSpec | None:
+    """Find the model that a class name stands for, entry points included; ``None`` if none."""
+    candidates = (find_spec(name) for name in get_model_names())
+    return next((spec for spec in candidates if spec.class_name == class_name), None)
 
 
 def make_model_metavar() -> str:

@@ -294,14 +294,7 @@ TRAINED_ONLY: tuple[PredictorSpec, ...] = (_REGRESSION,)
 
 def get_names() -> tuple[str, ...]:
     """Return the names that :func:`find_spec` knows: those of scbig, then the entry points."""
-    return tuple(dict.fromkeys([*(spec.name for spec in CATALOGUE), *_get_entry_points()]))
-
-
-def get_model_names() -> tuple[str, ...]:
-    """Return the names that `scbig train` offers; what entry points hold is not loaded."""
-    own = {spec.name: spec for spec in (*CATALOGUE, *TRAINED_ONLY)}
-    names = dict.fromkeys([*own, *_get_entry_points()])
-    return tuple(name for name in names if name not in own or own[name].is_model)
+    return tuple(dict.fromkeys([*(spec.name for spec in CATALOGUE), *get_entry_points()]))
 
 
 def find_spec(wanted: str | type[Predictor] | PredictorSpec) -> PredictorSpec:
@@ -317,19 +310,13 @@ def find_spec(wanted: str | type[Predictor] | PredictorSpec) -> PredictorSpec:
             return spec
     if ":" in wanted:
         return _make_spec(load_object(wanted))
-    if found := _get_entry_points().get(wanted):
+    if found := get_entry_points().get(wanted):
         return _make_spec(found.load(), wanted)
     raise ValueError(
         f"There is no predictor {wanted!r}. Choose among {list(get_names())}, write "
         "package.module:NAME for a class or spec of your own, or install a package that has it as "
         f"an entry point of the group {GROUP!r}."
     )
-
-
-def find_saved(class_name: str) -> PredictorSpec | None:
-    """Find the model that a class name stands for, entry points included; ``None`` if none."""
-    candidates = (find_spec(name) for name in get_model_names())
-    return next((spec for spec in candidates if spec.class_name == class_name), None)
 
 
 def load_object(path: str) -> Any:
@@ -395,8 +382,13 @@ def _check_class(candidate: Any) -> type[Predictor]:
 def _make_spec(found: Any, name: str | None = None) -> PredictorSpec:
     if isinstance(found, PredictorSpec):
         return found
+    for spec in CATALOGUE:
+        # What is a floor by its name is one by its class.
+        if spec.is_floor and spec.load_class() is found:
+            return spec
     return PredictorSpec(str(getattr(found, "default_key", "") if name is None else name), found)
 
 
-def _get_entry_points() -> dict[str, EntryPoint]:
+def get_entry_points() -> dict[str, EntryPoint]:
+    """Return what installed packages bring, by name and not loaded."""
     return {entry.name: entry for entry in entry_points(group=GROUP)}

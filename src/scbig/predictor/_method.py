@@ -94,7 +94,7 @@ class Method(ABC):
         """
 
     def copy(self) -> Self:
-        """Return what can be trained further without a change of this: networks of its own.
+        """Return what training leaves as it is: networks of its own.
 
         All else is replaced by training and never changed in place.
         """

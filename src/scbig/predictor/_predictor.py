@@ -177,14 +177,13 @@ class BasePredictor(StoredModel):
             held_out = frozenset(self._choose_validation(conditions))
         else:
             held_out = read_validation(self._vocabulary, cells, validation)
-        earlier_history = self.history_ or {}  # scvi-tools overwrites it
+        history = self.history_ or {}  # scvi-tools overwrites it
         runner = StageRunner(self, hardware or Hardware())
         request = TrainingRequest(held_out, use_refit, first_budget, max_steps, self._seed)
-        # Whatever goes wrong, what was trained before is there as it was.
-        method = self._method if self._effects is None else self._method.copy()
+        method = self._method
         with ExitStack() as undo, seeded(self._seed):
-            undo.callback(self._roll_back, earlier_history)
-            self.module = method.module
+            # Whatever goes wrong, what was there before is there as it was.
+            undo.callback(self._roll_back, method.copy(), history)
             rng = np.random.default_rng(self._seed)
             vocabulary = self._vocabulary.extend(cells, adata.obs, rng)
             method.extend(vocabulary)
@@ -197,15 +196,15 @@ class BasePredictor(StoredModel):
         self._set_state(
             vocabulary, method, effects=outcome.effects, uses_networks=outcome.uses_networks
         )
-        self.history_ = join_histories(earlier_history, runner.history)
+        self.history_ = join_histories(history, runner.history) if runner.history else history
         self._n_steps += runner.n_steps
         self.comparison_ = outcome.comparison
         if self.module is not None:
             self.module.eval()
 
-    def _roll_back(self, history: dict[str, pd.DataFrame]) -> None:
-        """Return to what was trained before; scvi-tools sets these while it trains."""
-        self.module, self.history_ = self._method.module, history
+    def _roll_back(self, method: Method, history: dict[str, pd.DataFrame]) -> None:
+        """Return to what was trained before."""
+        self._method, self.module, self.history_ = method, method.module, history
         self.is_trained_ = self._effects is not None
 
     def _choose_validation(self, conditions: Sequence[Targets]) -> Sequence[Targets]:

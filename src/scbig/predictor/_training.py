@@ -7,6 +7,7 @@ refit, calibrate. Held-out conditions are read here and by the judge, and nowher
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 
@@ -35,6 +36,15 @@ class TrainingRequest:
     first_budget: int | None  # epochs or steps of what is trained before the networks
     max_steps: int | None  # of the networks
     seed: int
+
+    def __post_init__(self) -> None:
+        for budget in (self.first_budget, self.max_steps):
+            is_whole = isinstance(budget, Integral) and not isinstance(budget, bool)
+            if budget is not None and not (is_whole and budget >= 0):
+                raise ValueError(
+                    f"Training cannot take {budget!r} epochs or steps. Give a whole number of at "
+                    "least 0, as in max_steps=1000, or None for the default."
+                )
 
 
 @dataclass(frozen=True)

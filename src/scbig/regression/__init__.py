@@ -5,15 +5,9 @@ from scbig.regression._floors import (
     FLOOR_RULES,
     OWN_MEAN,
     FloorRule,
-    InterceptRegression as InterceptRegression,
-    NearestNeighbours as NearestNeighbours,
     Rule,
-    SumOfSingles as SumOfSingles,
     choose_on_validation as choose_on_validation,
-    get_context_mean as get_context_mean,
     predict_floors,
-    predict_no_change as predict_no_change,
-    predict_train_mean as predict_train_mean,
 )
 from scbig.regression._gaussian_process import (
     ComponentRegression as ComponentRegression,
@@ -28,7 +22,6 @@ from scbig.regression._unseen import (
     Confidence,
     UnseenAnchor as UnseenAnchor,
     anchor_as_unseen as anchor_as_unseen,
-    leave_targets_out as leave_targets_out,
 )
 
 __all__ = [

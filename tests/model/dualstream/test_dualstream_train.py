@@ -12,8 +12,8 @@ from scbig.baselines import NearestCondition
 from scbig.data import Targets, simulate_screen
 from scbig.model import DualStreamConfig, DualStreamMamba
 from scbig.model.dualstream import PRESETS
-from scbig.predictor import Hardware, StageRunner, Task, TrainingRequest, score_effects
-from scbig.predictor._training import Recipe
+from scbig.predictor import Hardware, StageRunner, Task, score_effects
+from scbig.predictor._training import Recipe, TrainingRequest
 
 Fit = Callable[..., DualStreamMamba]
 
@@ -174,7 +174,7 @@ def _make_task(model: DualStreamMamba, held_out: frozenset[Targets] = frozenset(
         model._vocabulary.read_screen(model.adata),
         model._vocabulary,
         earlier=None,
-        plan=TrainingRequest(held_out, False, None, None, 0),
+        request=TrainingRequest(held_out, False, None, None, 0),
         runner=StageRunner(model, Hardware()),
     )
     return recipe._make_task(held_out)
