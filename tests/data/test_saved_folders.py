@@ -71,3 +71,12 @@ def test_a_full_folder_is_kept(folder: Path) -> None:
 def test_an_empty_folder_is_used(tmp_path: Path) -> None:
     write_folder(tmp_path, "Some", {"n": 1}, {}, overwrite=False)
     assert read_folder(tmp_path, "Some")[0]["n"] == 1
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b'{"format": 2, "na', b"[]", b'{"format": "2"}', b"\xff"]
+)
+def test_a_damaged_header_is_refused(folder: Path, content: bytes) -> None:
+    (folder / "model.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"model\.json .*save it again"):
+        read_folder(folder, "Some")

@@ -16,6 +16,7 @@ from scbig._types import Arrays, Values
 FORMAT = 2
 _ARRAYS = "arrays.safetensors"
 _VALUES = "model.json"
+_SAVE_AGAIN = "The model was changed or copied in part; save it again."
 
 
 def write_folder(
@@ -48,7 +49,7 @@ def read_folder(path: str | PathLike[str], class_name: str) -> tuple[Values, Arr
     for name in (_VALUES, _ARRAYS):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder} holds no model saved by scbig: {name} is missing.")
-    values = json.loads((folder / _VALUES).read_text(encoding="utf-8"))
+    values = _read_values(folder / _VALUES)
     if values.get("class") != class_name:
         raise ValueError(
             f"{folder} holds {values.get('class')}, not {class_name}. "
@@ -57,13 +58,22 @@ def read_folder(path: str | PathLike[str], class_name: str) -> tuple[Values, Arr
     _check_format(folder, values)
     if values.get("sha256") != _hash(folder / _ARRAYS):
         raise ValueError(
-            f"{folder / _ARRAYS} does not belong to {_VALUES}: its checksum differs. "
-            "The model was changed or copied in part; save it again."
+            f"{folder / _ARRAYS} does not belong to {_VALUES}: its checksum differs. {_SAVE_AGAIN}"
         )
     try:
         return values, load_file(folder / _ARRAYS)
     except SafetensorError as error:
         raise ValueError(f"{folder / _ARRAYS} cannot be read: {error}") from error
+
+
+def _read_values(file: Path) -> Values:
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:  # no JSON, or no text
+        raise ValueError(f"{file} cannot be read: {error}. {_SAVE_AGAIN}") from error
+    if not isinstance(values, dict) or not isinstance(values.get("format", 0), int):
+        raise ValueError(f"{file} is not what scbig wrote. {_SAVE_AGAIN}")
+    return values
 
 
 def _check_format(folder: Path, values: Values) -> None:

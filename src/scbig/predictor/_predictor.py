@@ -339,6 +339,7 @@ class BasePredictor(StoredModel):
         vocabulary = self._vocabulary
         wanted = vocabulary.schema.read_labels(perturbations)
         targets = [vocabulary.resolve(group) for group in wanted.values()]
+        self._check_known({target for group in targets for target in group})
         n_contexts = len(vocabulary.contexts)
         values = self._method.get_confidence(
             targets * n_contexts, np.repeat(np.arange(n_contexts), len(targets))

@@ -110,20 +110,21 @@ class AnchoredFlow(RegressionMethod):
                 )
             fit_autoencoder(self.module, task)
         self._latents = compute_latents(self.module, task.cells.expression)
+        self._before = self._anchor
         super().fit(task)
 
     def compute_features(self, task: Task) -> np.ndarray:
         """Latent effects; those of groups that are not in this screen are kept."""
         measured = task.compute_effects(self._latents)
-        known = {}
-        if self._anchor is not None:
-            features = cast(np.ndarray, self._anchor.features)
-            known = dict(zip(self._anchor.effects.keys, features, strict=True))
+        known, before = {}, self._before
+        if before is not None:
+            known = dict(zip(before.effects.keys, cast(np.ndarray, before.features), strict=True))
         known |= dict(zip(measured.keys, measured.delta, strict=True))
         return np.stack([known[key] for key in task.trained.keys])
 
     def release(self) -> None:
-        """Forget the latents of the screen."""
+        """Forget the latents of the screen, and what was known before it."""
+        self._before = None
         self._latents = np.empty((0, self.config.n_latent), dtype=np.float32)
 
     def fit_networks(self, task: Task, n_steps: int) -> None:
