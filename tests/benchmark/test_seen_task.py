@@ -16,7 +16,7 @@ from scbig.benchmark import BenchmarkSettings, get_predictor_names
 from scbig.benchmark._settings import resolve_predictors
 from scbig.benchmark._split_run import read_split, take_cells
 from scbig.data import infer_schema
-from scbig.metrics import METRICS, choose_metrics
+from scbig.metrics import METRICS
 from scbig.model._effect_regression import Shifted
 from scbig.splits import Split, get_roles, make_split
 

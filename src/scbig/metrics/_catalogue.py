@@ -115,7 +115,17 @@ class Metric:
         return sign * values
 
     def pick_best(self, values: ArrayLike) -> float:
-        """Pick the best of some values, ``(n,)``; NaN where there is none, or none is best."""
+        """Pick the best of some values.
+
+        Parameters
+        ----------
+        values
+            Values of the metric, ``(n,)``.
+
+        Returns
+        -------
+        The best one; NaN where there is no value, or the metric only describes.
+        """
         values = np.asarray(values, dtype=np.float64)
         rated = self.rate(values)
         return float(values[np.nanargmax(rated)]) if np.isfinite(rated).any() else np.nan
