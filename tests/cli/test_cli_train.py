@@ -12,10 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from anndata import AnnData
-from threadpoolctl import threadpool_info, threadpool_limits
 
-from scbig.cli._files import read_screen
-from scbig.cli._options import ScreenFile
 from scbig.model import SCBIG, DualStreamMamba
 
 # Everything but the training itself, which the fixture `model_folder` goes through.
@@ -106,19 +103,6 @@ def test_counts_are_normalised(
     expected = small_screen.X[controls.to_numpy()].toarray().mean(axis=0)
     model = SCBIG.load(folder)
     np.testing.assert_allclose(model._effects.control_mean[0], expected, rtol=1e-4)
-
-
-def test_normalising_leaves_the_number_of_threads(counts_file: Path):
-    """Threads that were not asked for wait in a loop, and slow down whatever runs beside them."""
-    file = ScreenFile(counts_file, use_normalize=True)
-    read_screen(file, None)  # loads what may set the number
-    with threadpool_limits(1, "openmp"):
-        read_screen(file, None)
-        assert {pool["num_threads"] for pool in get_openmp_pools()} == {1}
-
-
-def get_openmp_pools() -> list[dict[str, object]]:
-    return [pool for pool in threadpool_info() if pool["user_api"] == "openmp"]
 
 
 def test_log1p_values_are_not_normalised_again(
