@@ -49,8 +49,8 @@ class Page(HTMLParser):
 def make_page(scores: pd.DataFrame, config: Config) -> str:
     floors = [name for name, values in config.predictors.items() if values["is_floor"]]
     summary = summarise(scores, n_resamples=50)
-    best = find_best_floors(summary, floors, HIGHER)
-    return make_report(scores, summary, compare(scores, best, HIGHER, n_resamples=50), config)
+    best = find_best_floors(scores, floors)
+    return make_report(scores, summary, compare(scores, best, n_resamples=50), config)
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_the_same_scores_give_the_same_page(scores: pd.DataFrame, config: Config
 def test_best_and_worst_conditions_follow_the_metric(scores: pd.DataFrame):
     for metric, is_higher_better in HIGHER.items():
         means = average_conditions(scores, metric)
-        found = find_extremes(means, "model", "high", is_higher_better=is_higher_better)
+        found = find_extremes(means, "model", "high", metric)
         order = means["model"].sort_values(ascending=not is_higher_better)
         names = order.index.get_level_values("perturbation").tolist()
         assert found.best["condition"].tolist() == names[:2]

@@ -8,7 +8,6 @@ from scipy import stats
 from scbig.benchmark import compare, find_best_floors, summarise
 from scbig.benchmark._summary import bootstrap_means
 
-HIGHER = {"pearson_delta": True, "mse": False}
 FLOORS = ("low", "high")
 
 
@@ -60,18 +59,41 @@ def test_missing_values_are_counted_and_a_failed_predictor_stays(scores: pd.Data
 
 
 def test_the_best_floor_follows_the_direction_of_the_metric(scores: pd.DataFrame):
-    best = find_best_floors(summarise(scores, n_resamples=20), FLOORS, HIGHER)
+    best = find_best_floors(scores, FLOORS)
     assert set(best["floor"]) == {"high"}
-    turned = find_best_floors(
-        summarise(scores, n_resamples=20), FLOORS, {"pearson_delta": False, "mse": True}
-    )
-    assert set(turned["floor"]) == {"low"}
+    turned = scores.assign(metric=scores["metric"].map({"pearson_delta": "mae", "mse": "pds_l1"}))
+    assert set(find_best_floors(turned, FLOORS)["floor"]) == {"low"}
     assert len(best) == 2 * 4  # metrics x kinds, all kinds together being one
 
 
+@pytest.fixture
+def around_best(scores: pd.DataFrame) -> pd.DataFrame:
+    """The floor `low` is 1 on average and never near it, `high` is always 1.2, the model 1.1."""
+    rows = scores[scores["metric"] == "mse"].assign(metric="variance_ratio")
+    swing = np.where(np.arange(len(rows)) % 2, 0.0, 2.0)
+    values = {"low": swing, "high": np.full(len(rows), 1.2), "model": np.full(len(rows), 1.1)}
+    is_of = {name: (rows["predictor"] == name).to_numpy() for name in values}
+    return rows.assign(value=np.select(list(is_of.values()), list(values.values()), 1.0))
+
+
+def test_a_best_value_is_missed_on_either_side(around_best: pd.DataFrame):
+    best = find_best_floors(around_best, FLOORS)
+    assert set(best["floor"]) == {"high"}
+    table = compare(around_best, best, n_resamples=50)
+    rows = table[(table["split"] == "pooled") & (table["kind"] == "all")].set_index("predictor")
+    assert rows["verdict"].to_dict() == {"low": "worse", "model": "better"}
+    np.testing.assert_allclose(rows.loc[["low", "model"], "difference"], [0.8, -0.1])
+
+
+def test_what_only_describes_has_no_best_floor(around_best: pd.DataFrame):
+    described = around_best.assign(metric="de_count")
+    best = find_best_floors(described, FLOORS)
+    assert (len(best), len(compare(described, best))) == (0, 0)
+
+
 def test_differences_are_paired(scores: pd.DataFrame):
-    best = find_best_floors(summarise(scores, n_resamples=20), FLOORS, HIGHER)
-    table = compare(scores, best, HIGHER, n_resamples=200)
+    best = find_best_floors(scores, FLOORS)
+    table = compare(scores, best, n_resamples=200)
     assert set(table["predictor"]) == {"low", "model"}
     rows = table[(table["split"] == "pooled") & (table["kind"] == "all")]
     rows = rows.set_index(["predictor", "metric"])
@@ -89,24 +111,24 @@ def test_differences_are_paired(scores: pd.DataFrame):
 
 
 def test_only_what_both_have_is_compared(scores: pd.DataFrame):
-    best = find_best_floors(summarise(scores, n_resamples=20), FLOORS, HIGHER)
+    best = find_best_floors(scores, FLOORS)
     is_gone = (scores["predictor"] == "high") & (scores["perturbation"] == "A")
-    table = compare(scores.assign(value=scores["value"].mask(is_gone)), best, HIGHER)
+    table = compare(scores.assign(value=scores["value"].mask(is_gone)), best)
     assert table["n_conditions"].max() == 3
 
 
 def test_a_zero_difference_is_level(scores: pd.DataFrame):
-    best = find_best_floors(summarise(scores, n_resamples=20), FLOORS, HIGHER)
+    best = find_best_floors(scores, FLOORS)
     same = scores[scores["predictor"] == "high"].assign(predictor="model")
     table = compare(
-        pd.concat([scores[scores["predictor"] != "model"], same]), best, HIGHER, n_resamples=50
+        pd.concat([scores[scores["predictor"] != "model"], same]), best, n_resamples=50
     )
     assert set(table.loc[table["predictor"] == "model", "verdict"]) == {"level"}
 
 
 def test_without_floors_there_is_nothing_to_compare(scores: pd.DataFrame):
-    best = find_best_floors(summarise(scores, n_resamples=20), (), HIGHER)
-    assert (len(best), len(compare(scores, best, HIGHER))) == (0, 0)
+    best = find_best_floors(scores, ())
+    assert (len(best), len(compare(scores, best))) == (0, 0)
 
 
 def test_means_are_those_of_numpy(rng: np.random.Generator):

@@ -16,6 +16,7 @@ from scbig.benchmark import BenchmarkSettings, get_predictor_names
 from scbig.benchmark._settings import resolve_predictors
 from scbig.benchmark._split_run import read_split, take_cells
 from scbig.data import infer_schema
+from scbig.metrics import METRICS
 from scbig.model._effect_regression import Shifted
 from scbig.splits import Split, get_roles, make_split
 
@@ -72,6 +73,31 @@ def test_scores_of_own_mean_are_those_of_the_training_half(
         expected = np.corrcoef(effect, real - after)[0, 1]
         assert deltas[label] == pytest.approx(expected, abs=0.02)
         assert errors[label] == pytest.approx(np.mean((after + effect - real) ** 2), rel=0.1)
+
+
+def test_the_ceiling_is_the_training_half(
+    result: benchmark.BenchmarkResult, screen: AnnData, seen: Split
+):
+    role = get_roles(screen.obs, seen, infer_schema(screen))
+    x, labels = screen.X.toarray().astype(float), screen.obs["perturbation"].astype(str)
+    errors = get_values(result, "ceiling", "mse")
+    for label in errors.index:
+        halves = [x[(labels == label) & (role == part)].mean(axis=0) for part in ("train", "test")]
+        assert errors[label] == pytest.approx(np.square(halves[0] - halves[1]).mean(), rel=1e-5)
+    rows = result.scores[result.scores["predictor"] == "ceiling"]
+    assert set(rows["status"]) == {"ok: training cells against test cells"}
+
+
+def test_cells_are_looked_at_where_distributions_are_known():
+    other, seen = (BenchmarkSettings().resolve({task}) for task in ("unseen", "seen"))
+    assert (other.n_cells, seen.n_cells) == (200, 500)
+    assert other.metrics == tuple(
+        n for n in METRICS if METRICS[n].group == "default" and n != "des"
+    )
+    assert seen.metrics == tuple(name for name in METRICS if name != "des")
+    chosen = BenchmarkSettings(metrics=("mse", "realism"), n_cells=30).resolve({"unseen"})
+    assert (chosen.metrics[:2], chosen.n_cells) == (("mse", "c2st_auc"), 30)
+    assert chosen.resolve({"seen"}) == chosen
 
 
 def test_shifted_is_the_regression_carried_as_a_shift(result: benchmark.BenchmarkResult):

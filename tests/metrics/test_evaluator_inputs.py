@@ -221,6 +221,22 @@ def test_nothing_is_written(real, predicted, schema):
         np.testing.assert_array_equal(new.X, old.X)
 
 
+@pytest.mark.parametrize(
+    ("name", "arrow", "rated", "best"),
+    [
+        ("pearson_delta", "↑", [0.2, 0.7, 0.4], 0.7),
+        ("mse", "↓", [-0.2, -0.7, -0.4], 0.2),
+        ("c2st_auc", "→0.5", [-0.3, -0.2, -0.1], 0.4),
+        ("de_count", "", [np.nan] * 3, np.nan),
+    ],
+)
+def test_values_are_rated_by_what_is_best(name, arrow, rated, best):
+    metric, values = METRICS[name], [0.2, 0.7, 0.4]
+    np.testing.assert_allclose(metric.rate(values), rated)
+    np.testing.assert_equal(metric.pick_best([*values, np.nan]), best)
+    assert metric.arrow == arrow
+
+
 def test_the_catalogue_names_every_metric():
     needs = {name: metric.needs for name, metric in choose_metrics(None).items() if metric.needs}
     assert needs == {
@@ -243,6 +259,9 @@ def test_the_catalogue_names_every_metric():
     assert {name for name, metric in METRICS.items() if metric.best is not None} == {
         "c2st_auc", "de_count_ratio", "variance_ratio",
     }  # fmt: skip
+    assert {n for n, m in METRICS.items() if m.is_higher_better is None and m.best is None} == {
+        "de_count"
+    }
     assert list(choose_metrics(["mse", "realism"])) == ["mse", *realism]
     with pytest.raises(TypeError):
         METRICS["mine"] = METRICS["mse"]

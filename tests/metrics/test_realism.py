@@ -34,6 +34,7 @@ def score(real, predicted, control) -> dict[str, float]:
     found = {
         f.__name__: f(calls)
         for f in (
+            metrics.de_count,
             metrics.de_count_ratio,
             metrics.de_precision,
             metrics.de_recall,

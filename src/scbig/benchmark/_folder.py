@@ -80,12 +80,13 @@ def make_config(
     -------
     The configuration.
     """
+    settings = settings.resolve({split.task for split in splits})
     return Config(
         fixed={
             "scbig": __version__,
             "screen": screen,
             "resources": resources,
-            "metrics": list(settings.get_metrics()),
+            "metrics": settings.metrics and list(settings.metrics),
             "n_cells": settings.n_cells,
             "is_log1p": settings.is_log1p,
         },

@@ -16,7 +16,6 @@ from scbig.benchmark._report_displays import (
     draw_means,
     draw_scatter,
     format_number,
-    get_arrow,
     make_metric_table,
     make_split_table,
     order_predictors,
@@ -125,7 +124,7 @@ def make_report(
         ],
         cost=summarise_cost(scores, [name for name in names if name != CEILING]),
         problems=list_problems(scores),
-        metrics=[(name, get_arrow(name), describe_metric(name)) for name in metrics],
+        metrics=[(name, METRICS[name].arrow, describe_metric(name)) for name in metrics],
     )
 
 
@@ -150,15 +149,7 @@ def _make_section(
         splits=_make_splits(summary, comparison, metric, floors),
         means_figure=draw_means(pooled[pooled["metric"] == metric], floors, metric),
         scatter_figure=draw_scatter(means, shown, best["floor"].iloc[0], metric) if shown else "",
-        extremes=[
-            find_extremes(
-                means,
-                name,
-                best["floor"].iloc[0],
-                is_higher_better=METRICS[metric].is_higher_better,
-            )
-            for name in shown
-        ],
+        extremes=[find_extremes(means, name, best["floor"].iloc[0], metric) for name in shown],
         n_decimals=count_decimals(pooled.loc[pooled["metric"] == metric, "mean"]),
     )
 
@@ -173,8 +164,8 @@ def _choose_shown(best: pd.DataFrame, pooled: pd.DataFrame, floors: Sequence[str
     metric = str(best["metric"].iloc[0])
     means = pooled[(pooled["kind"] == ALL) & (pooled["metric"] == metric)]
     means = means[means["predictor"].isin(best["predictor"])].set_index("predictor")["mean"]
-    is_ascending = not METRICS[metric].is_higher_better
-    return [str(means.sort_values(ascending=is_ascending).index[0])]
+    rated = pd.Series(METRICS[metric].rate(means), means.index)
+    return [str(rated.sort_values(ascending=False).index[0])]
 
 
 def _make_kind_tables(
@@ -225,9 +216,7 @@ def average_conditions(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
     ).dropna(how="all")
 
 
-def find_extremes(
-    means: pd.DataFrame, predictor: str, floor: str, *, is_higher_better: bool
-) -> Extremes:
+def find_extremes(means: pd.DataFrame, predictor: str, floor: str, metric: str) -> Extremes:
     """Find where a predictor is best and worst.
 
     Parameters
@@ -236,8 +225,8 @@ def find_extremes(
         See :func:`average_conditions`.
     predictor, floor
         What to compare.
-    is_higher_better
-        Direction of the metric.
+    metric
+        Name of the metric.
 
     Returns
     -------
@@ -253,7 +242,9 @@ def find_extremes(
             "ceiling": means[CEILING].to_numpy() if CEILING in means else float("nan"),
         }
     )
-    table = table.dropna(subset="own").sort_values("own", ascending=not is_higher_better)
+    table = table.dropna(subset="own").sort_values(
+        "own", ascending=False, key=METRICS[metric].rate
+    )
     n_shown = min(N_SHOWN, (len(table) + 1) // 2)
     worst = table.tail(min(n_shown, len(table) - n_shown)).iloc[::-1]
     return Extremes(predictor, floor, table.head(n_shown), worst)

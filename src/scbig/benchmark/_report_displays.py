@@ -19,7 +19,8 @@ from scbig.benchmark._settings import CEILING
 from scbig.benchmark._summary import rank_kind
 from scbig.metrics import METRICS
 
-HIGHER, LOWER = "↑", "↓"
+#: What each group of metrics looks at, as a heading in the tables.
+PARTS = {"default": "effects", "realism": "cells"}
 # From the palette of Okabe and Ito, which colour-blind readers can tell apart.
 FLOOR_COLOUR, MODEL_COLOUR, CEILING_COLOUR = "#7a7a7a", "#0072B2", "#009E73"
 KIND_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -42,6 +43,7 @@ class Row:
     cells: list[Cell]
     note: str = ""
     arrow: str = ""
+    part: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,8 @@ def make_metric_table(
     for metric, means in summary.groupby("metric", sort=False):
         metric = str(metric)
         cells = _make_cells(means.set_index("predictor").reindex(columns), verdicts[metric])
-        rows.append(Row(metric, cells, describe_metric(metric), get_arrow(metric)))
+        about = METRICS[metric]
+        rows.append(Row(metric, cells, describe_metric(metric), about.arrow, PARTS[about.group]))
     return Table(title, _get_groups(columns, floors), columns, rows)
 
 
@@ -130,11 +133,6 @@ def order_predictors(names: Sequence[str], floors: Sequence[str]) -> list[str]:
 def describe_metric(name: str) -> str:
     """Return the first line of what the documentation says of a metric."""
     return (inspect.getdoc(METRICS[name].function) or "").partition("\n")[0]
-
-
-def get_arrow(metric: str) -> str:
-    """Return the sign of which way a metric is better."""
-    return HIGHER if METRICS[metric].is_higher_better else LOWER
 
 
 def get_verdicts(comparison: pd.DataFrame) -> "Verdicts":
@@ -249,7 +247,7 @@ def draw_means(summary: pd.DataFrame, floors: Sequence[str], metric: str) -> str
             _draw_intervals(ax, rows, floors)
             n_conditions = int(rows["n_conditions"].max())
             ax.set_title(f"{kind.replace('_', ' ')} ({n_conditions})", fontsize=10)
-            ax.set_xlabel(f"{metric} {get_arrow(metric)}")
+            ax.set_xlabel(f"{metric} {METRICS[metric].arrow}")
         return _to_uri(figure)
 
 
@@ -289,9 +287,10 @@ def draw_scatter(means: pd.DataFrame, predictors: Sequence[str], floor: str, met
         axes = figure.subplots(1, len(predictors), squeeze=False)[0]
         for ax, name in zip(axes, predictors, strict=True):
             _draw_conditions(ax, means[floor], means[name])
-            _count_better(ax, means[name] - means[floor], metric)
-            ax.set_xlabel(f"{floor}: {metric} {get_arrow(metric)}")
-            ax.set_ylabel(f"{name}: {metric} {get_arrow(metric)}")
+            own, other = (METRICS[metric].rate(means[column]) for column in (name, floor))
+            _count_better(ax, own - other)
+            ax.set_xlabel(f"{floor}: {metric} {METRICS[metric].arrow}")
+            ax.set_ylabel(f"{name}: {metric} {METRICS[metric].arrow}")
         handles, labels = axes[0].get_legend_handles_labels()
         if len(labels) > 1:
             figure.legend(handles, labels, loc="outside right upper", frameon=False)
@@ -316,9 +315,8 @@ def _draw_conditions(ax: Axes, floor: pd.Series, own: pd.Series) -> None:
     ax.set(xlim=limits, ylim=limits, aspect="equal")
 
 
-def _count_better(ax: Axes, difference: pd.Series, metric: str) -> None:
-    is_better = difference > 0 if METRICS[metric].is_higher_better else difference < 0
-    title = f"better on {is_better.sum()} of {difference.notna().sum()}"
+def _count_better(ax: Axes, gain: np.ndarray) -> None:
+    title = f"better on {(gain > 0).sum()} of {np.isfinite(gain).sum()}"
     ax.set_title(title, fontsize=9.5, color="0.35")
 
 

@@ -25,7 +25,6 @@ from scbig.benchmark._settings import (
 from scbig.benchmark._split_run import COLUMNS, SplitLabels, SplitRunner, read_split, take_cells
 from scbig.benchmark._summary import compare, find_best_floors, summarise
 from scbig.data import ScreenSchema, Targets, check_expression, infer_schema
-from scbig.metrics import METRICS
 from scbig.splits import Split, write_splits
 
 logger = logging.getLogger(__name__)
@@ -124,7 +123,8 @@ def run(
     schema = infer_schema(adata) if schema is None else schema
     check_expression(adata, schema.layer, is_log1p=settings.is_log1p)
     splits = list(splits.values() if isinstance(splits, Mapping) else splits)
-    specs = resolve_predictors(predictors, {split.task for split in splits})
+    tasks = {split.task for split in splits}
+    settings, specs = settings.resolve(tasks), resolve_predictors(predictors, tasks)
     parts = make_parts(splits, specs, settings.seeds)
     labels = {split.name: read_split(adata.obs, split, schema) for split in splits}
     config = make_config(
@@ -205,11 +205,10 @@ def _conclude(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Average, compare, and write everything."""
     n_resamples = config.settings["n_resamples"]
-    is_higher_better = {name: metric.is_higher_better for name, metric in METRICS.items()}
     floors = [name for name, values in config.predictors.items() if values["is_floor"]]
     summary = summarise(scores, n_resamples=n_resamples)
-    best = find_best_floors(summary, floors, is_higher_better)
-    comparison = compare(scores, best, is_higher_better, n_resamples=n_resamples)
+    best = find_best_floors(scores, floors)
+    comparison = compare(scores, best, n_resamples=n_resamples)
     for name, table in (
         ("scores.csv", scores[list(COLUMNS)]),
         ("summary.csv", summary),

@@ -34,9 +34,11 @@ class BenchmarkSettings:
         each split.
     metrics
         Names of the metrics, or of groups of them, such as ``"realism"``; by default those of
-        the group ``"default"`` that need no optional library, which leaves out ``des``.
+        the group ``"default"`` that need no optional library, which leaves out ``des``, and for
+        the task ``"seen"`` those of ``"realism"`` too.
     n_cells
-        Cells to predict for each condition and context.
+        Cells to predict for each condition and context; by default 200, and 500 where metrics
+        of ``"realism"`` are scored, which see more in more cells.
     n_resamples
         Bootstrap samples of conditions behind each interval.
     is_log1p
@@ -49,7 +51,7 @@ class BenchmarkSettings:
 
     seeds: tuple[int, ...] | None = None
     metrics: tuple[str, ...] | None = None
-    n_cells: int = 200
+    n_cells: int | None = None
     n_resamples: int = 2000
     is_log1p: bool = False
     use_overwrite: bool = False
@@ -57,18 +59,32 @@ class BenchmarkSettings:
 
     def __post_init__(self) -> None:
         for name in ("n_cells", "n_resamples"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}; give at least 1.")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name}={value}; give at least 1.")
         if self.seeds is not None and (not self.seeds or len(set(self.seeds)) < len(self.seeds)):
             raise ValueError(f"seeds={self.seeds}: give each seed once, and at least one.")
-        self.get_metrics()
+        choose_metrics(self.metrics)
 
-    def get_metrics(self) -> tuple[str, ...]:
-        """Return the names of the metrics."""
-        if self.metrics is not None:
-            return tuple(choose_metrics(self.metrics))
-        chosen = choose_metrics(None)
-        return tuple(name for name, metric in chosen.items() if "eval" not in metric.needs)
+    def resolve(self, tasks: Collection[str]) -> "BenchmarkSettings":
+        """Put in what follows from the tasks of the splits.
+
+        Parameters
+        ----------
+        tasks
+            Tasks of the splits.
+
+        Returns
+        -------
+        The settings with names of metrics and a number of cells.
+        """
+        groups = ("default", "realism") if "seen" in tasks else ("default",)
+        chosen = choose_metrics(self.metrics or groups)
+        if self.metrics is None:
+            chosen = {name: one for name, one in chosen.items() if "eval" not in one.needs}
+        has_realism = any(metric.group == "realism" for metric in chosen.values())
+        n_cells = self.n_cells or (500 if has_realism else 200)
+        return replace(self, metrics=tuple(chosen), n_cells=n_cells)
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ COLUMNS = (
     "seconds", "peak_memory_mb",
 )  # fmt: skip
 logger = logging.getLogger(__name__)
+OK_TRAINED = "ok: training cells against test cells"
 INTERVAL = 0.02  # seconds between two looks at the memory
 
 
@@ -197,7 +198,7 @@ class SplitRunner:
             cells.real,
             cells.schema,
             reference=cells.train,
-            metrics=settings.get_metrics(),
+            metrics=settings.metrics,
             seed=seed,
         )
 
@@ -218,7 +219,7 @@ class SplitRunner:
         with attempt:
             scores = self._score(part, meter)
         if attempt.error is not None:
-            scores = self._make_failed_rows(attempt.error)
+            scores = self._evaluator.get_failed(attempt.error)
         scores = scores.assign(
             predictor=part.predictor,
             split=part.split.name,
@@ -231,11 +232,18 @@ class SplitRunner:
     def _score(self, part: Part, meter: "Meter") -> pd.DataFrame:
         if part.spec is None:
             with meter:
-                return self._evaluator.score_ceiling()
+                return self._score_ceiling(part.split)
         with meter:
             predicted = self._predict(part.spec, part.seed)
         # Only our own predictors promise that X is the control cell that each row starts from.
         return self._evaluator.score(predicted, layer=LAYER, is_paired=OBS.SOURCE in predicted.obs)
+
+    def _score_ceiling(self, split: Split) -> pd.DataFrame:
+        """Score real cells: those of training where a split divides conditions, else halves."""
+        if split.cell_share is None:
+            return self._evaluator.score_ceiling()
+        scores = self._evaluator.score(self._cells.train)
+        return scores.assign(status=scores["status"].replace("ok", OK_TRAINED))
 
     def _predict(self, spec: PredictorSpec, seed: int) -> AnnData:
         schema, train = self._cells.schema, self._cells.copy_train()
@@ -266,11 +274,6 @@ class SplitRunner:
                 f"{[name for name in predicted.layers if name is not None]}."
             )
         return predicted
-
-    def _make_failed_rows(self, error: str) -> pd.DataFrame:
-        """Give every score that is missing a row that says why."""
-        metrics = pd.DataFrame({"metric": list(self._settings.get_metrics())})
-        return self._labels.test.merge(metrics, how="cross").assign(value=np.nan, status=error)
 
 
 def _get_groups(obs: pd.DataFrame, schema: ScreenSchema) -> pd.DataFrame:

@@ -1,12 +1,13 @@
 """Means over conditions and differences to the best floor, with intervals."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from scbig.benchmark._settings import CEILING, POOLED
+from scbig.metrics import METRICS
 
 ALL = "all"
 BLOCK = ("task", "split", "kind")
@@ -100,38 +101,49 @@ def _in_order(summary: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     return summary.loc[rows, [*columns, *rest]].reset_index(drop=True)
 
 
-def find_best_floors(
-    summary: pd.DataFrame, floors: Collection[str], is_higher_better: Mapping[str, bool]
-) -> pd.DataFrame:
+def find_best_floors(scores: pd.DataFrame, floors: Collection[str]) -> pd.DataFrame:
     """Find the floor with the best mean over the pooled splits, for each metric.
 
-    The floor is chosen by the test scores themselves, which favours the floors.
+    Best is highest, lowest, or on average closest to the best value of the metric, see
+    :meth:`scbig.metrics.Metric.rate`. The floor is chosen by the test scores themselves, which
+    favours the floors.
 
     Parameters
     ----------
-    summary
+    scores
         See :func:`summarise`.
     floors
         Names of the floors.
-    is_higher_better
-        Direction of each metric.
 
     Returns
     -------
-    One row for each ``task``, ``kind`` and ``metric``: the best ``floor``.
+    One row for each ``task``, ``kind`` and ``metric``: the best ``floor``. Metrics that only
+    describe have none.
     """
-    sign = np.where(summary["metric"].map(is_higher_better).astype(bool), 1.0, -1.0)
-    rows = summary.assign(goodness=sign * summary["mean"])
-    rows = rows[(rows["split"] == POOLED) & rows["predictor"].isin(floors)]
-    rows = rows.dropna(subset="goodness").sort_values("goodness", kind="stable")
-    best = rows.groupby(["task", "kind", "metric"], sort=False).tail(1)
-    return best[["task", "kind", "metric", "predictor"]].rename(columns={"predictor": "floor"})
+    rated = scores.assign(value=_rate(scores))
+    rated = rated[rated["predictor"].isin(floors)]
+    tables = []
+    for (task, split, kind), rows in iterate_blocks(rated):
+        if split == POOLED:
+            means = rows.groupby(["metric", "predictor"], sort=False)["value"].mean().dropna()
+            best = means.sort_values(kind="stable").reset_index().groupby("metric", sort=False)
+            tables.append(best.tail(1).assign(task=task, kind=kind))
+    columns = ["task", "kind", "metric", "predictor"]
+    found = pd.concat(tables) if tables else pd.DataFrame(columns=columns)
+    return found[columns].rename(columns={"predictor": "floor"})
+
+
+def _rate(scores: pd.DataFrame) -> pd.Series:
+    """Turn the scores of several metrics so that higher is better."""
+    rated = scores["value"].astype(float)
+    for metric, rows in scores.groupby("metric", sort=False).groups.items():
+        rated.loc[rows] = METRICS[str(metric)].rate(rated.loc[rows])
+    return rated
 
 
 def compare(
     scores: pd.DataFrame,
     best_floors: pd.DataFrame,
-    is_higher_better: Mapping[str, bool],
     *,
     n_resamples: int = 2000,
 ) -> pd.DataFrame:
@@ -143,8 +155,6 @@ def compare(
         See :func:`summarise`.
     best_floors
         See :func:`find_best_floors`.
-    is_higher_better
-        Direction of each metric.
     n_resamples
         Bootstrap samples of conditions behind each interval.
 
@@ -152,10 +162,12 @@ def compare(
     -------
     One row for each ``task``, ``split``, ``kind``, ``predictor`` and ``metric``, the best
     ``floor`` itself and the ceiling left out: the mean ``difference`` (predictor minus floor,
-    on the conditions that both have a score of), the ends ``low`` and ``high`` of its 95%
+    on the conditions that both have a score of; for a metric with a best value that of the
+    distances from it, so that a negative one is better), the ends ``low`` and ``high`` of its 95%
     paired bootstrap interval, and the ``verdict``: ``"better"`` or ``"worse"`` when the
     interval leaves out 0, else ``"level"``.
     """
+    scores = scores.assign(value=_measure(scores))
     tables = []
     for block, rows in iterate_blocks(scores):
         named = best_floors[(best_floors["task"] == block[0]) & (best_floors["kind"] == block[2])]
@@ -168,8 +180,14 @@ def compare(
         numbers = ["n", "n_conditions", "difference", "low", "high"]
         return pd.DataFrame(columns=[*columns, *numbers, "verdict"])
     compared = pd.concat(tables, ignore_index=True)
-    compared["verdict"] = _judge(compared, is_higher_better)
+    compared["verdict"] = _judge(compared)
     return compared[[*columns, *(name for name in compared if name not in columns)]]
+
+
+def _measure(scores: pd.DataFrame) -> pd.Series:
+    """Put the distance from the best value in place of scores that have one."""
+    best = scores["metric"].map({name: metric.best for name, metric in METRICS.items()})
+    return scores["value"].where(best.isna(), (scores["value"] - best.astype(float)).abs())
 
 
 def _pair(rows: pd.DataFrame, best_floors: pd.DataFrame) -> pd.DataFrame:
@@ -201,8 +219,10 @@ def _average(pairs: pd.DataFrame, n_resamples: int) -> pd.DataFrame:
     return pd.DataFrame(values, index=wide.columns).reset_index()
 
 
-def _judge(compared: pd.DataFrame, is_higher_better: Mapping[str, bool]) -> np.ndarray:
-    is_rise_good = compared["metric"].map(is_higher_better).to_numpy(bool)
+def _judge(compared: pd.DataFrame) -> np.ndarray:
+    # Distances from a best value are better when they are lower.
+    rises = {name: bool(metric.is_higher_better) for name, metric in METRICS.items()}
+    is_rise_good = compared["metric"].map(rises).to_numpy(bool)
     is_above, is_below = compared["low"] > 0, compared["high"] < 0
     is_better = np.where(is_rise_good, is_above, is_below)
     is_worse = np.where(is_rise_good, is_below, is_above)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 from dataclasses import replace
@@ -48,6 +49,8 @@ from scbig.cli._options import (
 from scbig.cli._session import Session, run_session, show_progress
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pandas as pd
 
     from scbig.benchmark import BenchmarkResult, BenchmarkSettings
@@ -60,7 +63,10 @@ HINT = (
 )
 
 
-SHOWN = ("pearson_delta", "pearson_delta_top20", "mse", "pds_l1", "energy_distance")
+SHOWN = {
+    "effects": ("pearson_delta", "pearson_delta_top20", "mse", "pds_l1", "energy_distance"),
+    "cells": ("c2st_auc", "de_count", "de_top20_overlap", "zero_share_error", "variance_ratio"),
+}
 N_SHOWN = 5
 
 
@@ -97,7 +103,8 @@ def benchmark(
     metrics: Annotated[
         str | None,
         typer.Option(
-            help="By default all but des and the group realism, which take long.", metavar="A,B,C"
+            help="By default all but des and, for other tasks than seen, the group realism.",
+            metavar="A,B,C",
         ),
     ] = None,
     overwrite: Annotated[
@@ -301,7 +308,8 @@ def _make_settings(labels: Labels, splitting: Splitting, scoring: Scoring) -> Be
 
 def _conclude(session: Session, result: BenchmarkResult) -> None:
     if not session.verbosity.is_quiet:
-        session.console.print(make_table(result.summary))
+        for table in make_tables(result.summary):
+            session.console.print(table, "")
     folder = escape(str(result.folder))
     session.say(
         f"Wrote scores.csv, summary.csv, comparison.csv and report.html to [bold]{folder}[/bold]."
@@ -316,7 +324,7 @@ def _conclude(session: Session, result: BenchmarkResult) -> None:
         raise typer.Exit(1)
 
 
-def make_table(summary: pd.DataFrame) -> Table:
+def make_tables(summary: pd.DataFrame) -> Iterator[Table]:
     """Lay out the means over all conditions and splits, the best of each task in bold.
 
     Parameters
@@ -324,30 +332,35 @@ def make_table(summary: pd.DataFrame) -> Table:
     summary
         See :func:`scbig.benchmark.summarise`.
 
-    Returns
-    -------
-    A row for each predictor, a column for each of a few metrics.
+    Yields
+    ------
+    A table of effects and one of cells, if they were scored: a row for each predictor, a column
+    for each of a few metrics.
     """
-    from scbig.metrics import METRICS
-
     rows = summary[(summary["split"] == "pooled") & (summary["kind"] == "all")]
     found = list(rows["metric"].unique())
-    metrics = [name for name in SHOWN if name in found] or found[:N_SHOWN]
-    table = Table(title="Mean over held-out conditions", caption="↑ higher is better, ↓ lower")
+    shown = {part: [name for name in names if name in found] for part, names in SHOWN.items()}
+    if not any(shown.values()):
+        shown = {"scores": found[:N_SHOWN]}
+    for part, metrics in shown.items():
+        if metrics:
+            yield _make_table(f"Held-out conditions: {part}", rows, metrics)
+
+
+def _make_table(title: str, rows: pd.DataFrame, metrics: list[str]) -> Table:
+    from scbig.metrics import METRICS
+
+    table = Table(title=title, caption="↑ higher is better, ↓ lower, →1 closer to 1")
     table.add_column("", no_wrap=True)
     for name in metrics:
-        arrow = "↑" if METRICS[name].is_higher_better else "↓"
-        table.add_column(f"{name.replace('_', ' ')} {arrow}", justify="right")
+        table.add_column(f"{name.replace('_', ' ')} {METRICS[name].arrow}", justify="right")
     for task, block in rows.groupby("task", sort=False):
         means = block.pivot(index="predictor", columns="metric", values="mean")[metrics]  # noqa: PD010
         means = means.loc[block["predictor"].unique()]
         table.add_section()
         table.add_row(f"[italic]{task}[/italic]")
         contest = means.drop(index="ceiling", errors="ignore")
-        best = {
-            m: contest[m].max() if METRICS[m].is_higher_better else contest[m].min()
-            for m in metrics
-        }
+        best = {name: METRICS[name].pick_best(contest[name]) for name in metrics}
         for name, values in means.iterrows():
             cells = [_format(values[m], is_best=values[m] == best[m]) for m in metrics]
             table.add_row(f"  {name}", *cells)
@@ -355,5 +368,5 @@ def make_table(summary: pd.DataFrame) -> Table:
 
 
 def _format(value: float, *, is_best: bool) -> str:
-    text = f"{value:#.3g}"
+    text = "-" if math.isnan(value) else f"{value:#.3g}"
     return f"[bold green]{text}[/bold green]" if is_best else text

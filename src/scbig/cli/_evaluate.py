@@ -47,7 +47,8 @@ HINT = (
 
 
 LEGEND = (
-    "Means over test conditions; ↑ higher is better, ↓ lower; the best but the ceiling is bold."
+    "Means over test conditions; ↑ higher is better, ↓ lower, →1 closer to 1; the best but the "
+    "ceiling is bold."
 )
 CEILING = "ceiling"
 # Widths of the column of names, and of the others with what stands between them.
@@ -290,10 +291,9 @@ def _make_table(means: pd.DataFrame) -> Table:
     best = {}
     contest = means.drop(index=CEILING, errors="ignore")
     for name in map(str, means.columns):
-        is_rising = METRICS[name].is_higher_better
-        best[name] = contest[name].max() if is_rising else contest[name].min()
+        best[name] = METRICS[name].pick_best(contest[name])
         heading = name.replace("_", "\n")
-        table.add_column(f"{heading} {'↑' if is_rising else '↓'}", justify="right")
+        table.add_column(f"{heading} {METRICS[name].arrow}", justify="right")
     for predictor, row in means.iterrows():
         cells = [
             _format(value, is_best=predictor != CEILING and value == best[str(name)])

@@ -11,6 +11,7 @@ import numpy as np
 import scanpy as sc
 from anndata import AnnData
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 
 from scbig.cli._options import Holding, PriorFiles, ScreenFile, Splitting
 from scbig.data import ScreenSchema, Targets, from_mudata, get_matrix
@@ -79,8 +80,10 @@ def _normalize(adata: AnnData, layer: str | None, target_sum: float) -> None:
             f"{values[values != np.rint(values)][0]:g}. Leave it out if they are log1p values, "
             "or name the layer with the counts: --layer counts."
         )
-    sc.pp.normalize_total(adata, target_sum=target_sum, layer=layer)
-    sc.pp.log1p(adata, layer=layer)
+    # numba, in scanpy, would leave all of OpenMP with its own number of threads: it is given back.
+    with threadpool_limits(1, "openmp"):
+        sc.pp.normalize_total(adata, target_sum=target_sum, layer=layer)
+        sc.pp.log1p(adata, layer=layer)
     logger.info("Normalised %s to %g counts a cell, log1p.", name, target_sum)
 
 

@@ -4,6 +4,7 @@ from scbig.metrics._catalogue import METRICS, Metric, choose_metrics
 from scbig.metrics._de_calls import (
     DeCalls,
     call_de_genes,
+    de_count,
     de_count_ratio,
     de_precision,
     de_recall,
@@ -56,6 +57,7 @@ __all__ = [
     "centroid_accuracy",
     "choose_metrics",
     "compute_t_scores",
+    "de_count",
     "de_count_ratio",
     "de_precision",
     "de_recall",

@@ -5,7 +5,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from scbig.metrics._de_calls import (
+    de_count,
     de_count_ratio,
     de_precision,
     de_recall,
@@ -52,7 +56,7 @@ class Metric:
     takes
         The arguments that it is called with.
     is_higher_better
-        Which way it points; with a ``best`` value, the side that denoised cells lack.
+        Which way it points; ``None`` where it aims at a ``best`` value, or only describes.
     ceiling
         How its ceiling follows from two halves of the real cells: ``"spearman_brown"``, the
         correlation of the halves stepped up to that of all cells, or ``"half"``, one half
@@ -66,12 +70,12 @@ class Metric:
         long and is scored where it is asked for.
     best
         The best value, where values on both sides of it are worse; ``None`` where higher or
-        lower is always better.
+        lower is always better, or where the metric only describes.
     """
 
     function: Callable[..., Any]
     takes: tuple[str, ...]
-    is_higher_better: bool
+    is_higher_better: bool | None
     ceiling: Literal["spearman_brown", "half"] = "half"
     level: Literal["means", "cells", "genes", "tests"] = "means"
     group: Literal["default", "realism"] = "default"
@@ -83,6 +87,48 @@ class Metric:
         special = {"reference": "reference" in self.takes, "cells": self.level != "means"}
         special["eval"] = self.level == "tests"
         return tuple(name for name, is_needed in special.items() if is_needed)
+
+    @property
+    def arrow(self) -> str:
+        """``"↑"`` for higher is better, ``"↓"`` for lower, such as ``"→1"`` for a best value."""
+        if self.best is not None:
+            return f"→{self.best:g}"
+        return {True: "↑", False: "↓", None: ""}[self.is_higher_better]
+
+    def rate(self, values: ArrayLike) -> np.ndarray:
+        """Turn values so that higher is always better.
+
+        Parameters
+        ----------
+        values
+            Values of the metric, of any shape.
+
+        Returns
+        -------
+        The values, their negative, or the negative of their distance from ``best``; NaN where the
+        metric only describes.
+        """
+        values = np.asarray(values, dtype=np.float64)
+        if self.best is not None:
+            return -np.abs(values - self.best)
+        sign = {True: 1.0, False: -1.0, None: np.nan}[self.is_higher_better]
+        return sign * values
+
+    def pick_best(self, values: ArrayLike) -> float:
+        """Pick the best of some values.
+
+        Parameters
+        ----------
+        values
+            Values of the metric, ``(n,)``.
+
+        Returns
+        -------
+        The best one; NaN where there is no value, or the metric only describes.
+        """
+        values = np.asarray(values, dtype=np.float64)
+        rated = self.rate(values)
+        return float(values[np.nanargmax(rated)]) if np.isfinite(rated).any() else np.nan
 
 
 _MEANS = ("real", "predicted")
@@ -113,13 +159,14 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             Metric(energy_distance, _MEANS, False, level="cells"),
             Metric(mmd_rbf, _MEANS, False, level="cells"),
             Metric(des, _MEANS, True, level="tests"),
-            Metric(c2st_auc, _MEANS, False, **_REALISM, best=0.5),
-            Metric(de_count_ratio, ("calls",), False, **_REALISM, best=1.0),
+            Metric(c2st_auc, _MEANS, None, **_REALISM, best=0.5),
+            Metric(de_count, ("calls",), None, **_REALISM),
+            Metric(de_count_ratio, ("calls",), None, **_REALISM, best=1.0),
             Metric(de_precision, ("calls",), True, **_REALISM),
             Metric(de_recall, ("calls",), True, **_REALISM),
             Metric(de_top20_overlap, ("calls",), True, **_REALISM),
             Metric(zero_share_error, _MEANS, False, **_REALISM),
-            Metric(variance_ratio, _MEANS, True, **_REALISM, best=1.0),
+            Metric(variance_ratio, _MEANS, None, **_REALISM, best=1.0),
             Metric(energy_centred, _MEANS, False, level="cells", group="realism"),
             Metric(wasserstein_axis, _DELTA, False, **_REALISM),
         )

@@ -56,7 +56,7 @@ def call_de_genes(real: CellsLike, predicted: CellsLike, control: CellsLike) -> 
     Returns
     -------
     DeCalls
-        For :func:`de_count_ratio`, :func:`de_precision`, :func:`de_recall` and
+        For :func:`de_count`, :func:`de_count_ratio`, :func:`de_precision`, :func:`de_recall` and
         :func:`de_top20_overlap`.
 
     Raises
@@ -90,6 +90,24 @@ def call_de_genes(real: CellsLike, predicted: CellsLike, control: CellsLike) -> 
         found[side] = table["scores"].to_numpy(float), is_called
     (real_scores, is_real), (predicted_scores, is_predicted) = found["real"], found["predicted"]
     return DeCalls(real_scores, predicted_scores, is_real, is_predicted)
+
+
+def de_count(calls: DeCalls) -> float:
+    """Number of genes that predicted cells call differentially expressed.
+
+    It has no best value of its own: read it beside the ceiling, the number that real cells call.
+
+    Parameters
+    ----------
+    calls
+        What :func:`call_de_genes` found.
+
+    Returns
+    -------
+    float
+        The number of genes.
+    """
+    return float(calls.is_predicted.sum())
 
 
 def de_count_ratio(calls: DeCalls) -> float:
