@@ -169,7 +169,7 @@ def read_cells(
     try:
         screen = make_screen(adata.obs, schema)
         found = get_gene_names(adata, schema.gene_key)
-        check_expression(adata, layer)
+        check_expression(adata, layer, is_strict=True)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
     columns = None if genes is None else _find_genes(found, genes, name)
