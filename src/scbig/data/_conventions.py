@@ -231,7 +231,8 @@ def check_expression(
     is_log1p
         ``True`` takes integer values for log1p values all the same.
     is_strict
-        ``True`` refuses values above 20, of which there is otherwise a warning.
+        ``True`` refuses values above 20, of which there is otherwise a warning, and cells of
+        integers that differ even where no cell has fractions.
 
     Returns
     -------
@@ -266,7 +267,7 @@ def check_expression(
         if top > MAX_LOG1P and is_strict:
             is_large[rows] |= _mark_rows(piece, values > MAX_LOG1P)
         largest = max(largest, top)
-    if fractions.any():
+    if fractions.any() or is_strict:
         _check_cells(matrix, np.flatnonzero(expressed & ~fractions), name, adata)
     if is_large.any():
         raise ValueError(
@@ -359,7 +360,7 @@ def _check_cells(matrix: Any, cells: np.ndarray, name: str, adata: AnnData) -> N
     if found:
         raise ValueError(
             f"{name} holds raw counts in {_name_cells(found, adata)}: their values are "
-            "integers only, and others have fractions. Normalise counts before they join: "
+            "integers only. Normalise counts before they join other cells: "
             "sc.pp.normalize_total(cells, target_sum=1e4); sc.pp.log1p(cells)"
         )
 
