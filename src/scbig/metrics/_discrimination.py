@@ -225,7 +225,9 @@ def _compute_scores(
     means = check_means(real, predicted, control)
     mask = _check_target_mask(target_mask, means.real.shape)
     real_delta, delta = means.real_delta, means.predicted_delta
-    rounding = real_delta.rounding + delta.rounding
+    # Another control would move both sides alike, but turn them.
+    sides = (real_delta, delta) if distance == "cosine" else (means.real, means.predicted)
+    rounding = sides[0].rounding + sides[1].rounding
     n_closer, n_tied = _rank_own(real_delta.effect, delta.effect, rounding, mask, distance)
     return 1.0 - (n_closer + n_tied / 2) / len(mask)
 
@@ -293,10 +295,10 @@ def _compute_tolerance(
     """
     kept = np.where(mask, 0.0, rounding)
     if distance == "l1":
-        return 2.0 * np.linalg.norm(kept, axis=1)
+        return np.asarray(np.linalg.norm(kept, axis=1))
     length = np.linalg.norm(np.where(mask, 0.0, predicted), axis=1)
     scale = np.where(length > 0, length, 1.0) if distance == "cosine" else 1.0
-    return 2.0 * kept.max(axis=1) / scale
+    return kept.max(axis=1) / scale
 
 
 def _compute_norms(
