@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scanpy as sc
-from anndata import AnnData
+from anndata import AnnData, read_h5ad
 from scipy import sparse
 
 from scbig.data import check_expression
@@ -82,6 +82,50 @@ def test_raw_counts_are_found_in_later_cells(values):
     x[4096:] = np.rint(x[4096:]) * 30
     with pytest.raises(ValueError, match="all values of cells 4096 to 5999 are integers, up to"):
         check_expression(AnnData(x), None)
+
+
+@pytest.mark.parametrize("share", [0.5, 1 / 60])
+@pytest.mark.parametrize("scale", [2, 40])
+def test_cells_in_counts_among_others_are_found_in_every_storage(
+    store, values, storage, share, scale
+):
+    n_counts = round(60 * share)
+    x = values.copy()
+    x[-n_counts:] = np.random.default_rng(0).permuted(np.tile(np.arange(8), (n_counts, 1)), axis=1)
+    x[-n_counts:] *= scale
+    adata = store(x, storage, None)
+    n = f"{n_counts} of 60 cells .*, such as cell{60 - n_counts}: their values are integers only"
+    text = refused(f"X holds raw counts in {n}", adata)
+    assert "sc.pp.normalize_total(cells, target_sum=1e4); sc.pp.log1p(cells)" in text
+    SCBIG.setup_anndata(adata, is_log1p=True)
+
+
+def test_cells_of_few_values_are_no_counts(values, storage, store):
+    x = values.copy()
+    x[30:] = 0
+    x[31, 2] = 2.0
+    x[32, :3] = [1.0, 2.0, 1.0]
+    x[33, :3] = [1.0, 2.0, 3.0]
+    x[34] = 5.0
+    check_expression(store(x, storage, None), None, is_strict=True)
+    check_expression(store(np.zeros_like(x), storage, None), None, is_strict=True)
+
+
+@pytest.mark.parametrize("target_sum", [1e4, None, 1e6])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_real_screens_pass_the_strict_check(data_kit, target_sum, dtype):
+    files = sorted(data_kit.glob("*.h5ad"))
+    assert files
+    for file in files:
+        adata = read_h5ad(file)[:3000].copy()
+        if adata.X.max() > MAX_LOG1P:
+            sc.pp.normalize_total(adata, target_sum=target_sum)
+            sc.pp.log1p(adata)
+        cells = sparse.csr_matrix(adata.X)
+        # Denoised values: means of cells, without zeros.
+        denoised = cells[:300].toarray() / 2 + np.asarray(cells.mean(axis=0)) / 2
+        for x in (cells if dtype == np.float32 else cells.toarray().astype(dtype), denoised):
+            check_expression(AnnData(x), None, is_strict=True)
 
 
 def test_large_values_that_are_no_integers_are_reported(adata, caplog):

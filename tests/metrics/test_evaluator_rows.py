@@ -161,6 +161,33 @@ def test_expression_that_is_not_log1p_is_refused(real, predicted, side, values, 
         evaluate(**spoiled, **NAMES, metrics=["mse"])
 
 
+@pytest.mark.parametrize("side", ["real", "predicted"])
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.0])
+@pytest.mark.parametrize("scale", [3, 30])
+def test_rows_in_counts_are_refused_however_few(real, predicted, side, share, scale):
+    spoiled = {"real": real, "predicted": predicted}
+    cells = spoiled[side]
+    n_counts = max(1, int(share * cells.n_obs))
+    cells.X[-n_counts:] = np.round(scale * cells.X[-n_counts:])
+    named = f"{n_counts} of {cells.n_obs} cells .*, such as {cells.obs_names[-n_counts]}:"
+    if share == 1.0:
+        # Whole pieces are named as such.
+        named = "integers"
+    with pytest.raises(ValueError, match=rf"{side}: X holds raw counts.*{named}.*sc.pp.log1p"):
+        evaluate(**spoiled, **NAMES, metrics=["mse"])
+
+
+@pytest.mark.parametrize("side", ["real", "predicted"])
+def test_values_that_no_log1p_value_reaches_are_refused(real, predicted, side):
+    spoiled = {"real": real, "predicted": predicted}
+    spoiled[side].X[3] = np.expm1(2 * spoiled[side].X[3]) + 0.1
+    spoiled[side].X[3, 5] = 20.5
+    n, name = spoiled[side].n_obs, spoiled[side].obs_names[3]
+    message = rf"{side}: X reaches .* 1 of {n} cells .*, such as {name}. Normalise them: sc.pp"
+    with pytest.raises(ValueError, match=message):
+        evaluate(**spoiled, **NAMES, metrics=["mse"])
+
+
 def test_missing_columns_layers_and_labels_are_errors(real, predicted, schema):
     evaluator = Evaluator(real, schema, metrics=["mse"])
     with pytest.raises(ValueError, match=r"predicted has no column obs\['line'\].*Columns found"):

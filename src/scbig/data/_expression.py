@@ -57,6 +57,12 @@ class Expression:
         """Number of genes."""
         return self._matrix.shape[1] if self._columns is None else len(self._columns)
 
+    @property
+    def dtype(self) -> np.dtype:
+        """The precision of what is read: float32, or float16 where values are stored so."""
+        stored = np.dtype(self._matrix.dtype)
+        return stored if stored == np.float16 else np.dtype(np.float32)
+
     def rows(self, indices: np.ndarray) -> np.ndarray:
         """Read cells by number.
 

@@ -10,7 +10,13 @@ from anndata import AnnData
 from scipy import sparse
 from threadpoolctl import threadpool_limits
 
-from scbig.metrics._matched_cells import CellsLike, match_numbers, read_cells, read_pair
+from scbig.metrics._matched_cells import (
+    CellsLike,
+    level_precision,
+    match_numbers,
+    read_cells,
+    read_pair,
+)
 
 # Below, the normal approximation of scanpy's Wilcoxon test does not hold.
 MIN_TESTED = 10
@@ -66,8 +72,8 @@ def call_de_genes(real: CellsLike, predicted: CellsLike, control: CellsLike) -> 
     """
     sides = read_pair(real, predicted, n_least=MIN_TESTED)
     controls = read_cells(control, "control", n_least=MIN_TESTED, n_genes=sides[0].shape[1])
-    groups = dict(zip(("real", "predicted"), match_numbers(*sides), strict=True))
-    groups["control"] = controls
+    drawn = level_precision((*match_numbers(*sides), controls), (real, predicted, control))
+    groups = dict(zip(("real", "predicted", "control"), drawn, strict=True))
     labels = np.repeat(list(groups), [cells.shape[0] for cells in groups.values()])
     adata = AnnData(
         sparse.csr_matrix(sparse.vstack(list(groups.values()))),

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.spatial.distance import cdist
 
-from scbig.metrics._means import ROUNDING, check_means, check_pair
+from scbig.metrics._inputs import Averages, get_rounding
+from scbig.metrics._means import check_means, check_pair
 
 Distance = Literal["l1", "l2", "cosine"]
 
@@ -28,7 +29,7 @@ def pds_l1(
     strongest effects even one profile predicted for all conditions scores above 0.5: compare
     with the mean of the training conditions before believing a score. Equally distant
     conditions share the mean of their ranks, so that a score does not depend on their order;
-    distances that differ by less than 1e-12 of their size are equal.
+    distances that differ by no more than rounding of the means can do are equal.
     Agrees with ``discrimination_score_l1`` of cell-eval 0.8.2 for single-gene labels; that
     library leaves nothing out for a label such as ``A+B``.
 
@@ -148,7 +149,7 @@ def pds_published(
     """
     one, other = _check_ranked(real, predicted, "pds_published")
     mask = _check_target_mask(target_mask, one.shape)
-    n_closer, n_tied = _rank_own(one, other, mask, "l1")
+    n_closer, n_tied = _rank_own(one.array, other.array, one.rounding + other.rounding, mask, "l1")
     return 1.0 - (n_closer + n_tied / 2) / (len(one) - 1)
 
 
@@ -178,7 +179,7 @@ def centroid_accuracy(real: ArrayLike, predicted: ArrayLike) -> np.ndarray:
     """
     one, other = _check_ranked(real, predicted, "centroid_accuracy")
     mask = _check_target_mask(None, one.shape)
-    n_closer, n_tied = _rank_own(one, other, mask, "l2")
+    n_closer, n_tied = _rank_own(one.array, other.array, one.rounding + other.rounding, mask, "l2")
     return 1.0 - (n_closer + n_tied) / (len(one) - 1)
 
 
@@ -223,13 +224,15 @@ def _compute_scores(
 ) -> np.ndarray:
     means = check_means(real, predicted, control)
     mask = _check_target_mask(target_mask, means.real.shape)
-    n_closer, n_tied = _rank_own(means.real_delta, means.predicted_delta, mask, distance)
+    real_delta, delta = means.real_delta, means.predicted_delta
+    # Another control would move both sides alike, but turn them.
+    sides = (real_delta, delta) if distance == "cosine" else (means.real, means.predicted)
+    rounding = sides[0].rounding + sides[1].rounding
+    n_closer, n_tied = _rank_own(real_delta.effect, delta.effect, rounding, mask, distance)
     return 1.0 - (n_closer + n_tied / 2) / len(mask)
 
 
-def _check_ranked(
-    real: ArrayLike, predicted: ArrayLike, name: str
-) -> tuple[np.ndarray, np.ndarray]:
+def _check_ranked(real: ArrayLike, predicted: ArrayLike, name: str) -> tuple[Averages, Averages]:
     one, other = check_pair(real, predicted)
     if len(one) < 2:
         raise ValueError(f"{name} ranks a condition among others, and there is only one.")
@@ -260,20 +263,42 @@ class OwnRank(NamedTuple):
 
 
 def _rank_own(
-    real: np.ndarray, predicted: np.ndarray, mask: np.ndarray, distance: Distance
+    real: np.ndarray,
+    predicted: np.ndarray,
+    rounding: np.ndarray,
+    mask: np.ndarray,
+    distance: Distance,
 ) -> OwnRank:
     """Rank the own real profile of each prediction among all, without the genes of its mask."""
-    # Ties have a tolerance, or rounding would decide their order.
     if distance == "cosine":
         distances = _compute_cosine_distances(real, predicted, mask)
-        tolerance = np.full(len(real), ROUNDING)
     else:
         distances = _compute_norms(real, predicted, mask, distance)
-        tolerance = ROUNDING * np.diagonal(distances)
-    excess = distances - np.diagonal(distances)[:, None]
+    own = np.diagonal(distances)
+    # Ties have a tolerance, or rounding would decide their order.
+    least = get_rounding(np.float64) * (1.0 if distance == "cosine" else own)
+    tolerance = np.maximum(_compute_tolerance(predicted, rounding, mask, distance), least)
+    excess = distances - own[:, None]
     is_closer = excess < -tolerance[:, None]
     is_tied = np.abs(excess) <= tolerance[:, None]
     return OwnRank(is_closer.sum(axis=1), is_tied.sum(axis=1) - 1)
+
+
+def _compute_tolerance(
+    predicted: np.ndarray, rounding: np.ndarray, mask: np.ndarray, distance: Distance
+) -> np.ndarray:
+    """How much of a difference of two distances rounding of the profiles can be, ``(N,)``.
+
+    Errors of genes are independent, so that they add up as squares. A sum of absolute values takes
+    all errors whole; a Euclidean distance takes each by the gene's share in a vector of length 1,
+    and has no more than the largest; a cosine has that over the length of the effect.
+    """
+    kept = np.where(mask, 0.0, rounding)
+    if distance == "l1":
+        return np.asarray(np.linalg.norm(kept, axis=1))
+    length = np.linalg.norm(np.where(mask, 0.0, predicted), axis=1)
+    scale = np.where(length > 0, length, 1.0) if distance == "cosine" else 1.0
+    return kept.max(axis=1) / scale
 
 
 def _compute_norms(
@@ -282,7 +307,7 @@ def _compute_norms(
     """Sum over the genes that nobody leaves out at once, over the others prediction by prediction.
 
     Adding what is kept, instead of taking the masked genes off the whole sum, keeps equal
-    distances equal and zeros zero. The squares of l2 rank as their roots do.
+    distances equal and zeros zero.
     """
     is_special = mask.any(axis=0)
     name = "cityblock" if distance == "l1" else "sqeuclidean"
@@ -296,7 +321,7 @@ def _compute_norms(
     ):
         difference = np.abs(special - profile)
         total[p] += (difference if distance == "l1" else difference**2) @ keep
-    return total
+    return total if distance == "l1" else np.sqrt(total)
 
 
 def _compute_cosine_distances(

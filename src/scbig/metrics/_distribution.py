@@ -11,7 +11,7 @@ from scipy.spatial.distance import cdist, pdist
 from sklearn.decomposition import PCA
 
 from scbig.data import Expression
-from scbig.metrics._inputs import CHUNK_VALUES
+from scbig.metrics._inputs import CHUNK_VALUES, get_rounding
 
 logger = logging.getLogger(__name__)
 
@@ -29,9 +29,12 @@ class PreparedCells:
     ----------
     values
         Cells x features, ``(n, d)`` float64.
+    rounding
+        Distances up to this may be rounding errors.
     """
 
     values: np.ndarray
+    rounding: float = 0.0
 
     @property
     def n_cells(self) -> int:
@@ -82,14 +85,15 @@ def prepare_cells(cells: ArrayLike | PreparedCells, *, name: str = "real") -> Pr
     """
     if isinstance(cells, PreparedCells):
         return cells
-    array = np.asarray(cells, dtype=np.float64)
+    given = np.asarray(cells)
+    array = given.astype(np.float64)
     if array.ndim != 2 or array.shape[1] == 0:
         raise ValueError(f"{name} has shape {array.shape}; expected cells x features.")
     if len(array) == 0:
         raise ValueError(f"{name} has 0 cells; at least 1 is needed.")
     if not np.isfinite(array).all():
         raise ValueError(f"{name} holds values that are not finite.")
-    return PreparedCells(array)
+    return PreparedCells(array, get_rounding(given.dtype) * _get_length(array))
 
 
 def energy_distance(
@@ -157,11 +161,11 @@ def mmd_rbf(real: ArrayLike | PreparedCells, predicted: ArrayLike) -> float:
     ------
     ValueError
         If the shapes do not fit, a value is not finite, there are fewer than two cells, or at
-        least half of the pairs of real cells are equal, which leaves no bandwidth.
+        least half of the pairs of real cells are equal up to rounding, which leaves no bandwidth.
     """
     x, y = _check_clouds(real, predicted, n_least=2)
     bandwidth = x.median_squared_distance
-    if bandwidth <= 0:
+    if bandwidth <= x.rounding**2:
         raise ValueError(
             f"The median distance of the {x.n_cells} real cells is 0, so mmd_rbf has no "
             "bandwidth. Use energy_distance for cells without variance."
@@ -229,7 +233,17 @@ class Projection:
             cells = expression.rows(rows[start : start + step])[:, self._genes]
             points[start : start + step] = self._pca.transform(cells)
         ends = np.cumsum([len(group) for group in groups])[:-1]
-        return [PreparedCells(part) for part in np.split(points, ends)]
+        # The centre was taken off in the precision of the cells.
+        share, centre = get_rounding(expression.dtype), float(np.linalg.norm(self._pca.mean_))
+        return [
+            PreparedCells(part, share * (centre + _get_length(part)))
+            for part in np.split(points, ends)
+        ]
+
+
+def _get_length(points: np.ndarray) -> float:
+    """Length of the longest vector."""
+    return float(np.sqrt(np.einsum("ij,ij->i", points, points).max(initial=0.0)))
 
 
 def _check_clouds(

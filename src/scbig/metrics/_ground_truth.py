@@ -13,6 +13,7 @@ from scbig.metrics._catalogue import Metric
 from scbig.metrics._discrimination import get_target_mask
 from scbig.metrics._distribution import PreparedCells, Projection
 from scbig.metrics._inputs import (
+    Averages,
     CellGroups,
     Key,
     Moments,
@@ -60,9 +61,9 @@ class GroundTruth:
     cells: CellGroups
     keys: tuple[Key, ...]
     moments: Moments
-    control: Mapping[str, np.ndarray]
+    control: Mapping[str, Averages]
     target_mask: np.ndarray
-    reference: Mapping[str, np.ndarray]
+    reference: Mapping[str, Averages]
     projection: Projection | None
     weights: np.ndarray | None
     weight_problems: Sequence[str]
@@ -100,7 +101,7 @@ class Sample:
         Why there is nothing; empty text where there is something.
     """
 
-    mean: np.ndarray
+    mean: Averages
     points: Sequence[PreparedCells]
     expression: Expression
     rows: Sequence[np.ndarray]
@@ -123,7 +124,8 @@ def make_ground_truth(
     groups = [cells.groups[key] for key in keys] + [cells.groups[(), name] for name in contexts]
     use_weights = any("weights" in metric.takes for metric in metrics)
     moments = compute_moments(cells.expression, groups, use_squares=use_weights)
-    control = dict(zip(contexts, moments.mean[len(keys) :], strict=True))
+    mean = moments.mean
+    control = {name: mean[len(keys) + i] for i, name in enumerate(contexts)}
     moments = moments.select(slice(len(keys)))
     target_mask = get_target_mask([targets for targets, _ in keys], cells.genes)
     trained = read_reference(reference, schema, cells, control)
@@ -172,10 +174,10 @@ def sample_predicted(
     if is_paired:
         _check_paired(predicted, cells, truth, layer)
         source = read_cells(predicted, schema, "predicted", genes=truth.cells.genes).expression
-        control = np.array([truth.control[context] for _, context in truth.keys])
-        mean += control - compute_moments(source, rows).mean
+        control = Averages.stack([truth.control[context] for _, context in truth.keys])
+        mean = mean - compute_moments(source, rows).mean + control
     is_absent = np.array([not len(group) for group in rows], dtype=bool)
-    mean[is_absent] = truth.moments.mean[is_absent]
+    mean = truth.moments.mean.where(is_absent, mean)
     drawn, compared = (
         [draw_rows(group, n_most, seed, i) for i, group in enumerate(rows)]
         for n_most in (MAX_CELLS, MAX_REAL_CELLS)

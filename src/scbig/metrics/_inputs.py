@@ -6,11 +6,12 @@ Here, once, what a user gives is checked: columns, labels, genes, expression.
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
+from numpy.typing import ArrayLike, DTypeLike
 from scipy import sparse
 
 from scbig.data import (
@@ -33,6 +34,90 @@ CHUNK_VALUES = 2**23
 Key = tuple[Targets, str]
 
 ReferenceLike: TypeAlias = AnnData | pd.DataFrame | np.ndarray
+
+
+def get_rounding(dtype: DTypeLike) -> float:
+    """Which share of a value may be a rounding error, if it was read in this precision?
+
+    In 32 bits 64 units in the last place, to which the errors of a sum over some 20,000 cells add
+    up; in 16 bits one unit, as such values are added up in 32. In 64 bits 1e-12.
+    """
+    if dtype == np.float16:
+        return 2.0**-10 + 2.0**-17
+    return 2.0**-17 if dtype == np.float32 else 1e-12
+
+
+@dataclass(frozen=True)
+class Averages:
+    """Means over cells, and how much of each may be a rounding error.
+
+    All metrics take them for arrays, and take no difference within the rounding for an effect.
+
+    Attributes
+    ----------
+    array
+        Means, float64, ``(C, G)`` or ``(G,)``.
+    rounding
+        The largest rounding error of each, of the same shape.
+    """
+
+    array: np.ndarray
+    rounding: np.ndarray
+
+    @classmethod
+    def read(cls, given: "ArrayLike | Averages", dtype: DTypeLike | None = None) -> "Averages":
+        """Read an array, whose values have the precision of its type or another that is named."""
+        if isinstance(given, Averages):
+            return given
+        array = np.asarray(given)
+        found = array.dtype if dtype is None else np.dtype(dtype)
+        values = array.astype(np.float64)
+        # Of the least values of 16 bits the last place is larger than their share.
+        least = 2.0**-24 if found == np.float16 else 0.0
+        return cls(values, get_rounding(found) * np.abs(values) + least)
+
+    @classmethod
+    def stack(cls, parts: "Sequence[Averages]") -> "Averages":
+        """Put several of shape ``(G,)`` into rows."""
+        return cls(np.array([p.array for p in parts]), np.array([p.rounding for p in parts]))
+
+    @classmethod
+    def join(cls, parts: "Sequence[Averages]") -> "Averages":
+        """Average over several of one shape, each counting once."""
+        rows = cls.stack(parts)
+        return cls(rows.array.mean(axis=0), rows.rounding.mean(axis=0))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the means."""
+        return self.array.shape
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.array, dtype=dtype) if copy else np.asarray(self.array, dtype)
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __getitem__(self, chosen: Any) -> "Averages":
+        return Averages(self.array[chosen], self.rounding[chosen])
+
+    def __add__(self, other: "Averages") -> "Averages":
+        return Averages(self.array + other.array, self.rounding + other.rounding)
+
+    def __sub__(self, other: "Averages") -> "Averages":
+        return Averages(self.array - other.array, self.rounding + other.rounding)
+
+    def where(self, is_kept: np.ndarray, other: "Averages") -> "Averages":
+        """Keep the rows that are marked, and take those of the other where they are not."""
+        own, rest = ((a.array, a.rounding) for a in (self, other))
+        return Averages(
+            *(np.where(is_kept[:, None], a, b) for a, b in zip(own, rest, strict=True))
+        )
+
+    @property
+    def effect(self) -> np.ndarray:
+        """What a difference holds; what may be rounding is 0, as it has a sign, too."""
+        return np.where(np.abs(self.array) > self.rounding, self.array, 0.0)
 
 
 @dataclass(frozen=True)
@@ -84,7 +169,7 @@ def read_cells(
     try:
         screen = make_screen(adata.obs, schema)
         found = get_gene_names(adata, schema.gene_key)
-        check_expression(adata, layer)
+        check_expression(adata, layer, is_strict=True)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
     columns = None if genes is None else _find_genes(found, genes, name)
@@ -110,7 +195,7 @@ class Reference:
         The training cells; ``None`` if only means are known.
     """
 
-    mean: Mapping[str, np.ndarray] = field(default_factory=dict)
+    mean: Mapping[str, Averages] = field(default_factory=dict)
     cells: CellGroups | None = None
 
 
@@ -118,7 +203,7 @@ def read_reference(
     given: ReferenceLike | None,
     schema: ScreenSchema,
     real: CellGroups,
-    control: Mapping[str, np.ndarray],
+    control: Mapping[str, Averages],
 ) -> Reference:
     """Read the mean of the training conditions for each context of the real cells.
 
@@ -133,35 +218,37 @@ def read_reference(
     if isinstance(given, pd.DataFrame):
         is_kept = [bool(schema.parse(str(label))) for label in given.index]
         columns = _find_genes(given.columns.astype(str), real.genes, "reference")
-        table = given.to_numpy(np.float64)[is_kept]
-        rows = table if columns is None else table[:, columns]
+        table = given.to_numpy()[is_kept]
+        rows = Averages.read(table if columns is None else table[:, columns])
     else:
-        rows = np.asarray(given, dtype=np.float64)
-    _check_table(rows, len(real.genes))
-    return Reference(dict.fromkeys(control, rows.mean(axis=0)))
+        rows = Averages.read(given)
+    _check_table(rows.array, len(real.genes))
+    return Reference(dict.fromkeys(control, Averages.join([rows[i] for i in range(len(rows))])))
 
 
 @dataclass(frozen=True)
 class Moments:
     """Numbers of cells ``(n_groups,)``, sums and sums of squares ``(n_groups, n_genes)``.
 
-    The squares are ``None`` where they were not asked for.
+    The squares are ``None`` where they were not asked for; ``dtype`` is the precision of what was
+    added up.
     """
 
     n_cells: np.ndarray
     total: np.ndarray
+    dtype: np.dtype
     square: np.ndarray | None = None
 
     @property
-    def mean(self) -> np.ndarray:
+    def mean(self) -> Averages:
         """Means, shape ``(n_groups, n_genes)``; NaN for groups without cells."""
         with np.errstate(invalid="ignore"):
-            return self.total / self.n_cells[:, None]
+            return Averages.read(self.total / self.n_cells[:, None], self.dtype)
 
     def select(self, groups: slice) -> "Moments":
         """Choose groups by where they stand."""
         square = None if self.square is None else self.square[groups]
-        return Moments(self.n_cells[groups], self.total[groups], square)
+        return Moments(self.n_cells[groups], self.total[groups], self.dtype, square)
 
 
 def compute_moments(
@@ -187,7 +274,7 @@ def compute_moments(
             total += part @ wide
             if square is not None:
                 square += part @ np.square(wide, out=wide)
-    return Moments(n_cells, total, square)
+    return Moments(n_cells, total, expression.dtype, square)
 
 
 def _get_groups(screen: Screen, names: np.ndarray) -> dict[Key, np.ndarray]:
@@ -248,7 +335,7 @@ def _read_training(
     given: AnnData,
     schema: ScreenSchema,
     real: CellGroups,
-    real_control: Mapping[str, np.ndarray],
+    real_control: Mapping[str, Averages],
 ) -> Reference:
     cells = read_cells(given, schema, "reference", layer=schema.layer, genes=real.genes)
     keys = cells.perturbed
@@ -258,15 +345,16 @@ def _read_training(
         )
     _warn_of_shared(cells, real)
     moments = compute_moments(cells.expression, list(cells.groups.values()))
-    mean_of = dict(zip(cells.groups, moments.mean, strict=True))
+    mean = moments.mean
+    mean_of = {key: mean[i] for i, key in enumerate(cells.groups)}
     control = {**real_control, **{name: mean_of[t, name] for t, name in mean_of if not t}}
-    perturbed: dict[str, list[np.ndarray]] = {}
+    perturbed: dict[str, list[Averages]] = {}
     for key in keys:
         perturbed.setdefault(key[1], []).append(mean_of[key])
-    by_context = {name: np.mean(means, axis=0) for name, means in perturbed.items()}
-    mean = {name: _get_reference_mean(name, by_context, control) for name in real_control}
+    by_context = {name: Averages.join(means) for name, means in perturbed.items()}
+    reference = {name: _get_reference_mean(name, by_context, control) for name in real_control}
     is_cells = sum(len(cells.groups[key]) for key in keys) > len(keys)
-    return Reference(mean, cells if is_cells else None)
+    return Reference(reference, cells if is_cells else None)
 
 
 def _check_table(rows: np.ndarray, n_genes: int) -> None:
@@ -301,11 +389,11 @@ def _warn_of_shared(trained: CellGroups, real: CellGroups) -> None:
 
 
 def _get_reference_mean(
-    context: str, means: Mapping[str, np.ndarray], control: Mapping[str, np.ndarray]
-) -> np.ndarray:
+    context: str, means: Mapping[str, Averages], control: Mapping[str, Averages]
+) -> Averages:
     if context in means:
         return means[context]
     effects = [mean - control[name] for name, mean in means.items() if name in control]
     if effects:
-        return control[context] + np.mean(effects, axis=0)
-    return np.mean(list(means.values()), axis=0)
+        return control[context] + Averages.join(effects)
+    return Averages.join(list(means.values()))

@@ -1,10 +1,13 @@
 """As many real as predicted cells, whatever the order in which they are given."""
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
+
+from scbig.metrics._inputs import get_rounding
 
 CellsLike: TypeAlias = ArrayLike | sparse.csr_matrix | sparse.csr_array
 
@@ -36,6 +39,30 @@ def read_pair(
     """Check both sides, which must have the same genes."""
     x = read_cells(real, "real", n_least=n_least)
     return x, read_cells(predicted, "predicted", n_least=n_least, n_genes=x.shape[1])
+
+
+def get_precision(*cells: Any) -> np.dtype:
+    """Return the least precise type of some matrices, dense or sparse, as a type of floats."""
+    found = [np.dtype(c.dtype if hasattr(c, "dtype") else np.float64) for c in cells]
+    is_short = [dtype in (np.float16, np.float32) for dtype in found]
+    floats = [dtype for dtype, short in zip(found, is_short, strict=True) if short]
+    return max(floats, key=get_rounding, default=np.dtype(np.float64))
+
+
+def level_precision(
+    groups: Sequence[sparse.csr_array], given: Sequence[CellsLike]
+) -> list[sparse.csr_array]:
+    """Round groups of cells to the least precise of what was given.
+
+    Or equal values would differ by rounding: a test ranks one above the other, and a classifier
+    tells them apart.
+    """
+    precision = get_precision(*given)
+    values = [cells.data.astype(precision).astype(np.float64) for cells in groups]
+    return [
+        sparse.csr_array((data, cells.indices, cells.indptr), shape=cells.shape)
+        for data, cells in zip(values, groups, strict=True)
+    ]
 
 
 def match_numbers(*sides: sparse.csr_array) -> list[sparse.csr_array]:

@@ -11,10 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-logger = logging.getLogger(__name__)
+from scbig.metrics._inputs import Averages
 
-# Differences below this share of what they are differences of are rounding errors.
-ROUNDING = 1e-12
+logger = logging.getLogger(__name__)
 
 
 def pearson_delta(real: ArrayLike, predicted: ArrayLike, control: ArrayLike) -> np.ndarray:
@@ -182,7 +181,7 @@ def mse(real: ArrayLike, predicted: ArrayLike, control: ArrayLike) -> np.ndarray
         If shapes do not fit or a value is not finite.
     """
     means = check_means(real, predicted, control)
-    return np.square(means.predicted - means.real).mean(axis=1)
+    return np.square(means.predicted.array - means.real.array).mean(axis=1)
 
 
 def mae(real: ArrayLike, predicted: ArrayLike, control: ArrayLike) -> np.ndarray:
@@ -206,7 +205,7 @@ def mae(real: ArrayLike, predicted: ArrayLike, control: ArrayLike) -> np.ndarray
         If shapes do not fit or a value is not finite.
     """
     means = check_means(real, predicted, control)
-    return np.abs(means.predicted - means.real).mean(axis=1)
+    return np.abs(means.predicted.array - means.real.array).mean(axis=1)
 
 
 def mse_delta(real: ArrayLike, predicted: ArrayLike, control: ArrayLike) -> np.ndarray:
@@ -231,7 +230,7 @@ def mse_delta(real: ArrayLike, predicted: ArrayLike, control: ArrayLike) -> np.n
         If shapes do not fit or a value is not finite.
     """
     means = check_means(real, predicted, control)
-    return np.square(means.predicted_delta - means.real_delta).mean(axis=1)
+    return np.square(means.predicted_delta.array - means.real_delta.array).mean(axis=1)
 
 
 def mae_delta(real: ArrayLike, predicted: ArrayLike, control: ArrayLike) -> np.ndarray:
@@ -256,36 +255,35 @@ def mae_delta(real: ArrayLike, predicted: ArrayLike, control: ArrayLike) -> np.n
         If shapes do not fit or a value is not finite.
     """
     means = check_means(real, predicted, control)
-    return np.abs(means.predicted_delta - means.real_delta).mean(axis=1)
+    return np.abs(means.predicted_delta.array - means.real_delta.array).mean(axis=1)
 
 
 class Means(NamedTuple):
-    """Checked means of real and predicted cells and of the real controls, all float64.
+    """Checked means of real and predicted cells and of the real controls.
 
     ``real`` and ``predicted`` are ``(C, G)``, ``control`` is ``(G,)`` or ``(C, G)``.
     """
 
-    real: np.ndarray
-    predicted: np.ndarray
-    control: np.ndarray
+    real: Averages
+    predicted: Averages
+    control: Averages
 
     @property
-    def real_delta(self) -> np.ndarray:
+    def real_delta(self) -> Averages:
         """Real effects, ``(C, G)``."""
-        return subtract(self.real, self.control)
+        return self.real - self.control
 
     @property
-    def predicted_delta(self) -> np.ndarray:
+    def predicted_delta(self) -> Averages:
         """Predicted effects, ``(C, G)``, against the *real* controls."""
-        return subtract(self.predicted, self.control)
+        return self.predicted - self.control
 
 
 def check_means(
     real: ArrayLike, predicted: ArrayLike, control: ArrayLike, *, control_name: str = "control"
 ) -> Means:
     """Check shapes and values of condition means and of what effects are differences to."""
-    pair = check_pair(real, predicted)
-    means = Means(*pair, np.asarray(control, dtype=np.float64))
+    means = Means(*check_pair(real, predicted), Averages.read(control))
     shape = means.real.shape
     if means.control.shape not in (shape, shape[1:]):
         raise ValueError(
@@ -295,10 +293,10 @@ def check_means(
     return means
 
 
-def check_pair(real: ArrayLike, predicted: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def check_pair(real: ArrayLike, predicted: ArrayLike) -> tuple[Averages, Averages]:
     """Check shapes and values of real and predicted condition means."""
-    one, other = (np.asarray(array, dtype=np.float64) for array in (real, predicted))
-    if one.ndim != 2 or 0 in one.shape:
+    one, other = Averages.read(real), Averages.read(predicted)
+    if len(one.shape) != 2 or 0 in one.shape:
         raise ValueError(
             f"real has shape {one.shape}; expected conditions x genes. "
             "For a single condition pass real[None, :]."
@@ -313,37 +311,47 @@ def check_pair(real: ArrayLike, predicted: ArrayLike) -> tuple[np.ndarray, np.nd
     return one, other
 
 
-def _check_finite(array: np.ndarray, name: str) -> None:
-    if not np.isfinite(array).all():
-        n_bad = np.count_nonzero(~np.isfinite(array))
+def _check_finite(means: Averages, name: str) -> None:
+    if not np.isfinite(means.array).all():
+        n_bad = np.count_nonzero(~np.isfinite(means.array))
         raise ValueError(
             f"{name} holds {n_bad} values that are not finite. "
             "Drop conditions without cells before scoring."
         )
 
 
-def subtract(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Subtract; what is a rounding error is 0, as it has a sign, correlation and direction too."""
-    difference = one - other
-    difference[np.abs(difference) <= ROUNDING * (np.abs(one) + np.abs(other))] = 0.0
-    return difference
+def centre(delta: Averages, weights: ArrayLike = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Centre effects over genes, ``(C, G)``, and say whose are the same for all, ``(C,)``.
+
+    Differences to the mean effect that may be rounding are none, nor are those of genes without
+    weight.
+    """
+    share = np.broadcast_to(weights, delta.shape)
+    share = share / share.sum(axis=1, keepdims=True)
+    mean, rounding = (
+        (share * array).sum(axis=1, keepdims=True) for array in (delta.effect, delta.rounding)
+    )
+    centred = delta.effect - mean
+    differs = (np.abs(centred) > delta.rounding + rounding) & (share > 0)
+    return centred, ~differs.any(axis=1)
 
 
 def _take_top(means: Means, n_top: int) -> Means:
     n_genes = means.real.shape[1]
     if not 1 <= n_top <= n_genes:
         raise ValueError(f"n_top={n_top} must be between 1 and the number of genes, {n_genes}.")
-    order = np.argsort(-np.abs(means.real_delta), axis=1, kind="stable")[:, :n_top]
-    control = np.broadcast_to(means.control, means.real.shape)
-    arrays = (means.real, means.predicted, control)
-    return Means(*(np.take_along_axis(array, order, axis=1) for array in arrays))
+    order = np.argsort(-np.abs(means.real_delta.effect), axis=1, kind="stable")[:, :n_top]
+    rows = np.arange(len(order))[:, None]
+    is_shared = len(means.control.shape) == 1
+    control = means.control[order] if is_shared else means.control[rows, order]
+    return Means(means.real[rows, order], means.predicted[rows, order], control)
 
 
 def _compute_row_correlation(means: Means) -> np.ndarray:
-    real, real_norm = _centre(means.real_delta)
-    predicted, predicted_norm = _centre(means.predicted_delta)
-    floor = ROUNDING * np.linalg.norm(means.real, axis=1)
-    is_defined = (real_norm > floor) & (predicted_norm > floor)
+    (real, is_constant), (predicted, is_same) = map(
+        centre, (means.real_delta, means.predicted_delta)
+    )
+    is_defined = ~(is_constant | is_same)
     if not is_defined.all():
         logger.info(
             "%d of %d conditions have a constant real or predicted effect; their correlation "
@@ -351,15 +359,11 @@ def _compute_row_correlation(means: Means) -> np.ndarray:
             np.count_nonzero(~is_defined),
             len(is_defined),
         )
-    product = np.where(is_defined, real_norm * predicted_norm, 1.0)
-    correlation = np.where(is_defined, (real * predicted).sum(axis=1) / product, 0.0)
-    return np.clip(correlation, -1.0, 1.0)
-
-
-def _centre(delta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    centred = delta - delta.mean(axis=1, keepdims=True)
-    return centred, np.linalg.norm(centred, axis=1)
+    product = np.linalg.norm(real, axis=1) * np.linalg.norm(predicted, axis=1)
+    correlation = (real * predicted).sum(axis=1) / np.where(is_defined, product, 1.0)
+    return np.clip(np.where(is_defined, correlation, 0.0), -1.0, 1.0)
 
 
 def _compute_sign_agreement(means: Means) -> np.ndarray:
-    return (np.sign(means.real_delta) == np.sign(means.predicted_delta)).mean(axis=1)
+    signs = np.sign(means.real_delta.effect), np.sign(means.predicted_delta.effect)
+    return (signs[0] == signs[1]).mean(axis=1)

@@ -9,9 +9,12 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from scbig.metrics._distribution import PreparedCells, energy_distance, prepare_cells
+from scbig.metrics._inputs import Averages, get_rounding
 from scbig.metrics._matched_cells import (
     CellsLike,
+    get_precision,
     hash_content,
+    level_precision,
     match_numbers,
     read_cells,
     read_pair,
@@ -50,7 +53,8 @@ def c2st_auc(real: CellsLike, predicted: CellsLike) -> float:
         If a side has fewer than 50 cells, the shapes do not fit or a value is not finite.
     """
     sides = read_pair(real, predicted, n_least=MIN_CLASSIFIED)
-    both = sparse.vstack(match_numbers(*sides), format="csr")
+    drawn = level_precision(match_numbers(*sides), (real, predicted))
+    both = sparse.vstack(drawn, format="csr")
     label = np.repeat([0, 1], both.shape[0] // 2)
     of_cells, of_genes = hash_content(both)
     order = np.lexsort((of_cells, label))
@@ -107,10 +111,10 @@ def variance_ratio(real: CellsLike, predicted: CellsLike) -> float:
         a value is not finite.
     """
     x, y = read_pair(real, predicted, n_least=2)
-    whole = _sum_variances(x)
+    whole = _sum_variances(x, real)
     if whole <= 0:
         raise ValueError(f"The {x.shape[0]} real cells are equal: they have no variance.")
-    return _sum_variances(y) / whole
+    return _sum_variances(y, predicted) / whole
 
 
 def energy_centred(real: ArrayLike | PreparedCells, predicted: ArrayLike | PreparedCells) -> float:
@@ -175,9 +179,11 @@ def wasserstein_axis(real: CellsLike, predicted: CellsLike, control: CellsLike) 
     """
     sides = read_pair(real, predicted, n_least=2)
     controls = read_cells(control, "control", n_least=2, n_genes=sides[0].shape[1])
-    effect = sides[0].mean(axis=0) - controls.mean(axis=0)
+    measured = ((sides[0], real), (controls, control))
+    means = [Averages.read(cells.mean(axis=0), get_precision(own)) for cells, own in measured]
+    effect = (means[0] - means[1]).effect
     squared = float(effect @ effect)
-    noise = sum(_sum_variances(cells) / cells.shape[0] for cells in (sides[0], controls))
+    noise = sum(_sum_variances(cells, own) / cells.shape[0] for cells, own in measured)
     if squared <= 2 * noise:
         raise ValueError(
             f"the effect does not exceed its split-half noise: squared length {squared:.3g}, of "
@@ -189,9 +195,9 @@ def wasserstein_axis(real: CellsLike, predicted: CellsLike, control: CellsLike) 
     return float(wasserstein_distance(x, y) / squared)
 
 
-def _sum_variances(cells: sparse.csr_array) -> float:
-    """Sum of the unbiased variances of all genes."""
-    n_cells = cells.shape[0]
-    squares = float(cells.data @ cells.data) - n_cells * float(np.square(cells.mean(axis=0)).sum())
-    # Of equal cells rounding leaves something.
-    return 0.0 if squares <= 1e-12 * float(cells.data @ cells.data) else squares / (n_cells - 1)
+def _sum_variances(cells: sparse.csr_array, given: CellsLike) -> float:
+    """Sum of the unbiased variances of all genes; of cells that are equal up to rounding 0."""
+    n_cells, whole = cells.shape[0], float(cells.data @ cells.data)
+    squares = whole - n_cells * float(np.square(cells.mean(axis=0)).sum())
+    least = max(get_rounding(np.float64), get_rounding(get_precision(given)) ** 2)
+    return 0.0 if squares <= least * whole else squares / (n_cells - 1)

@@ -15,7 +15,7 @@ from scbig.metrics._catalogue import Metric
 from scbig.metrics._de_calls import DeCalls, call_de_genes
 from scbig.metrics._distribution import PreparedCells
 from scbig.metrics._ground_truth import MAX_REAL_CELLS, GroundTruth, Sample, draw_rows
-from scbig.metrics._inputs import compute_moments
+from scbig.metrics._inputs import Averages, Moments, compute_moments
 
 OK = "ok"
 NO_REFERENCE = "needs reference=: the training cells, or the means of the training conditions"
@@ -101,11 +101,11 @@ class Pair:
         By argument, why it is missing for each condition; empty text where it is there.
     """
 
-    real: np.ndarray
-    predicted: np.ndarray
-    control: np.ndarray
+    real: Averages
+    predicted: Averages
+    control: Averages
     target_mask: np.ndarray
-    reference: np.ndarray | None
+    reference: Averages | None
     weights: np.ndarray | None
     real_cells: Sequence[PreparedCells]
     predicted_cells: Sequence[PreparedCells]
@@ -157,7 +157,11 @@ class CellsInGenes:
 
     def _read(self, i: int) -> dict[str, np.ndarray]:
         sides = zip(("real", "predicted"), self._sides, self._rows, strict=True)
-        return {name: side.expression.rows(rows[i]) for name, side, rows in sides}
+        return {
+            # Rows are float32 whatever was stored; the metrics are to know what was.
+            name: side.expression.rows(rows[i]).astype(side.expression.dtype, copy=False)
+            for name, side, rows in sides
+        }
 
 
 def _make_pairs(truth: GroundTruth, real: Sample, predicted: Sample) -> Iterator[Pair]:
@@ -198,19 +202,29 @@ def _make_tests(
     problems = zip(one.problems[block], other.problems[block], strict=True)
     chosen = [i for i, texts in enumerate(problems) if not any(texts)]
     controls = truth.cells.expression.rows(truth.cells.groups[(), context])
-    sides = [_stack(sample, block, chosen, controls, truth.cells.genes) for sample in (one, other)]
+    # Values that one side holds in 16 bits are rounded on the other, too, or ties would break.
+    precision = min(one.expression.dtype, other.expression.dtype)
+    sides = [
+        _stack(sample, block, chosen, controls, truth.cells.genes, precision)
+        for sample in (one, other)
+    ]
     return sides[0], sides[1], _KEY, _CONTROL
 
 
 def _stack(
-    sample: Sample, block: slice, chosen: list[int], controls: np.ndarray, genes: Sequence[str]
+    sample: Sample,
+    block: slice,
+    chosen: list[int],
+    controls: np.ndarray,
+    genes: Sequence[str],
+    precision: np.dtype,
 ) -> AnnData:
     rows = [sample.rows[block][i] for i in chosen]
     sizes = [len(controls), *map(len, rows)]
     labels = np.repeat([_CONTROL, *map(str, chosen)], sizes)
     cells = sample.expression.rows(np.concatenate([np.empty(0, dtype=np.int64), *rows]))
     return AnnData(
-        np.concatenate([controls, cells]),
+        np.concatenate([controls, cells]).astype(precision).astype(np.float32),
         obs=pd.DataFrame({_KEY: labels}, index=[f"cell_{i}" for i in range(len(labels))]),
         var=pd.DataFrame(index=list(genes)),
     )
@@ -295,15 +309,17 @@ def _make_halves(truth: GroundTruth, sample: Sample, seed: int) -> Iterator[tupl
         rng = [np.random.default_rng([seed, n, i]) for i in range(len(n_cells))]
         rows = [_halve(group, r) for group, r in zip(sample.rows, rng, strict=True)]
         # Without points, there are fewer of them than generators.
-        points = [_halve(p.values, r) for p, r in zip(sample.points, rng, strict=False)]
+        points = [
+            (_halve(p.values, r), p.rounding) for p, r in zip(sample.points, rng, strict=False)
+        ]
         first = compute_moments(sample.expression, [pair[0] for pair in rows])
-        second = (total - first.total) / (n_cells - first.n_cells)[:, None]
+        second = Moments(n_cells - first.n_cells, total - first.total, first.dtype)
         # A lone cell stands on both sides, so that the others are ranked among all conditions.
-        means = (np.where(is_lone[:, None], sample.mean, mean) for mean in (first.mean, second))
+        means = (sample.mean.where(is_lone, half.mean) for half in (first, second))
         one, other = (
             Sample(
                 mean,
-                [PreparedCells(pair[i]) for pair in points],
+                [PreparedCells(pair[i], rounding) for pair, rounding in points],
                 sample.expression,
                 [pair[i] for pair in rows],
                 [pair[i][:MAX_REAL_CELLS] for pair in rows],

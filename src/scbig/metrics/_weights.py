@@ -8,17 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 from scipy import sparse
 
-from scbig.metrics._inputs import Moments
-from scbig.metrics._means import check_means, check_pair, subtract
+from scbig.metrics._inputs import Averages, Moments, get_rounding
+from scbig.metrics._matched_cells import get_precision
+from scbig.metrics._means import centre, check_means, check_pair
 
 LONE_CELL = "1 real cell: weights of genes need at least 2"
 NO_REST = "no other condition has real cells to compare with: weights of genes need some"
-
-# Sums of squares below this share of what they are computed from are rounding errors.
-_ROUNDING = 1e-24
 
 
 def weighted_mse(real: ArrayLike, predicted: ArrayLike, weights: ArrayLike) -> np.ndarray:
@@ -49,7 +47,7 @@ def weighted_mse(real: ArrayLike, predicted: ArrayLike, weights: ArrayLike) -> n
         or zero everywhere.
     """
     one, other = check_pair(real, predicted)
-    return (_check_weights(weights, one.shape) * np.square(other - one)).sum(axis=1)
+    return (_check_weights(weights, one.shape) * np.square(other.array - one.array)).sum(axis=1)
 
 
 def weighted_r2_delta(
@@ -82,14 +80,12 @@ def weighted_r2_delta(
     """
     means = check_means(real, predicted, control)
     share = _check_weights(weights, means.real.shape)
-    delta = means.real_delta
-    error = (share * np.square(means.predicted_delta - delta)).sum(axis=1)
-    centred = delta - (share * delta).sum(axis=1, keepdims=True)
-    variance = (share * np.square(centred)).sum(axis=1)
-    floor = _ROUNDING * (share * np.square(means.real)).sum(axis=1)
-    is_defined = variance > floor
-    ratio = error / np.where(is_defined, variance, 1.0)
-    return np.where(is_defined, 1.0 - ratio, (error <= floor).astype(np.float64))
+    error = means.predicted_delta - means.real_delta
+    centred, is_constant = centre(means.real_delta, share)
+    variance = np.where(is_constant, 1.0, (share * np.square(centred)).sum(axis=1))
+    is_exact = ~((share > 0) & (error.effect != 0)).any(axis=1)
+    score = 1.0 - (share * np.square(error.array)).sum(axis=1) / variance
+    return np.where(is_constant, is_exact.astype(np.float64), score)
 
 
 def get_gene_weights(t_scores: ArrayLike) -> np.ndarray:
@@ -170,6 +166,7 @@ def compute_t_scores(
     return _compare_with_rest(
         CellSums(n_own[:, None], _to_dense(own @ values), _to_dense(own @ squares)),
         CellSums(np.array(len(labels)), values.sum(axis=0), squares.sum(axis=0)),
+        get_precision(cells),
     )
 
 
@@ -200,6 +197,7 @@ def _compute_t_scores(moments: Moments, chosen: np.ndarray) -> np.ndarray:
     return _compare_with_rest(
         CellSums(moments.n_cells[chosen, None], total[chosen], square[chosen]),
         CellSums(moments.n_cells.sum(), total.sum(axis=0), square.sum(axis=0)),
+        moments.dtype,
     )
 
 
@@ -211,24 +209,31 @@ class CellSums(NamedTuple):
     squares: np.ndarray
 
 
-def _compare_with_rest(own: CellSums, everything: CellSums) -> np.ndarray:
-    """Compute Welch's t, ``(C, G)``, of own cells against all the others."""
+def _compare_with_rest(own: CellSums, everything: CellSums, dtype: DTypeLike) -> np.ndarray:
+    """Compute Welch's t, ``(C, G)``, of own cells, read in a precision, against all the others."""
     rest = CellSums(
         everything.n_cells - own.n_cells,
-        subtract(everything.total, own.total),
-        subtract(everything.squares, own.squares),
+        _subtract(everything.total, own.total),
+        _subtract(everything.squares, own.squares),
     )
-    (mean, error), (rest_mean, rest_error) = _get_moments(own), _get_moments(rest)
-    difference, error = subtract(mean, rest_mean), np.sqrt(error + rest_error)
+    (mean, error), (rest_mean, rest_error) = _get_moments(own, dtype), _get_moments(rest, dtype)
+    difference = (Averages.read(mean, dtype) - Averages.read(rest_mean, dtype)).effect
+    error = np.sqrt(error + rest_error)
     with np.errstate(divide="ignore"):
         return difference / np.where((error == 0) & (difference == 0), 1.0, error)
 
 
-def _get_moments(sums: CellSums) -> tuple[np.ndarray, np.ndarray]:
+def _subtract(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Subtract sums, which are taken in float64 whatever the precision of the cells."""
+    return (Averages.read(one) - Averages.read(other)).effect
+
+
+def _get_moments(sums: CellSums, dtype: DTypeLike) -> tuple[np.ndarray, np.ndarray]:
     """Mean, and squared standard error of the mean."""
     mean, mean_square = sums.total / sums.n_cells, sums.squares / sums.n_cells
     # Of a gene without variance the difference leaves a rounding error, of either sign.
-    variance = np.maximum(subtract(mean_square, np.square(mean)), 0.0)
+    variance = np.maximum(_subtract(mean_square, np.square(mean)), 0.0)
+    variance[variance <= get_rounding(dtype) ** 2 * mean_square] = 0.0
     return mean, variance / (sums.n_cells - 1)
 
 
