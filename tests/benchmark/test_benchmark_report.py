@@ -87,6 +87,16 @@ def test_the_page_says_what_the_tables_say(scores: pd.DataFrame, config: Config)
     assert "Only unseen single (2)" in texts
 
 
+def test_the_page_says_whether_cells_were_looked_at(scores: pd.DataFrame, config: Config):
+    invitation = "--metrics default,realism"
+    texts = Page(make_page(scores, config)).texts
+    assert (invitation in texts, "cells" in texts) == (True, False)
+    realism = scores[scores["metric"] == "mse"].assign(metric="c2st_auc")
+    texts = Page(make_page(pd.concat([scores, realism]), config)).texts
+    assert (invitation in texts, "cells" in texts) == (False, True)
+    assert "c2st_auc →0.5" in texts
+
+
 def test_names_are_escaped(scores: pd.DataFrame, config: Config):
     named = scores.replace({"perturbation": {"A": "<script>A</script>"}})
     text = make_page(named, config)
