@@ -80,17 +80,22 @@ def test_the_ceiling_is_the_training_half(
 ):
     role = get_roles(screen.obs, seen, infer_schema(screen))
     x, labels = screen.X.toarray().astype(float), screen.obs["perturbation"].astype(str)
+    is_test = role == "test"
     errors = get_values(result, "ceiling", "mse")
     for label in errors.index:
-        halves = [x[(labels == label) & (role == part)].mean(axis=0) for part in ("train", "test")]
-        assert errors[label] == pytest.approx(np.square(halves[0] - halves[1]).mean(), rel=1e-5)
+        # Each half has controls of its own.
+        one, other = (
+            x[(labels == label) & half].mean(axis=0) - x[(labels == "control") & half].mean(axis=0)
+            for half in (~is_test, is_test)
+        )
+        assert errors[label] == pytest.approx(np.square(one - other).mean(), rel=1e-5)
     rows = result.scores[result.scores["predictor"] == "ceiling"]
     assert set(rows["status"]) == {"ok: training cells against test cells"}
 
 
 def test_cells_are_looked_at_where_distributions_are_known():
     other, seen = (BenchmarkSettings().resolve({task}) for task in ("unseen", "seen"))
-    assert (other.n_cells, seen.n_cells) == (200, 500)
+    assert (other.n_cells, seen.n_cells) == (200, None)
     assert other.metrics == tuple(
         n for n in METRICS if METRICS[n].group == "default" and n != "des"
     )

@@ -199,3 +199,22 @@ def test_whole_files_score_as_in_cell_eval(data_kit):
     for name, column in columns.items():
         expected = table.loc[found.index, column]
         np.testing.assert_allclose(found[name], expected, rtol=0, atol=1e-6, err_msg=name)
+
+
+def test_another_measurement_is_taken_to_its_own_controls(real, schema, cells_of):
+    # Another batch, in the other order, with half of the cells.
+    other = real[::-2].copy()
+    other.X = other.X * np.float32(0.9) + np.float32(0.5)
+    evaluator = Evaluator(real, schema, metrics=["mse"])
+    scores = evaluator.score(other, has_own_controls=True)
+    values = scores.set_index(["perturbation", "context"])["value"]
+    for label, line in values.index:
+        effects = [
+            np.subtract(*(cells_of(cells, name, line).mean(0) for name in (label, "control")))
+            for cells in (real, other)
+        ]
+        expected = np.square(effects[0] - effects[1]).mean()
+        assert values[label, line] == pytest.approx(expected, rel=1e-4)
+    is_gone = (other.obs["perturbation"] == "control") & (other.obs["line"] == "y")
+    with pytest.raises(ValueError, match="no cell labelled 'control' in 1 of 2 contexts"):
+        evaluator.score(other[~is_gone].copy(), has_own_controls=True)

@@ -37,8 +37,9 @@ class BenchmarkSettings:
         the group ``"default"`` that need no optional library, which leaves out ``des``, and for
         the task ``"seen"`` those of ``"realism"`` too.
     n_cells
-        Cells to predict for each condition and context; by default 200, and 500 where metrics
-        of ``"realism"`` are scored, which see more in more cells.
+        Cells to predict for each condition and context; by default 200. Where metrics of
+        ``"realism"`` are scored, as many as a predictor makes by default: of scbig's own one of
+        each control cell, at most 500, as copies would be told from real cells.
     n_resamples
         Bootstrap samples of conditions behind each interval.
     is_log1p
@@ -76,14 +77,14 @@ class BenchmarkSettings:
 
         Returns
         -------
-        The settings with names of metrics and a number of cells.
+        The settings with names of metrics and the number of cells.
         """
         groups = ("default", "realism") if "seen" in tasks else ("default",)
         chosen = choose_metrics(self.metrics or groups)
         if self.metrics is None:
             chosen = {name: one for name, one in chosen.items() if "eval" not in one.needs}
         has_realism = any(metric.group == "realism" for metric in chosen.values())
-        n_cells = self.n_cells or (500 if has_realism else 200)
+        n_cells = self.n_cells or (None if has_realism else 200)
         return replace(self, metrics=tuple(chosen), n_cells=n_cells)
 
 

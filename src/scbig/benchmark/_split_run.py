@@ -242,7 +242,7 @@ class SplitRunner:
         """Score real cells: those of training where a split divides conditions, else halves."""
         if split.cell_share is None:
             return self._evaluator.score_ceiling()
-        scores = self._evaluator.score(self._cells.train)
+        scores = self._evaluator.score(self._cells.train, has_own_controls=True)
         return scores.assign(status=scores["status"].replace("ok", OK_TRAINED))
 
     def _predict(self, spec: PredictorSpec, seed: int) -> AnnData:

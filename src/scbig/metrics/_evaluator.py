@@ -165,7 +165,12 @@ class Evaluator:
         self._sample = sample_real(self._truth, seed)
 
     def score(
-        self, predicted: AnnData, *, layer: str | None = None, is_paired: bool = False
+        self,
+        predicted: AnnData,
+        *,
+        layer: str | None = None,
+        is_paired: bool = False,
+        has_own_controls: bool = False,
     ) -> pd.DataFrame:
         """Score one prediction.
 
@@ -182,6 +187,10 @@ class Evaluator:
             ``X`` holds the control cell that each row started from, as after
             ``predict(perturbations=[...])`` of scbig. Means are then the mean of all real
             controls plus the mean change, which takes off the chance of the drawn controls.
+        has_own_controls
+            ``predicted`` is another measurement, with control cells of its own. Means are then
+            the mean of all real controls plus the effect to these, so that the noise of the real
+            controls is not on both sides. Cells are compared as they are.
 
         Returns
         -------
@@ -200,6 +209,7 @@ class Evaluator:
             self._schema,
             layer=layer,
             is_paired=is_paired,
+            has_own_controls=has_own_controls,
             seed=self._seed,
         )
         return self._tabulate(score_samples(self._metrics, self._truth, self._sample, sample))
