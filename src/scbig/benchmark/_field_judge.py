@@ -20,7 +20,7 @@ import pandas as pd
 from anndata import AnnData
 
 from scbig._optional import require
-from scbig.data import ScreenSchema, make_judged, make_screen, thin
+from scbig.data import ScreenSchema, make_judged, make_judged_real, make_screen, thin
 
 logger = logging.getLogger(__name__)
 
@@ -214,7 +214,7 @@ class FieldJudge:
     ) -> None:
         self.name = name
         self._real, self._train, self._schema, self._seed = real, train, schema, seed
-        cells = make_judged(real, real, schema, None)[1]
+        cells = make_judged_real(real, schema)
         contexts = cells.obs["context"]
         self._judges = {
             context: ContextJudge(name, cells[contexts == context].copy())

@@ -121,11 +121,25 @@ def make_judged(
     if real is None:
         counts = _count(predicted, layer, schema, None)
         return (_check_controls(_label(predicted, schema, *counts), schema, "predicted"),)
+    truth = make_judged_real(real, schema)
+    return _match(_label(predicted, schema, *_count(predicted, layer, schema, real)), truth)
+
+
+def make_judged_real(real: AnnData, schema: ScreenSchema) -> AnnData:
+    """Make what :func:`to_cell_eval` writes of real cells.
+
+    Parameters
+    ----------
+    real, schema
+        See :func:`to_cell_eval`.
+
+    Returns
+    -------
+    As :func:`make_judged`.
+    """
     _check_obs(real, schema, "real", schema.layer)
-    truth = _label(real, schema, *get_counts(real, schema.layer, "real"))
-    counts = _count(predicted, layer, schema, real)
-    made = _label(predicted, schema, *counts)
-    return _match(made, _check_controls(truth, schema, "real"))
+    cells = _label(real, schema, *get_counts(real, schema.layer, "real"))
+    return _check_controls(cells, schema, "real")
 
 
 def _check_obs(adata: AnnData, schema: ScreenSchema, name: str, layer: str | None) -> None:
@@ -215,12 +229,18 @@ def _find_depths(
 
 
 def _find_control_units(real: AnnData, schema: ScreenSchema) -> dict[str, np.ndarray]:
+    """Find what one count of each real control cell is worth, by context."""
     screen, matrix = make_screen(real.obs, schema), get_matrix(real, schema.layer)
     if is_counts(matrix):
         return {}
-    controls = {name: screen.get_controls(i) for i, name in enumerate(screen.contexts)}
-    units = {name: find_count_units(matrix[rows]) for name, rows in controls.items()}
-    return {name: values[~np.isnan(values)] for name, values in units.items()}
+    units = {}
+    for context, name in enumerate(screen.contexts):
+        cells = real[screen.get_controls(context)]
+        counts = get_counts(cells, schema.layer, "real")[0].sum(axis=1)
+        values = sparse.csr_matrix(get_matrix(cells, schema.layer)).expm1().sum(axis=1)
+        is_there = np.ravel(counts) > 0
+        units[name] = np.ravel(values)[is_there] / np.ravel(counts)[is_there]
+    return units
 
 
 def _label(
@@ -268,12 +288,11 @@ def _match(predicted: AnnData, real: AnnData) -> tuple[AnnData, AnnData]:
     is_left_out = ~known.isin(both) & (known.get_level_values(TARGET) != CONTROL)
     if is_left_out.any():
         logger.info("Left out, as they are not predicted: %s.", _list(known[is_left_out]))
-    controls, kept = real[is_control], predicted[asked.isin(both)][:, columns]
-    obs = pd.concat([kept.obs, controls.obs])
+    is_kept = asked.isin(both)
+    obs = pd.concat([predicted.obs[is_kept], real.obs[is_control]])
     obs.index = make_index_unique(obs.index)
-    made = AnnData(
-        sparse.vstack([kept.X, controls.X], format="csr"), obs=obs, var=real.var, uns=predicted.uns
-    )
+    x = sparse.vstack([predicted.X[is_kept][:, columns], real.X[is_control]], format="csr")
+    made = AnnData(x, obs=obs, var=real.var, uns=predicted.uns)
     return made, real[known.isin(both) | is_control].copy()
 
 
