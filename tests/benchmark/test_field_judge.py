@@ -333,7 +333,7 @@ def test_tables_show_means_and_both_ends(judged: pd.DataFrame):
     assert means.loc[("mean response", "other")].tolist() == [5.0, 0.0]
     assert means.loc[("replicate", "other")].tolist() == [6.0, 1.0]
     table = make_judge_table(judged, ["floor"], "vcc2026")
-    assert [row.name for row in table.rows] == ["discrimination", "other"]
+    assert [row.name for row in table.rows] == ["PDS cosine", "other"]
     assert [(cell.text, cell.interval) for cell in table.rows[1].cells] == [
         ("0.20", "(2.50)"), ("0.10", "(1.50)"), ("0.30", "(3.50)"), ("0.00", "(5.00)"),
         ("1.00", "(6.00)"),

@@ -3,20 +3,21 @@
 from collections.abc import Sequence
 
 import pandas as pd
+from rich.box import SIMPLE_HEAD
 from rich.table import Table as TerminalTable
 
 from scbig.benchmark._report_displays import Cell, Row, Table, format_number, order_predictors
 from scbig.benchmark._settings import CEILING
 
 BASELINE, REPLICATE = "mean response", "replicate"
-# In the words of the judge's documentation; others go by their names.
+# Short, for the terminal; others go by their names.
 WORDS = {
-    "pds_cosine": "discrimination",
-    "expr_mse_unbiased_capped_norm": "expression error",
-    "de_wilcoxon_sig_jaccard": "DE genes, Jaccard",
-    "de_wilcoxon_lfc_nmae": "fold-change error",
-    "de_wilcoxon_direction_reach_raw": "direction reach",
-    "de_wilcoxon_direction_fidelity_yield_raw": "direction fidelity",
+    "pds_cosine": "PDS cosine",
+    "expr_mse_unbiased_capped_norm": "expr. error",
+    "de_wilcoxon_lfc_nmae": "lfc error",
+    "de_wilcoxon_sig_jaccard": "DE Jaccard",
+    "de_wilcoxon_direction_reach_raw": "sign reach",
+    "de_wilcoxon_direction_fidelity_yield_raw": "sign fidelity",
     "average": "average",
 }
 
@@ -95,17 +96,20 @@ def make_terminal_table(judged: pd.DataFrame, floors: Sequence[str], judge: str)
     """
     means = average_judged(judged, floors)
     table = TerminalTable(
-        title=f"Judged by {judge}: 0 is the mean response, 1 a replicate (the score as it is)"
+        title=f"Judged by {judge}",
+        caption="Scaled: 0 is the mean response, 1 a replicate; below it the score as it is",
+        box=SIMPLE_HEAD,
+        padding=(0, 0, 0, 1),
     )
     table.add_column("", no_wrap=True)
     metrics = list(means.index.unique("metric"))
     for metric in metrics:
-        table.add_column(WORDS.get(metric, metric), justify="right")
+        table.add_column(WORDS.get(metric, metric), justify="right", overflow="fold")
     for name in means.index.unique("predictor"):
         if name == BASELINE:
             table.add_section()
         cells = [_make_cell(means.loc[(name, metric)], name) for metric in metrics]
-        table.add_row(name, *(f"{cell.text} {cell.interval}".strip() for cell in cells))
+        table.add_row(name, *(f"{cell.text}\n{cell.interval}".strip() for cell in cells))
     return table
 
 
