@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
@@ -129,8 +130,10 @@ def test_the_ends_of_the_scale(judge: FieldJudge, real: AnnData):
     assert set(scale.baseline) == set(scale.replicate) == SIX
     assert scale.problems == {}
     for metric in SIX:
-        assert context._scale_row(metric, scale.baseline[metric])["scaled"] == pytest.approx(0)
-        assert context._scale_row(metric, scale.replicate[metric])["scaled"] == pytest.approx(1)
+        assert context._scale_row(metric, scale.baseline[metric], {})["scaled"] == pytest.approx(0)
+        assert context._scale_row(metric, scale.replicate[metric], {})["scaled"] == pytest.approx(
+            1
+        )
     labels = real.obs["perturbation"].to_numpy()
     counts = draw_screen(7).obsm["counts"]
     rng = np.random.default_rng(0)
@@ -225,20 +228,28 @@ def test_as_many_cells_as_there_are_real_ones(real: AnnData):
     assert np.array_equal(drawn, np.unique(drawn))
 
 
-@pytest.mark.slow
-def test_a_score_without_a_scale_says_so():
-    """One effect of four genes: too few for fold changes, which are left out and named."""
+def test_a_context_without_effects_does_not_spoil_the_other():
+    """Without any effect there are no DE genes and no distance to divide by."""
     needs_judge()
-    real = draw_screen(0, strength=0.0)
-    judge = make_judge(real, real)
-    context = next(iter(judge._judges.values()))
-    assert "de_wilcoxon_lfc_nmae" in context.scale.problems
-    row = context._scale_row("de_wilcoxon_lfc_nmae", 0.5)
-    assert np.isnan(row["scaled"])
-    assert row["status"].startswith("no replicate: ")
-    lacking = real[real.obs["perturbation"] != "P3"].copy()
-    with pytest.raises(ValueError, match=r"1 conditions are not predicted: \['P3'\]"):
-        judge.score(lacking)
+    sides = []
+    for seed in (0, 1):
+        strong, none = draw_screen(seed), draw_screen(seed, strength=0.0)
+        both = ad.concat({"strong": strong, "none": none}, label="line", index_unique="-")
+        sides.append(both)
+    schema = ScreenSchema("perturbation", "control", "+", ("line",))
+    judge = FieldJudge("vcc2026", *sides, schema, 0)
+    rows = judge.score(sides[1]).set_index(["context", "metric"])
+    assert rows.loc["strong", "status"].eq("ok").all()
+    alone = make_judge(draw_screen(0), draw_screen(1)).score(draw_screen(1))
+    np.testing.assert_allclose(rows.loc["strong", "scaled"], get(alone, "scaled"), atol=1e-6)
+    none = rows.loc["none"]
+    assert none.loc["de_wilcoxon_lfc_nmae", "status"].startswith("no value: ")
+    assert none.loc["pds_cosine", "value"] == pytest.approx(0.5, abs=0.4)
+    assert none.loc["average", "status"] == "some scores have no scaled value"
+    assert none.loc[["de_wilcoxon_lfc_nmae", "average"], "scaled"].isna().all()
+    lacking = sides[1][sides[1].obs["perturbation"] != "P3"].copy()
+    failed = judge.score(lacking)
+    assert failed["status"].eq("1 conditions are not predicted: ['P3'].").all()
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ where cells come from.
 
 import io
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -48,12 +48,13 @@ class JudgeScale:
     Attributes
     ----------
     baseline
-        What the mean response of all conditions scores; it is 0 on the scale.
+        What the mean response of all conditions scores; it is 0 on the scale. A metric that has
+        no value there is missing.
     replicate
         What one half of the real cells scores against the other (mean of five halvings); it is 1.
         A metric that some halving has no value of is not there.
     problems
-        Why a metric has no replicate.
+        Why a metric lacks one of them.
     """
 
     baseline: Mapping[str, float]
@@ -104,16 +105,37 @@ class ContextJudge:
     @cached_property
     def scale(self) -> JudgeScale:
         """The ends of the scale, computed when they are first asked for."""
+        theirs = require("cell_eval2.baseline", "vcc")
+        config = self._config
+        names = {"pert_col": config.pert_col, "control": config.control}
         with _hush():
-            baseline = self._rules.build_generic_baseline(
-                self.real,
-                config=self._config,
-                exclude_target_gene=self._config.target_gene_map is None,
-                allow_degenerate=True,
-            ).agg
+            profile = theirs.generic_response_profile(
+                self.real, exclude_target_gene=config.target_gene_map is None, **names
+            )
+            cells = theirs.build_baseline_prediction(profile, self.real, **names)
+            # They are means, which are no whole counts: the one liberty that it takes itself.
+            baseline, lost = self._measure(cells, self.real, theirs.baseline_config(config))
             replicate, problems = self._measure_replicate()
-        means = baseline.filter(baseline["statistic"] == "mean")
-        return JudgeScale({name: means[name][0] for name in self.metrics}, replicate, problems)
+        return JudgeScale(baseline, replicate, problems | lost)
+
+    def _measure(
+        self, predicted: AnnData, real: AnnData, config: Any
+    ) -> tuple[dict[str, float], dict[str, str]]:
+        """Compute the scores that there are, and why others are not."""
+        values, problems = {}, {}
+        table = self._rules.compute_metrics(predicted, real, config=config)
+        for name in self.metrics:
+            try:
+                found = self._rules.aggregate_metrics(table, metrics=[name])
+            except ValueError as error:
+                problems[name] = f"no value: {_shorten(error)}"
+                continue
+            mean = dict(zip(found["metric"], found["mean"], strict=True)).get(name)
+            if mean is None or not np.isfinite(mean):
+                problems[name] = "no value: no condition has one"
+            else:
+                values[name] = float(mean)
+        return values, problems
 
     def _measure_replicate(self) -> tuple[dict[str, float], dict[str, str]]:
         """Measure all metrics at once, or one by one where that is refused for the lack of one."""
@@ -153,34 +175,47 @@ class ContextJudge:
             raise ValueError(f"{len(missing)} conditions are not predicted: {missing[:5]}.")
         real = self.real if real is None else real
         with _hush():
-            values = self._rules.compute_metrics(predicted, real, config=self._config)
-            means = self._rules.aggregate_metrics(values, metrics=list(self.metrics))
-        found = dict(zip(means["metric"], means["mean"], strict=True))
-        rows = [self._scale_row(name, found.get(name)) for name in self.metrics]
+            values, problems = self._measure(predicted, real, self._config)
+        rows = [self._scale_row(name, values.get(name), problems) for name in self.metrics]
         scaled = [row["scaled"] for row in rows]
         is_whole = bool(np.isfinite(scaled).all())
-        status = "ok" if is_whole else "some metrics have no scaled value"
+        status = "ok" if is_whole else "some scores have no scaled value"
         average = float(np.mean(scaled)) if is_whole else np.nan
         rows.append({"metric": AVERAGE, "scaled": average, "status": status})
         return pd.DataFrame(rows)
 
-    def _scale_row(self, metric: str, value: float | None) -> dict[str, Any]:
+    def score_half(self, seed: int) -> pd.DataFrame:
+        """Score a random half of the real cells against the other, as :meth:`score`."""
+        half = draw_half(self.real.obs[TARGET], seed)
+        return self.score(self.real[half].copy(), self.real[~half].copy())
+
+    def get_failed(self, reason: str) -> pd.DataFrame:
+        """Make the rows of what cannot be judged, as :meth:`score`."""
+        return pd.DataFrame({"metric": [*self.metrics, AVERAGE], "status": reason})
+
+    def _scale_row(
+        self, metric: str, value: float | None, problems: Mapping[str, str]
+    ) -> dict[str, Any]:
         """Put one score on the judge's scale, by its rules for what is beyond the ends."""
-        scoring = require("cell_eval2.scoring", "vcc")
-        baseline = self.scale.baseline[metric]
+        baseline = self.scale.baseline.get(metric, np.nan)
         replicate = self.scale.replicate.get(metric, np.nan)
-        row = {"metric": metric, "value": value, "baseline": baseline, "replicate": replicate}
-        if value is None or not np.isfinite(value):
-            return row | {"value": np.nan, "scaled": np.nan, "status": "the judge has no value"}
-        if metric in self.scale.problems:
-            return row | {"scaled": np.nan, "status": self.scale.problems[metric]}
+        row = {
+            "metric": metric,
+            "value": np.nan if value is None else value,
+            "scaled": np.nan,
+            "baseline": baseline,
+            "replicate": replicate,
+        }
+        problem = problems.get(metric) or self.scale.problems.get(metric)
+        if value is None or problem is not None:
+            return row | {"status": problem}
+        scoring = require("cell_eval2.scoring", "vcc")
         try:
             policy = replace(self._policies[metric], anchor=replicate)
         except ValueError as error:
-            return row | {"scaled": np.nan, "status": _shorten(error)}
+            return row | {"status": _shorten(error)}
         if scoring.is_degenerate(baseline, policy):
-            text = "no scale: the replicate is not better than the baseline"
-            return row | {"scaled": np.nan, "status": text}
+            return row | {"status": "no scale: the replicate is not better than the baseline"}
         return row | {"scaled": scoring.score_one(value, baseline, policy), "status": "ok"}
 
 
@@ -244,7 +279,7 @@ class FieldJudge:
         chosen = draw_equal(predicted, self._schema, self._n_real, self._seed)
         cells, _ = make_judged(predicted[chosen].copy(), self._real, self._schema, layer)
         return self._tabulate(
-            {name: judge.score(_select(cells, name)) for name, judge in self._judges.items()}
+            lambda name, judge: judge.score(cells[cells.obs["context"] == name].copy())
         )
 
     def score_ceiling(self) -> pd.DataFrame:
@@ -258,11 +293,7 @@ class FieldJudge:
         if all(trained.get(group, 0) >= 0.9 * n for group, n in self._n_real.items()):
             layer = _COUNTS if _COUNTS in self._train.layers else None
             return self.score(self._train, layer)
-        tables = {}
-        for name, judge in self._judges.items():
-            half = draw_half(judge.real.obs[TARGET], self._seed)
-            tables[name] = judge.score(judge.real[half].copy(), judge.real[~half].copy())
-        return self._tabulate(tables)
+        return self._tabulate(lambda _, judge: judge.score_half(self._seed))
 
     def get_failed(self, reason: str) -> pd.DataFrame:
         """Make the rows of a predictor that has nothing to judge.
@@ -276,17 +307,20 @@ class FieldJudge:
         -------
         As :meth:`score`, without values.
         """
-        return self._tabulate(
-            {
-                name: pd.DataFrame({"metric": [*judge.metrics, AVERAGE], "status": reason})
-                for name, judge in self._judges.items()
-            }
-        )
+        return self._tabulate(lambda _, judge: judge.get_failed(reason))
 
-    def _tabulate(self, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-        rows = [table.assign(context=name) for name, table in tables.items()]
+    def _tabulate(self, ask: Callable[[str, ContextJudge], pd.DataFrame]) -> pd.DataFrame:
+        """Ask the judge of each context; what one cannot judge is no reason to lose the others."""
+        tables = []
+        for name, judge in self._judges.items():
+            try:
+                rows = ask(name, judge)
+            except ValueError as error:
+                logger.warning("Not judged in %r: %s", name, _shorten(error))
+                rows = judge.get_failed(_shorten(error))
+            tables.append(rows.assign(context=name))
         columns = [name for name in COLUMNS if name not in ("predictor", "split", "seed")]
-        return pd.concat(rows, ignore_index=True).reindex(columns=columns)
+        return pd.concat(tables, ignore_index=True).reindex(columns=columns)
 
 
 def make_judge(
@@ -345,10 +379,6 @@ def draw_half(labels: pd.Series, seed: int) -> np.ndarray:
     for rows in labels.reset_index(drop=True).groupby(labels.to_numpy()).indices.values():
         is_drawn[rng.choice(rows, len(rows) // 2, replace=False)] = True
     return is_drawn
-
-
-def _select(cells: AnnData, context: str) -> AnnData:
-    return cells[cells.obs["context"] == context].copy()
 
 
 def _shorten(error: Exception, n_shown: int = 200) -> str:
