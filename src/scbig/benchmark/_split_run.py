@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from scbig.benchmark._field_judge import FieldJudge
 
 LAYER = "prediction"
-Ask = Callable[[int], AnnData]  # predicts that many cells of each condition and context
+Ask = Callable[[int | None], AnnData]  # predicts that many cells of each condition and context
 COLUMNS = (
     "predictor", "split", "seed", "perturbation", "context", "metric", "value", "status",
     "seconds", "peak_memory_mb",
@@ -290,7 +290,7 @@ class SplitRunner:
         spec.train_predictor(predictor, list(self._labels.val) or None)
         return partial(self._ask, predictor, seed)
 
-    def _ask(self, predictor: Predictor, seed: int, n_cells: int) -> AnnData:
+    def _ask(self, predictor: Predictor, seed: int, n_cells: int | None) -> AnnData:
         """Predict from the control cells of the tested contexts, the same for all."""
         predicted = predictor.predict(
             self._controls.copy(),
