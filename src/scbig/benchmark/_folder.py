@@ -20,7 +20,10 @@ from scbig.splits import Split
 
 CONFIG = "config.json"
 PARTS = "parts"
-RESULTS = ("scores.csv", "summary.csv", "comparison.csv", "report.html", "splits.json")
+JUDGED = ".judge.parquet"
+RESULTS = (
+    "scores.csv", "summary.csv", "comparison.csv", "judge.csv", "report.html", "splits.json"
+)  # fmt: skip
 REMEDY = "Begin anew with use_overwrite=True, or choose another folder: out=..."
 _KEY = b"scbig_benchmark"
 LIBRARIES = ("anndata", "numpy", "scikit-learn", "scipy", "scvi-tools", "torch")
@@ -89,6 +92,7 @@ def make_config(
             "metrics": settings.metrics and list(settings.metrics),
             "n_cells": settings.n_cells,
             "is_log1p": settings.is_log1p,
+            **_describe_judge(settings),
         },
         splits={split.name: _describe_split(split) for split in splits},
         predictors={spec.name: spec.describe() for spec in specs},
@@ -163,7 +167,12 @@ class BenchmarkFolder:
                 f"{path} was made with another split {part.split.name!r} or another predictor "
                 f"{part.predictor!r} than the present ones. {REMEDY}"
             )
-        return PartResult(table.to_pandas(), note["seconds"])
+        judged = path.with_suffix(JUDGED)
+        return PartResult(
+            table.to_pandas(),
+            note["seconds"],
+            judged=pq.read_table(judged).to_pandas() if judged.exists() else None,
+        )
 
     def write_part(self, part: Part, result: PartResult) -> None:
         """Keep a finished part.
@@ -179,6 +188,9 @@ class BenchmarkFolder:
         table = pa.Table.from_pandas(result.scores, preserve_index=False)
         metadata = {**table.schema.metadata, _KEY: json.dumps(note)}
         path = self._get_path(part)
+        if result.judged is not None:  # first, as a part is done when its own file is there
+            judged = pa.Table.from_pandas(result.judged, preserve_index=False)
+            pq.write_table(judged, path.with_suffix(JUDGED))
         half = path.with_suffix(".tmp")
         pq.write_table(table.replace_schema_metadata(metadata), half)
         half.replace(path)  # at once: an interruption leaves no half of a file
@@ -252,6 +264,15 @@ def _write_text(path: Path, text: str) -> None:
     half = path.with_name(path.name + ".tmp")
     half.write_text(text, encoding="utf-8")
     half.replace(path)
+
+
+def _describe_judge(settings: BenchmarkSettings) -> dict[str, str]:
+    """Name the judge, whose parts another one's, or none's, cannot be joined with."""
+    if settings.judge is None:
+        return {}
+    from scbig.benchmark._field_judge import describe_judge
+
+    return {"judge": describe_judge(settings.judge)}
 
 
 def _describe_split(split: Split) -> dict[str, Any]:

@@ -1,13 +1,20 @@
-"""The pieces that a benchmark consists of, and how long is left by those that are done."""
+"""The pieces that a benchmark consists of, what each costs, and how long is left."""
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from threading import Event, Thread
+from types import TracebackType
+from typing import Self
 
 import pandas as pd
+import psutil
 
 from scbig.benchmark._settings import CEILING, POOLED, PredictorSpec
 from scbig.splits import Split
+
+INTERVAL = 0.02  # seconds between two looks at the memory
 
 
 @dataclass(frozen=True)
@@ -51,11 +58,14 @@ class PartResult:
         Time of the whole part, scoring included.
     error
         What the predictor raised, in one line; ``None`` when it did not.
+    judged
+        Rows of ``judge.csv``; ``None`` where no judge was asked for.
     """
 
     scores: pd.DataFrame
     seconds: float
     error: str | None = None
+    judged: pd.DataFrame | None = None
 
 
 def make_parts(
@@ -169,3 +179,50 @@ class Tracker:
         seconds = sum(sum(self._seconds[n]) / len(self._seconds[n]) for n in timed)
         untimed = tuple(dict.fromkeys(name for name in left if name not in self._seconds))
         return Progress(running, self._n_total - len(left), self._n_total, seconds, untimed)
+
+
+class Meter:
+    """Measures what happens inside a ``with`` block.
+
+    Memory is the largest resident set of the whole process, the data included, as a thread saw
+    it every 20 milliseconds.
+
+    Attributes
+    ----------
+    seconds
+        Wall-clock time.
+    peak_memory_mb
+        Largest memory of the process, in units of 10^6 bytes.
+    """
+
+    seconds: float = 0.0
+    peak_memory_mb: float = 0.0
+
+    def __init__(self) -> None:
+        self._process = psutil.Process()
+        self._is_over = Event()
+        self._thread = Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._look()
+        self._start = time.perf_counter()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.seconds = time.perf_counter() - self._start
+        self._is_over.set()
+        self._thread.join()
+        self._look()
+
+    def _watch(self) -> None:
+        while not self._is_over.wait(INTERVAL):
+            self._look()
+
+    def _look(self) -> None:
+        self.peak_memory_mb = max(self.peak_memory_mb, self._process.memory_info().rss / 1e6)

@@ -83,7 +83,11 @@ class TaskSection:
 
 
 def make_report(
-    scores: pd.DataFrame, summary: pd.DataFrame, comparison: pd.DataFrame, config: Config
+    scores: pd.DataFrame,
+    summary: pd.DataFrame,
+    comparison: pd.DataFrame,
+    config: Config,
+    judge: Table | None = None,
 ) -> str:
     """Write the page.
 
@@ -93,6 +97,8 @@ def make_report(
         See :func:`summarise` and :func:`compare`.
     config
         What was run.
+    judge
+        What the judge of the field said, if one was asked.
 
     Returns
     -------
@@ -111,6 +117,7 @@ def make_report(
     metrics = list(summary["metric"].unique())
     return environment.get_template("report.html.j2").render(
         config=config,
+        judge=judge,
         config_text=json.dumps(config.to_dict(), indent=2),
         date=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
         sections=[

@@ -48,6 +48,10 @@ class BenchmarkResult:
         them again.
     folder
         Where everything was written.
+    judged
+        What the judge of the field said, one row for each predictor, split, seed, context and
+        metric: the score as it is, ``scaled`` so that the judge's ``baseline`` is 0 and its
+        ``replicate`` 1, and why there is none; as in ``judge.csv``. ``None`` if none was asked.
     """
 
     scores: pd.DataFrame
@@ -55,6 +59,7 @@ class BenchmarkResult:
     comparison: pd.DataFrame
     failures: dict[str, str] = field(default_factory=dict)
     folder: Path = Path()
+    judged: pd.DataFrame | None = None
 
 
 def run(
@@ -90,7 +95,7 @@ def run(
         baselines, or specs. Where no floor is among them, all of the tasks are added.
     out
         Folder for the results: ``scores.csv``, ``summary.csv``, ``comparison.csv``,
-        ``report.html``, ``config.json`` and the finished parts.
+        ``report.html``, ``config.json`` and the finished parts; with a judge ``judge.csv``.
     resources
         Prior knowledge, the same for all predictors.
     schema
@@ -110,7 +115,10 @@ def run(
         When ``out`` holds something that is no benchmark.
     ValueError
         When the screen cannot be read, a predictor is unknown, a split does not fit the screen,
-        or ``out`` holds a benchmark with another configuration.
+        ``out`` holds a benchmark with another configuration, or a judge is asked and the cells
+        have no counts.
+    ImportError
+        When a judge is asked and cell-eval2 is not installed (extra ``vcc``).
 
     Examples
     --------
@@ -139,9 +147,12 @@ def run(
         for part, result in results.items()
     ]
     scores = pd.concat(tables, ignore_index=True)
-    summary, comparison = _conclude(scores, config, folder)
+    judged = _join_judged(results.values(), folder) if settings.judge is not None else None
+    summary, comparison = _conclude(scores, config, folder, judged)
     failures = {part.name: r.error for part, r in results.items() if r.error is not None}
-    return BenchmarkResult(scores[list(COLUMNS)], summary, comparison, failures, folder.path)
+    return BenchmarkResult(
+        scores[list(COLUMNS)], summary, comparison, failures, folder.path, judged
+    )
 
 
 class _Run:
@@ -197,11 +208,30 @@ class _Run:
     def _prepare(self, split: Split) -> SplitRunner:
         labels = self._labels[split.name]
         cells = take_cells(self._adata, labels, self._schema)
-        return SplitRunner(labels, cells, self._resources, self._settings, split.seed)
+        judge = None
+        if self._settings.judge is not None:
+            from scbig.benchmark._field_judge import make_judge
+
+            judge = make_judge(
+                self._settings.judge,
+                self._adata,
+                cells.real,
+                cells.train,
+                cells.schema,
+                split.seed,
+            )
+        return SplitRunner(labels, cells, self._resources, self._settings, split.seed, judge)
+
+
+def _join_judged(results: Iterable[PartResult], folder: BenchmarkFolder) -> pd.DataFrame:
+    """Put together what the judge said, and write it."""
+    judged = pd.concat([r.judged for r in results if r.judged is not None], ignore_index=True)
+    folder.write_text("judge.csv", judged.to_csv(index=False))
+    return judged
 
 
 def _conclude(
-    scores: pd.DataFrame, config: Config, folder: BenchmarkFolder
+    scores: pd.DataFrame, config: Config, folder: BenchmarkFolder, judged: pd.DataFrame | None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Average, compare, and write everything."""
     n_resamples = config.settings["n_resamples"]
@@ -215,7 +245,12 @@ def _conclude(
         ("comparison.csv", comparison),
     ):
         folder.write_text(name, table.to_csv(index=False))
-    folder.write_text("report.html", make_report(scores, summary, comparison, config))
+    table = None
+    if judged is not None:
+        from scbig.benchmark._judge_tables import make_judge_table
+
+        table = make_judge_table(judged, floors, config.fixed["judge"])
+    folder.write_text("report.html", make_report(scores, summary, comparison, config, table))
     return summary, comparison
 
 

@@ -19,6 +19,7 @@ from scbig.priors import GeneAliases, GeneEmbedding, GeneGraph, GeneSets, Loci, 
 
 POOLED = "pooled"
 CEILING = "ceiling"
+JUDGES = ("vcc2026",)
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,10 @@ class BenchmarkSettings:
         Begin anew where the folder holds a benchmark with other settings.
     command
         What was typed to run it, for the report.
+    judge
+        A judge of the field to ask as well: ``"vcc2026"``, the rules of the Virtual Cell Challenge
+        2026 as cell-eval2 has them (extra ``vcc``). It scores whole counts, of as many predicted
+        as real cells of each condition; see :func:`scbig.data.to_cell_eval`.
     """
 
     seeds: tuple[int, ...] | None = None
@@ -57,6 +62,7 @@ class BenchmarkSettings:
     is_log1p: bool = False
     use_overwrite: bool = False
     command: str | None = None
+    judge: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("n_cells", "n_resamples"):
@@ -65,6 +71,8 @@ class BenchmarkSettings:
                 raise ValueError(f"{name}={value}; give at least 1.")
         if self.seeds is not None and (not self.seeds or len(set(self.seeds)) < len(self.seeds)):
             raise ValueError(f"seeds={self.seeds}: give each seed once, and at least one.")
+        if self.judge not in (None, *JUDGES):
+            raise ValueError(f"There is no judge {self.judge!r}. Those known: {list(JUDGES)}.")
         choose_metrics(self.metrics)
 
     def resolve(self, tasks: Collection[str]) -> "BenchmarkSettings":

@@ -2,20 +2,19 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from threading import Event, Thread
+from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import pandas as pd
-import psutil
 from anndata import AnnData
 
 from scbig._constants import OBS
 from scbig._protocols import Predictor
-from scbig.benchmark._parts import Part, PartResult
+from scbig.benchmark._parts import Meter, Part, PartResult
 from scbig.benchmark._settings import BenchmarkSettings, PredictorSpec, Resources
 from scbig.data import (
     ScreenSchema,
@@ -28,14 +27,17 @@ from scbig.data import (
 from scbig.metrics import Evaluator
 from scbig.splits import Split, get_roles
 
+if TYPE_CHECKING:
+    from scbig.benchmark._field_judge import FieldJudge
+
 LAYER = "prediction"
+Ask = Callable[[int | None], AnnData]  # predicts that many cells of each condition and context
 COLUMNS = (
     "predictor", "split", "seed", "perturbation", "context", "metric", "value", "status",
     "seconds", "peak_memory_mb",
 )  # fmt: skip
 logger = logging.getLogger(__name__)
 OK_TRAINED = "ok: training cells against test cells"
-INTERVAL = 0.02  # seconds between two looks at the memory
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,8 @@ class SplitRunner:
         How to run.
     seed
         Seed of the ceiling and of the cells that are drawn for scoring.
+    judge
+        Judge of the field, if one is asked.
     """
 
     def __init__(
@@ -188,9 +192,11 @@ class SplitRunner:
         resources: Resources,
         settings: BenchmarkSettings,
         seed: int,
+        judge: "FieldJudge | None" = None,
     ) -> None:
         self._labels = labels
         self._cells = cells
+        self._judge = judge
         self._resources = resources
         self._settings = settings
         self._controls = cells.get_controls()
@@ -216,8 +222,9 @@ class SplitRunner:
         """
         start = time.perf_counter()
         meter, attempt = Meter(), Attempt(part.name)
+        ask: Ask | None = None
         with attempt:
-            scores = self._score(part, meter)
+            scores, ask = self._score(part, meter)
         if attempt.error is not None:
             scores = self._evaluator.get_failed(attempt.error)
         scores = scores.assign(
@@ -227,16 +234,21 @@ class SplitRunner:
             seconds=meter.seconds,
             peak_memory_mb=meter.peak_memory_mb,
         )
-        return PartResult(scores[list(COLUMNS)], time.perf_counter() - start, attempt.error)
+        judged = self._ask_judge(part, ask, attempt.error)
+        seconds = time.perf_counter() - start
+        return PartResult(scores[list(COLUMNS)], seconds, attempt.error, judged)
 
-    def _score(self, part: Part, meter: "Meter") -> pd.DataFrame:
+    def _score(self, part: Part, meter: Meter) -> tuple[pd.DataFrame, Ask | None]:
+        """Return the scores, and how to ask the predictor again; the ceiling has none."""
         if part.spec is None:
             with meter:
-                return self._score_ceiling(part.split)
+                return self._score_ceiling(part.split), None
         with meter:
-            predicted = self._predict(part.spec, part.seed)
+            ask = self._train(part.spec, part.seed)
+            predicted = ask(self._settings.n_cells)
         # Only our own predictors promise that X is the control cell that each row starts from.
-        return self._evaluator.score(predicted, layer=LAYER, is_paired=OBS.SOURCE in predicted.obs)
+        is_paired = OBS.SOURCE in predicted.obs
+        return self._evaluator.score(predicted, layer=LAYER, is_paired=is_paired), ask
 
     def _score_ceiling(self, split: Split) -> pd.DataFrame:
         """Score real cells: those of training where a split divides conditions, else halves."""
@@ -245,7 +257,26 @@ class SplitRunner:
         scores = self._evaluator.score(self._cells.train, has_own_controls=True)
         return scores.assign(status=scores["status"].replace("ok", OK_TRAINED))
 
-    def _predict(self, spec: PredictorSpec, seed: int) -> AnnData:
+    def _ask_judge(self, part: Part, ask: Ask | None, error: str | None) -> pd.DataFrame | None:
+        """Have the judge score a part, if there is one; what goes wrong is a status, too."""
+        judge, attempt = self._judge, Attempt(part.name)
+        if judge is None:
+            return None
+        with attempt:
+            if error is None:
+                rows = (
+                    judge.score_ceiling()
+                    if ask is None
+                    else judge.score(ask(judge.n_cells), LAYER)
+                )
+        error = error or attempt.error
+        rows = rows if error is None else judge.get_failed(error)
+        rows.insert(0, "predictor", part.predictor)
+        rows.insert(1, "split", part.split.name)
+        rows.insert(2, "seed", part.seed)
+        return rows
+
+    def _train(self, spec: PredictorSpec, seed: int) -> Ask:
         schema, train = self._cells.schema, self._cells.copy_train()
         spec.load_class().setup_anndata(
             train,
@@ -257,15 +288,15 @@ class SplitRunner:
         )
         predictor = spec.make_predictor(train, self._resources, seed)
         spec.train_predictor(predictor, list(self._labels.val) or None)
-        return self._ask(predictor, self._labels.test["perturbation"].unique().tolist(), seed)
+        return partial(self._ask, predictor, seed)
 
-    def _ask(self, predictor: Predictor, wanted: Sequence[str], seed: int) -> AnnData:
+    def _ask(self, predictor: Predictor, seed: int, n_cells: int | None) -> AnnData:
         """Predict from the control cells of the tested contexts, the same for all."""
         predicted = predictor.predict(
             self._controls.copy(),
-            perturbations=wanted,
+            perturbations=self._labels.test["perturbation"].unique().tolist(),
             key_added=LAYER,
-            n_cells=self._settings.n_cells,
+            n_cells=n_cells,
             seed=seed,
         )
         if LAYER not in predicted.layers:
@@ -338,50 +369,3 @@ class Attempt:
         logger.warning("%s failed: %s", self._name, self.error)
         logger.debug("Where it failed:", exc_info=(type(error), error, trace))
         return True
-
-
-class Meter:
-    """Measures what happens inside a ``with`` block.
-
-    Memory is the largest resident set of the whole process, the data included, as a thread saw
-    it every 20 milliseconds.
-
-    Attributes
-    ----------
-    seconds
-        Wall-clock time.
-    peak_memory_mb
-        Largest memory of the process, in units of 10^6 bytes.
-    """
-
-    seconds: float = 0.0
-    peak_memory_mb: float = 0.0
-
-    def __init__(self) -> None:
-        self._process = psutil.Process()
-        self._is_over = Event()
-        self._thread = Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._look()
-        self._start = time.perf_counter()
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.seconds = time.perf_counter() - self._start
-        self._is_over.set()
-        self._thread.join()
-        self._look()
-
-    def _watch(self) -> None:
-        while not self._is_over.wait(INTERVAL):
-            self._look()
-
-    def _look(self) -> None:
-        self.peak_memory_mb = max(self.peak_memory_mb, self._process.memory_info().rss / 1e6)

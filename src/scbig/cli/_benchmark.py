@@ -47,6 +47,7 @@ from scbig.cli._options import (
     split_numbers,
 )
 from scbig.cli._session import Session, run_session, show_progress
+from scbig.model.catalogue import CATALOGUE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,6 +83,12 @@ class BenchmarkTask(StrEnum):
     SEEN = "seen"
 
 
+class FieldRules(StrEnum):
+    """Whose rules to score by as well."""
+
+    VCC2026 = "vcc2026"
+
+
 def benchmark(
     context: typer.Context,
     data: ScreenPath,
@@ -106,6 +113,10 @@ def benchmark(
             help="By default all but des and, for other tasks than seen, the group realism.",
             metavar="A,B,C",
         ),
+    ] = None,
+    judge: Annotated[
+        FieldRules | None,
+        typer.Option(help="Score by the rules of a competition as well, with cell-eval2."),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Begin anew instead of going on from --out.")
@@ -191,6 +202,7 @@ def benchmark(
     - scbig benchmark screen.h5ad --task unseen --seeds 0,1,2 --out bench
     - scbig benchmark screen.h5ad --split-file splits.json --predictors scbig,ridge --out bench
     - scbig benchmark counts.h5ad --normalize --task context --context-keys cell_line --out bench
+    - scbig benchmark counts.h5ad --normalize --task seen --judge vcc2026 --out bench
     """
     with run_session(context, HINT) as session:
         run_benchmark(
@@ -232,6 +244,7 @@ def benchmark(
                 predictors=split_list(predictors),
                 seeds=split_numbers("--seeds", seeds),
                 metrics=split_list(metrics),
+                judge=None if judge is None else judge.value,
                 use_overwrite=overwrite,
                 command=shlex.join(["scbig", *sys.argv[1:]]),
             ),
@@ -289,7 +302,7 @@ def run_benchmark(
             settings=settings,
             progress=progress,
         )
-    _conclude(session, result)
+    _conclude(session, result, scoring.judge)
 
 
 def _make_settings(labels: Labels, splitting: Splitting, scoring: Scoring) -> BenchmarkSettings:
@@ -301,15 +314,21 @@ def _make_settings(labels: Labels, splitting: Splitting, scoring: Scoring) -> Be
         seeds=seeds or None,
         metrics=scoring.metrics or None,
         is_log1p=labels.is_log1p,
+        judge=scoring.judge,
         use_overwrite=scoring.use_overwrite,
         command=scoring.command,
     )
 
 
-def _conclude(session: Session, result: BenchmarkResult) -> None:
+def _conclude(session: Session, result: BenchmarkResult, judge: str | None) -> None:
     if not session.verbosity.is_quiet:
         for table in make_tables(result.summary):
             session.console.print(table, "")
+        if result.judged is not None:
+            from scbig.benchmark._judge_tables import make_terminal_table
+
+            floors = [spec.name for spec in CATALOGUE if spec.is_floor]
+            session.console.print(make_terminal_table(result.judged, floors, str(judge)))
     folder = escape(str(result.folder))
     session.say(
         f"Wrote scores.csv, summary.csv, comparison.csv and report.html to [bold]{folder}[/bold]."

@@ -358,5 +358,6 @@ class Scoring:
     predictors: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()
     metrics: tuple[str, ...] = ()
+    judge: str | None = None
     use_overwrite: bool = False
     command: str | None = None

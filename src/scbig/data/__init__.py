@@ -1,6 +1,11 @@
 """The border to AnnData: conventions, checks, batches, queries, and simulated screens."""
 
 from scbig.data._batches import CellBatches, PairBatches, Pairs
+from scbig.data._cell_eval import (
+    make_judged as make_judged,
+    make_judged_real as make_judged_real,
+    to_cell_eval,
+)
 from scbig.data._conventions import check_expression, infer_schema
 from scbig.data._effects import (
     Effects,
@@ -83,5 +88,6 @@ __all__ = [
     "simulate_locus_screen",
     "simulate_screen",
     "thin",
+    "to_cell_eval",
     "write_prediction",
 ]

@@ -1,0 +1,301 @@
+"""What do the judges of the field read? Predicted and real cells as whole counts, in two files."""
+
+import logging
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from anndata.utils import make_index_unique
+from scipy import sparse
+
+from scbig._constants import OBS
+from scbig.data._conventions import infer_schema
+from scbig.data._count_units import find_count_units, get_counts, is_counts, round_to_counts
+from scbig.data._expression import get_gene_names, get_matrix
+from scbig.data._screen import ScreenSchema, make_screen
+
+logger = logging.getLogger(__name__)
+
+TARGET, CONTROL, CONTEXT = "target", "non-targeting", "context"
+COUNTS_SUFFIX = "_counts"
+UNS_KEY = "cell_eval"
+_FILES = ("predicted.h5ad", "real.h5ad")
+
+
+def to_cell_eval(
+    predicted: AnnData,
+    real: AnnData | None = None,
+    *,
+    path: str | PathLike[str],
+    layer: str | None = None,
+    schema: ScreenSchema | None = None,
+    use_overwrite: bool = False,
+) -> dict[str, Path]:
+    """Write cells for cell-eval2, the judge of the Virtual Cell Challenge, and cell-eval 0.8.2.
+
+    Both read whole counts, the labels in ``obs["target"]``, and control cells that are called
+    ``"non-targeting"``. A label that names one gene is that gene (``"A+ctrl"`` becomes ``"A"``).
+    They know no contexts: with ``context_keys`` in the schema ``obs["context"]`` names that of
+    each cell, and each context is to be judged by itself, as `scbig benchmark --judge` does.
+
+    The counts of the real cells are ``layers["counts"]``, or the expression itself if it is
+    counts, or they are recovered from log1p values (any target sum). Those of the predicted ones
+    are ``layers[layer + "_counts"]``, or the layer itself if it is counts. A prediction without
+    counts is **rounded at the depth of its source cell**, ``rint(expm1(x) * depth / target_sum)``;
+    the ratio is that of the control cell in ``X``, where ``obs["scbig_source"]`` says that this is
+    what ``X`` holds, and otherwise that of the control cells of the context in turn. Which it was
+    is logged and kept in ``uns["cell_eval"]``. A denoised mean, rounded, has few genes left: that
+    is what such a judge sees of it.
+
+    Parameters
+    ----------
+    predicted
+        Predicted cells, and control cells unless ``real`` has them.
+    real
+        Measured cells of the same conditions, and their controls. If given, the predicted file
+        has these very controls, from which effects are taken then on both sides, and both files
+        have the conditions and genes of both, in the order of ``real``.
+    path
+        Folder for ``predicted.h5ad`` and ``real.h5ad``; made if it is not there.
+    layer
+        Layer of ``predicted`` with the prediction; ``None`` for ``X``.
+    schema
+        Where both sides keep their labels, and ``real`` its expression; by default recognised,
+        see :func:`infer_schema`.
+    use_overwrite
+        Replace files that are there.
+
+    Returns
+    -------
+    The path of each file that was written, by ``"predicted"`` and ``"real"``.
+
+    Raises
+    ------
+    FileExistsError
+        When a file is there.
+    ValueError
+        When labels, genes, control cells or counts are missing; the message says what was found.
+
+    Examples
+    --------
+    >>> import scbig, tempfile
+    >>> adata = scbig.data.simulate_screen(n_cells=400, n_genes=60, n_targets=8, n_doubles=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     sorted(scbig.data.to_cell_eval(adata, adata, path=folder))
+    ['predicted', 'real']
+    """
+    folder = Path(path)
+    files = dict(zip(("predicted", "real"), (folder / name for name in _FILES), strict=True))
+    if real is None:
+        del files["real"]
+    for file in files.values():
+        if file.exists() and not use_overwrite:
+            raise FileExistsError(f"{file} is there. Replace it with use_overwrite=True.")
+    if schema is None:
+        schema = infer_schema(predicted if real is None else real)
+    sides = make_judged(predicted, real, schema, layer)
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, cells in zip(files.values(), sides, strict=False):
+        cells.write_h5ad(file)
+    return files
+
+
+def make_judged(
+    predicted: AnnData, real: AnnData | None, schema: ScreenSchema, layer: str | None
+) -> tuple[AnnData, ...]:
+    """Make what :func:`to_cell_eval` writes.
+
+    Parameters
+    ----------
+    predicted, real, schema, layer
+        See :func:`to_cell_eval`.
+
+    Returns
+    -------
+    Predicted cells and, if they were given, real ones: counts in ``X``, and the labels of the
+    judges in ``obs["target"]`` and ``obs["context"]``.
+    """
+    _check_obs(predicted, schema, "predicted", layer)
+    if real is None:
+        counts = _count(predicted, layer, schema, None)
+        return (_check_controls(_label(predicted, schema, *counts), schema, "predicted"),)
+    truth = make_judged_real(real, schema)
+    return _match(_label(predicted, schema, *_count(predicted, layer, schema, real)), truth)
+
+
+def make_judged_real(real: AnnData, schema: ScreenSchema) -> AnnData:
+    """Make what :func:`to_cell_eval` writes of real cells.
+
+    Parameters
+    ----------
+    real, schema
+        See :func:`to_cell_eval`.
+
+    Returns
+    -------
+    As :func:`make_judged`.
+    """
+    _check_obs(real, schema, "real", schema.layer)
+    cells = _label(real, schema, *get_counts(real, schema.layer, "real"))
+    return _check_controls(cells, schema, "real")
+
+
+def _check_obs(adata: AnnData, schema: ScreenSchema, name: str, layer: str | None) -> None:
+    for key in schema.obs_keys:
+        if key not in adata.obs:
+            raise ValueError(
+                f"{name} has no column obs[{key!r}]; columns found: {list(adata.obs)}. Write it: "
+                f"{name}.obs[{key!r}] = {name}.obs['...']"
+            )
+    if layer is not None and layer not in adata.layers:
+        # anndata 0.13 lists X among the layers, under None.
+        found = [key for key in adata.layers if key is not None]
+        raise ValueError(
+            f"{name} has no layer {layer!r}. Layers found: {found}. Name one of them, or None "
+            "for X."
+        )
+
+
+def _check_controls(cells: AnnData, schema: ScreenSchema, name: str) -> AnnData:
+    if not (cells.obs[TARGET] == CONTROL).any():
+        instead = ", or give real=..., which has them" if name == "predicted" else ""
+        raise ValueError(
+            f"{name} has no control cells, with which the judges compare: none is "
+            f"{schema.control!r} in obs[{schema.perturbation_key!r}]. Add them{instead}."
+        )
+    return cells
+
+
+def _count(
+    predicted: AnnData, layer: str | None, schema: ScreenSchema, real: AnnData | None
+) -> tuple[sparse.csr_matrix, str]:
+    """Return the counts of predicted cells, and how they were had."""
+    where, matrix = "X" if layer is None else f"layers[{layer!r}]", get_matrix(predicted, layer)
+    counts = f"{layer}{COUNTS_SUFFIX}"
+    if layer is not None and counts in predicted.layers:
+        where, matrix = f"layers[{counts!r}]", predicted.layers[counts]
+        if not is_counts(matrix):
+            raise ValueError(f"predicted.{where} holds values that are no counts.")
+    if is_counts(matrix):
+        return sparse.csr_matrix(matrix, dtype=np.float32), where
+    if matrix.min() < 0 or not np.isfinite(matrix.sum()):
+        raise ValueError(
+            f"predicted.{where} is neither counts nor log1p values: it reaches from "
+            f"{matrix.min():g} to {matrix.max():g}. Below zero nothing is expressed: "
+            f"predicted.{where} = predicted.{where}.clip(min=0)"
+        )
+    units, how = _find_depths(predicted, layer, schema, real)
+    logger.info("The judges read counts, which are not there: %s is %s.", where, how)
+    return round_to_counts(matrix, units), f"{where} {how}"
+
+
+def _find_depths(
+    predicted: AnnData, layer: str | None, schema: ScreenSchema, real: AnnData | None
+) -> tuple[np.ndarray, str]:
+    """Find what one count of each predicted cell is worth, ``target_sum / depth``.
+
+    A cell that is log1p of counts has its own depth, another that of its source. Without a source
+    control cells of its context stand in, in turn: depths differ then as among real cells.
+    """
+    screen = make_screen(predicted.obs, schema)
+    units = find_count_units(get_matrix(predicted, layer))
+    n_own = int((~np.isnan(units)).sum())
+    if OBS.SOURCE in predicted.obs and layer is not None:
+        rows = np.flatnonzero(np.isnan(units))
+        units[rows] = find_count_units(predicted.X[rows])
+    known = ~np.isnan(units)
+    n_source = int(known.sum()) - n_own
+    donors = {} if known.all() or real is None else _find_control_units(real, schema)
+    for context, name in enumerate(screen.contexts):
+        is_here = screen.context == context
+        lacking = np.flatnonzero(is_here & ~known)
+        is_donor = is_here & known & (screen.is_control if not n_source else True)
+        found = units[is_donor] if is_donor.any() else donors.get(name, [])
+        if len(lacking) and not len(found):
+            raise ValueError(
+                f"{len(lacking)} predicted cells of {name!r} have no counts, and no control cells "
+                "that are log1p of normalised counts tell how deep they are. Give whole counts: "
+                f"predicted.layers['{layer or 'NAME'}{COUNTS_SUFFIX}'] = ..."
+                + ("" if layer else " beside the log1p values, and name these: layer='NAME'")
+            )
+        units[lacking] = np.resize(found, len(lacking))
+    n_turn = predicted.n_obs - n_own - n_source
+    return units, (
+        f"taken for counts again in {n_own} cells, rounded at the depth of the source cell in "
+        f"{n_source} and at those of control cells in turn in {n_turn}"
+    )
+
+
+def _find_control_units(real: AnnData, schema: ScreenSchema) -> dict[str, np.ndarray]:
+    """Find what one count of each real control cell is worth, by context."""
+    screen, matrix = make_screen(real.obs, schema), get_matrix(real, schema.layer)
+    if is_counts(matrix):
+        return {}
+    units = {}
+    for context, name in enumerate(screen.contexts):
+        cells = real[screen.get_controls(context)]
+        counts = get_counts(cells, schema.layer, "real")[0].sum(axis=1)
+        values = sparse.csr_matrix(get_matrix(cells, schema.layer)).expm1().sum(axis=1)
+        is_there = np.ravel(counts) > 0
+        units[name] = np.ravel(values)[is_there] / np.ravel(counts)[is_there]
+    return units
+
+
+def _label(
+    adata: AnnData, schema: ScreenSchema, counts: sparse.csr_matrix, source: str
+) -> AnnData:
+    """Put counts, and labels as the judges write them, into an AnnData that has nothing else."""
+    screen = make_screen(adata.obs, schema)
+    if (CONTROL,) in screen.conditions:
+        raise ValueError(
+            f"{CONTROL!r} is a perturbation in obs[{schema.perturbation_key!r}], where the "
+            f"control is {schema.control!r}; the judges call theirs so. Rename the perturbation."
+        )
+    labels = [schema.join(targets) if targets else CONTROL for targets in screen.conditions]
+    obs = pd.DataFrame(
+        {
+            TARGET: np.array(labels, dtype=object)[screen.condition],
+            CONTEXT: np.array(screen.contexts, dtype=object)[screen.context],
+        },
+        index=make_index_unique(adata.obs_names.astype(str)),
+    )
+    var = pd.DataFrame(index=get_gene_names(adata, schema.gene_key).astype(str))
+    return AnnData(counts, obs=obs, var=var, uns={UNS_KEY: {"counts": source}})
+
+
+def _match(predicted: AnnData, real: AnnData) -> tuple[AnnData, AnnData]:
+    """Keep what both have, and put the real control cells on both sides."""
+    columns = predicted.var_names.get_indexer(real.var_names)
+    if missing := list(real.var_names[columns < 0]):
+        raise ValueError(
+            f"predicted lacks {len(missing)} of the {real.n_vars} genes of real: {missing[:5]}. "
+            "Give the genes that both have: "
+            "real = real[:, real.var_names.isin(predicted.var_names)].copy()"
+        )
+    asked, known = (
+        pd.MultiIndex.from_frame(side.obs[[TARGET, CONTEXT]]) for side in (predicted, real)
+    )
+    both = asked[asked.get_level_values(TARGET) != CONTROL].intersection(known).unique()
+    if both.empty:
+        raise ValueError(
+            f"Nothing that real has is predicted: it has {_list(known)}, predicted {_list(asked)}."
+        )
+    is_control = (known.get_level_values(TARGET) == CONTROL) & known.get_level_values(
+        CONTEXT
+    ).isin(both.get_level_values(CONTEXT))
+    is_left_out = ~known.isin(both) & (known.get_level_values(TARGET) != CONTROL)
+    if is_left_out.any():
+        logger.info("Left out, as they are not predicted: %s.", _list(known[is_left_out]))
+    is_kept = asked.isin(both)
+    obs = pd.concat([predicted.obs[is_kept], real.obs[is_control]])
+    obs.index = make_index_unique(obs.index)
+    x = sparse.vstack([predicted.X[is_kept][:, columns], real.X[is_control]], format="csr")
+    made = AnnData(x, obs=obs, var=real.var, uns=predicted.uns)
+    return made, real[known.isin(both) | is_control].copy()
+
+
+def _list(groups: pd.MultiIndex) -> str:
+    found = [f"{target} ({context})" for target, context in groups.unique()]
+    return ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
