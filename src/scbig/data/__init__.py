@@ -41,6 +41,7 @@ from scbig.data._screen import (
     Screen,
     ScreenSchema,
     Targets,
+    check_columns,
     get_context_names,
     make_screen,
 )
@@ -64,6 +65,7 @@ __all__ = [
     "ScreenSchema",
     "Targets",
     "annotate_query",
+    "check_columns",
     "check_expression",
     "compute_effects",
     "compute_group_means",

@@ -14,7 +14,7 @@ from scbig._constants import OBS
 from scbig.data._conventions import infer_schema
 from scbig.data._count_units import find_count_units, get_counts, is_counts, round_to_counts
 from scbig.data._expression import get_gene_names, get_matrix
-from scbig.data._screen import ScreenSchema, make_screen
+from scbig.data._screen import ScreenSchema, check_columns, make_screen
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ def make_judged(
     Predicted cells and, if they were given, real ones: counts in ``X``, and the labels of the
     judges in ``obs["target"]`` and ``obs["context"]``.
     """
-    _check_obs(predicted, schema, "predicted", layer)
+    check_columns(predicted, schema, "predicted", layer)
     if real is None:
         counts = _count(predicted, layer, schema, None)
         return (_check_controls(_label(predicted, schema, *counts), schema, "predicted"),)
@@ -137,25 +137,9 @@ def make_judged_real(real: AnnData, schema: ScreenSchema) -> AnnData:
     -------
     As :func:`make_judged`.
     """
-    _check_obs(real, schema, "real", schema.layer)
+    check_columns(real, schema, "real", schema.layer)
     cells = _label(real, schema, *get_counts(real, schema.layer, "real"))
     return _check_controls(cells, schema, "real")
-
-
-def _check_obs(adata: AnnData, schema: ScreenSchema, name: str, layer: str | None) -> None:
-    for key in schema.obs_keys:
-        if key not in adata.obs:
-            raise ValueError(
-                f"{name} has no column obs[{key!r}]; columns found: {list(adata.obs)}. Write it: "
-                f"{name}.obs[{key!r}] = {name}.obs['...']"
-            )
-    if layer is not None and layer not in adata.layers:
-        # anndata 0.13 lists X among the layers, under None.
-        found = [key for key in adata.layers if key is not None]
-        raise ValueError(
-            f"{name} has no layer {layer!r}. Layers found: {found}. Name one of them, or None "
-            "for X."
-        )
 
 
 def _check_controls(cells: AnnData, schema: ScreenSchema, name: str) -> AnnData:

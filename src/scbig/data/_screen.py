@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from anndata import AnnData
 
 Targets = tuple[str, ...]
 Perturbations = Sequence[str | Sequence[str]]
@@ -341,3 +342,37 @@ def check_missing(obs: pd.DataFrame, keys: Sequence[str]) -> None:
                 f"obs[{key!r}] is missing for {n_missing} cell(s). "
                 f"Drop them: adata = adata[adata.obs[{key!r}].notna()].copy()"
             )
+
+
+def check_columns(adata: AnnData, schema: ScreenSchema, name: str, layer: str | None) -> None:
+    """Raise when cells lack a column of labels, or the layer.
+
+    Parameters
+    ----------
+    adata
+        Cells.
+    schema
+        Where they are to keep their labels.
+    name
+        What the user called them.
+    layer
+        Layer that is to be read; ``None`` for ``X``.
+
+    Raises
+    ------
+    ValueError
+        When one is not there; the message lists those that are.
+    """
+    for key in schema.obs_keys:
+        if key not in adata.obs:
+            raise ValueError(
+                f"{name} has no column obs[{key!r}]; both sides need it. Columns found: "
+                f"{list(adata.obs)}. Write it: {name}.obs[{key!r}] = {name}.obs['...']"
+            )
+    if layer is not None and layer not in adata.layers:
+        # anndata 0.13 lists X among the layers, under None.
+        found = [key for key in adata.layers if key is not None]
+        raise ValueError(
+            f"{name} has no layer {layer!r}. Layers found: {found}. Name one of them, or None "
+            "for X."
+        )

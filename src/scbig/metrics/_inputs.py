@@ -19,6 +19,7 @@ from scbig.data import (
     Screen,
     ScreenSchema,
     Targets,
+    check_columns,
     check_expression,
     get_gene_names,
     get_matrix,
@@ -165,7 +166,7 @@ def read_cells(
     ``name`` is what errors call them, ``layer`` where they have their expression (``None`` for
     ``X``), ``genes`` those to read; by default all, in their order.
     """
-    _check_columns(adata, schema, name, layer)
+    check_columns(adata, schema, name, layer)
     try:
         screen = make_screen(adata.obs, schema)
         found = get_gene_names(adata, schema.gene_key)
@@ -293,23 +294,6 @@ def _get_labels(adata: AnnData, schema: ScreenSchema) -> dict[Targets, str]:
     """Return the spelling of each condition, the first of the alphabet if there are several."""
     spellings = sorted(set(adata.obs[schema.perturbation_key].astype(str)), reverse=True)
     return {schema.parse(label): label for label in spellings}
-
-
-def _check_columns(adata: AnnData, schema: ScreenSchema, name: str, layer: str | None) -> None:
-    """Raise when cells lack a column of labels, or the layer."""
-    for key in (schema.perturbation_key, *schema.context_keys):
-        if key not in adata.obs:
-            raise ValueError(
-                f"{name} has no column obs[{key!r}]; both sides need it. Columns found: "
-                f"{list(adata.obs)}. Write it: {name}.obs[{key!r}] = {name}.obs['...']"
-            )
-    if layer is not None and layer not in adata.layers:
-        # anndata 0.13 lists X among the layers, under None.
-        found = [key for key in adata.layers if key is not None]
-        raise ValueError(
-            f"{name} has no layer {layer!r}. Layers found: {found}. Name one of them, or None "
-            "for X."
-        )
 
 
 def _find_genes(found: pd.Index, genes: Sequence[str], name: str) -> np.ndarray | None:
