@@ -1,0 +1,376 @@
+"""Count transport: control cells become cells of a condition whose mean expression is given."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import sparse
+from scipy.stats import rankdata
+
+from scbig.cells._counts import CellCounts, compute_log1p
+from scbig.cells._gene_model import GeneModel
+from scbig.cells._paths import CountPaths, SourceCells, draw_paths, join_paths
+
+# Means are matched over at least so many cells, of which a user may want only the first.
+MIN_MATCHED = 500
+# And at most so many at once.
+MAX_MATCHED = 1024
+# Cells of a condition that weigh as much, for its depths, as all perturbed cells together.
+DEPTH_PRIOR = 20.0
+# Bound of the log ratio for genes that are silent in control cells.
+MAX_LOG_RATIO = float(np.log(1e6))
+# A gene may be raised up to so many times the counts of a whole cell.
+_MAX_SHARE = 4.0
+_N_SEARCHES = 12
+_N_RENORMALISED = 3
+
+
+@dataclass(frozen=True)
+class TransportedCells:
+    """Cells made of control cells.
+
+    Attributes
+    ----------
+    counts
+        Cells x genes, CSR of int32.
+    values
+        ``log1p(target_sum * counts / depth)``, CSR of float32.
+    depth
+        Depth of each cell, shape ``(n_cells,)``.
+    log_ratio
+        Log ratio of each gene that matched its mean, shape ``(n_genes,)``; ``-inf`` for genes that
+        have no counts left. The mean over blocks where there were several.
+    missing
+        Wanted mean less the mean of ``values``, over all cells, shape ``(n_genes,)``.
+    is_at_limit
+        Whether a gene stands at the limit of its ratio, with its mean not reached, ``(n_genes,)``.
+    """
+
+    counts: sparse.csr_matrix
+    values: sparse.csr_matrix
+    depth: np.ndarray
+    log_ratio: np.ndarray
+    missing: np.ndarray
+    is_at_limit: np.ndarray
+
+    def head(self, n_cells: int) -> "TransportedCells":
+        """Return the first cells; what is said of genes stays that of all.
+
+        Parameters
+        ----------
+        n_cells
+            Number of cells.
+
+        Returns
+        -------
+        The first ``n_cells``.
+        """
+        rows = slice(n_cells)
+        counts, values = self.counts[rows], self.values[rows]
+        return replace(self, counts=counts, values=values, depth=self.depth[rows])
+
+
+def draw_sources(n_controls: int, n_cells: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw control cells to be transported, all as often as each other.
+
+    Parameters
+    ----------
+    n_controls
+        Number of control cells.
+    n_cells
+        Number of cells that are wanted.
+    rng
+        Source of randomness.
+
+    Returns
+    -------
+    Row numbers, at least 500 of them, so that means can be matched; the first ``n_cells`` are
+    those that are wanted.
+    """
+    n_drawn = max(n_cells, MIN_MATCHED)
+    rounds = [rng.permutation(n_controls) for _ in range(-(-n_drawn // n_controls))]
+    return np.concatenate(rounds)[:n_drawn]
+
+
+def map_depths(
+    controls: np.ndarray,
+    pooled: np.ndarray,
+    own: np.ndarray | None = None,
+    n_prior: float = DEPTH_PRIOR,
+) -> np.ndarray:
+    """Give each control cell the depth of the same rank among perturbed cells.
+
+    Parameters
+    ----------
+    controls
+        Depths of all control cells of the context, shape ``(n_controls,)``.
+    pooled
+        Depths of all perturbed training cells of the context.
+    own
+        Depths of the training cells of the condition; ``None`` where it was not measured.
+    n_prior
+        Number of cells of the condition at which its own quantiles weigh as much as the pooled.
+
+    Returns
+    -------
+    A depth for each control cell, shape ``(n_controls,)``.
+    """
+    rank = (rankdata(controls, method="ordinal") - 0.5) / len(controls)
+    depths = np.quantile(np.log(pooled), rank)
+    if own is not None and len(own):
+        weight = len(own) / (len(own) + n_prior)
+        depths = weight * np.quantile(np.log(own), rank) + (1 - weight) * depths
+    return np.exp(depths)
+
+
+def transport_cells(
+    controls: CellCounts,
+    model: GeneModel,
+    target: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    new_depth: np.ndarray | None = None,
+    strength: np.ndarray | None = None,
+    offset: np.ndarray | None = None,
+) -> TransportedCells:
+    """Change the counts of control cells so that they have a given mean expression.
+
+    Genes that fall lose molecules by binomial thinning; genes that rise gain Poisson molecules,
+    at the posterior rate of the cell and gene. Counts of each gene stay negative binomial, and
+    what is particular to a cell stays with it. The ratio of each gene is the one at which the mean
+    of the values that are handed out is nearest to the wanted one; between the two nearest it is
+    chosen at random, so that it is right on average. Means are matched on values that are
+    normalised by the depth that is handed out: the sum of the drawn counts, or the new depth where
+    the screen's cells do not sum to one target sum.
+
+    Parameters
+    ----------
+    controls
+        Control cells, drawn by :func:`draw_sources`; all recovered.
+    model
+        Mean and dispersion of each gene.
+    target
+        Wanted mean of each gene, in the units of the screen's values, shape ``(n_genes,)``. Below 0
+        stands for 0.
+    rng
+        Source of randomness.
+    new_depth
+        Depth that each cell is to have, shape ``(n_cells,)``; its own by default.
+    strength
+        How strongly each cell responds, from 0, shape ``(n_cells,)``; 1 for all by default.
+    offset
+        Log ratio of each cell and gene beside that of the gene, ``(n_cells, n_genes)``. What it
+        does to the mean is taken off by the match.
+
+    Returns
+    -------
+    The cells, in the order of ``controls``.
+
+    Raises
+    ------
+    ValueError
+        When a cell has no positive depth, or shapes do not fit.
+    """
+    _check_shapes(controls, target, new_depth, strength, offset)
+    n_cells = controls.counts.shape[0]
+    parts = []
+    for rows in np.array_split(np.arange(n_cells), -(-n_cells // MAX_MATCHED)):
+        source = SourceCells(
+            sparse.csc_matrix(controls.counts[rows]),
+            controls.depth[rows] / model.reference_depth,
+            (controls.depth if new_depth is None else new_depth)[rows] / model.reference_depth,
+            None if strength is None else strength[rows],
+            None if offset is None else offset[rows],
+        )
+        parts.append(_Match(source, model, controls, np.maximum(target, 0)).run(rng))
+    return parts[0] if len(parts) == 1 else _join(parts)
+
+
+def _check_shapes(
+    controls: CellCounts,
+    target: np.ndarray,
+    new_depth: np.ndarray | None,
+    strength: np.ndarray | None,
+    offset: np.ndarray | None,
+) -> None:
+    n_cells, n_genes = controls.counts.shape
+    wanted = {"target": (target, (n_genes,)), "new_depth": (new_depth, (n_cells,))}
+    wanted |= {"strength": (strength, (n_cells,)), "offset": (offset, (n_cells, n_genes))}
+    for name, (array, shape) in wanted.items():
+        if array is not None and array.shape != shape:
+            raise ValueError(f"{name} has shape {array.shape}, but {shape} is needed.")
+    depths = controls.depth if new_depth is None else np.minimum(controls.depth, new_depth)
+    if not (depths > 0).all():
+        raise ValueError(
+            f"{int((~(depths > 0)).sum())} of {n_cells} cells have no positive depth. Leave out "
+            "those whose counts are not known: controls.subset(controls.is_recovered)"
+        )
+
+
+class _Match:
+    """The search for the ratios of one block of cells."""
+
+    def __init__(
+        self, source: SourceCells, model: GeneModel, scale: CellCounts, target: np.ndarray
+    ) -> None:
+        self.source, self.target = source, target
+        self.target_sum, self.base, self.is_closed = scale.target_sum, scale.base, scale.is_closed
+        self.unit = 1.0 if scale.base is None else float(np.log(scale.base))
+        self.new_depth = source.new_size * model.reference_depth
+        # What a single count is worth in the mean of all cells, for each at size factor 1.
+        one = np.log1p(self.target_sum / self.new_depth) / self.unit
+        self.worth = float(np.mean(one * source.new_size))
+        self.mean = model.mean
+        self.theta = model.compute_theta(target / self.worth)
+        share = np.log(_MAX_SHARE * model.mean.sum() / model.mean)
+        self.limit = np.clip(share, 1.0, MAX_LOG_RATIO)
+
+    def run(self, rng: np.random.Generator) -> TransportedCells:
+        n_genes = len(self.target)
+        lower, upper = self._guess()
+        paths = draw_paths(
+            self.source, self.mean, self.theta, rng, lower=lower, upper=upper
+        )
+        dither = rng.random(n_genes)
+        depth = self.new_depth
+        for _ in range(_N_SEARCHES):
+            cut = self._cut(paths, depth, dither)
+            for _ in range(_N_RENORMALISED * self.is_closed):
+                depth = self._sum_counts(paths, cut)
+                cut = self._cut(paths, depth, dither)
+            outside = self._find_outside(paths, cut, depth)
+            if not outside.any():
+                break
+            paths = self._widen(paths, outside, depth, rng)
+        return self._hand_out(paths, cut)
+
+    def _guess(self) -> tuple[np.ndarray, np.ndarray]:
+        """Bounds between which the log ratio of each gene may be looked for."""
+        counts = self.source.counts
+        depth = self.source.size / self.source.new_size * self.new_depth
+        now = self._sum_values(counts.indices, counts.data, counts.indptr, depth)
+        least = self.mean * self.worth
+        low, high = self._estimate(np.where(now > 0, now, least), self.target)
+        n_counts = np.asarray(counts.sum(axis=0)).ravel()
+        slack = 0.06 + 1.5 / np.sqrt(n_counts + 1)
+        # From a target of 0 nothing is to be left.
+        lower = np.where(self.target > 0, low - slack, -np.inf)
+        return lower, np.minimum(np.maximum(high + slack, -5.0), self.limit)
+
+    def _estimate(self, now: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Log ratios that take one mean to another: of sparse genes, and of genes in every cell."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            sparse_ratio = np.log(wanted / now)
+            dense_ratio = np.log(np.expm1(wanted * self.unit) / np.expm1(now * self.unit))
+        return np.fmin(sparse_ratio, dense_ratio), np.fmax(sparse_ratio, dense_ratio)
+
+    def _sum_values(
+        self, cell: np.ndarray, count: np.ndarray, start: np.ndarray, depth: np.ndarray
+    ) -> np.ndarray:
+        """Mean value of each gene over all cells, of entries by gene."""
+        values = self._compute_values(cell, count, depth)
+        sums = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
+        return np.diff(sums[start]) / self.source.n_cells
+
+    def _compute_values(
+        self, cell: np.ndarray, count: np.ndarray, depth: np.ndarray
+    ) -> np.ndarray:
+        factor = np.divide(self.target_sum, depth, out=np.zeros(len(depth)), where=depth > 0)
+        return np.log1p(count * factor.astype(np.float32)[cell]) / np.float32(self.unit)
+
+    def _cut(self, paths: CountPaths, depth: np.ndarray, dither: np.ndarray) -> np.ndarray:
+        """Cut each gene's points where its mean is the wanted one."""
+        gain, sums = self._add_up(paths, depth)
+        base = self._sum_values(paths.base_cell, paths.base_count, paths.base_start, depth)
+        need = (self.target[paths.genes] - base) * self.source.n_cells
+        first, last = paths.start[:-1], paths.start[1:]
+        wanted = sums[first] + need
+        cut = np.searchsorted(sums, wanted, side="right") - 1
+        cut = np.clip(cut, first, last)
+        # Of the two nearest the upper one, as often as the mean is near it.
+        step = gain[np.minimum(cut, len(gain) - 1)] if len(gain) else np.zeros(len(cut))
+        share = np.divide(wanted - sums[cut], step, out=np.zeros(len(cut)), where=step > 0)
+        return cut + ((cut < last) & (share > dither[paths.genes]))
+
+    def _add_up(self, paths: CountPaths, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What each point adds to its cell's value, and the sums before each point."""
+        gain = self._compute_values(paths.cell, paths.step, depth)
+        gain -= self._compute_values(paths.cell, paths.step - 1, depth)
+        return gain, np.concatenate([[0.0], np.cumsum(gain, dtype=np.float64)])
+
+    def _sum_counts(self, paths: CountPaths, cut: np.ndarray) -> np.ndarray:
+        is_in, _ = paths.select(cut)
+        n_cells = self.source.n_cells
+        depth = np.bincount(paths.base_cell, paths.base_count, minlength=n_cells)
+        return depth + np.bincount(paths.cell[is_in], minlength=n_cells)
+
+    def _find_outside(
+        self, paths: CountPaths, cut: np.ndarray, depth: np.ndarray
+    ) -> np.ndarray:
+        """Whether the wanted mean of each gene lies outside the bounds, and these can be moved."""
+        target = self.target[paths.genes]
+        base = self._sum_values(paths.base_cell, paths.base_count, paths.base_start, depth)
+        is_low = (cut == paths.start[:-1]) & (base > target) & (paths.lower > -np.inf)
+        top = base + np.diff(self._add_up(paths, depth)[1][paths.start]) / self.source.n_cells
+        can_rise = paths.upper < self.limit[paths.genes]
+        return is_low | ((cut == paths.start[1:]) & (top < target) & can_rise)
+
+    def _widen(
+        self,
+        paths: CountPaths,
+        outside: np.ndarray,
+        depth: np.ndarray,
+        rng: np.random.Generator,
+    ) -> CountPaths:
+        """Draw genes anew whose bounds were too narrow."""
+        old = paths.keep(outside)
+        genes, target = old.genes, self.target[old.genes]
+        base = self._sum_values(old.base_cell, old.base_count, old.base_start, depth)
+        top = base + np.diff(self._add_up(old, depth)[1][old.start]) / self.source.n_cells
+        fall, _ = self._estimate(base, target)
+        _, rise = self._estimate(np.maximum(top, 1e-12), target)
+        is_low = base > target
+        lower = np.where(is_low, old.lower + 1.5 * fall - 0.2, old.lower)
+        # Steps are bounded, lest a gene that is lowly expressed by chance be drawn by the million.
+        upper = np.where(is_low, old.upper, old.upper + np.minimum(1.2 * rise + 0.1, 2.0))
+        # A gene that falls far has next to nothing: all its points are few.
+        lower = np.where(lower < -7, -np.inf, lower)
+        drawn = draw_paths(
+            self.source,
+            self.mean,
+            self.theta,
+            rng,
+            lower=lower,
+            upper=np.minimum(upper, self.limit[genes]),
+            genes=genes,
+        )
+        return join_paths([paths.keep(~outside), drawn])
+
+    def _hand_out(self, paths: CountPaths, cut: np.ndarray) -> TransportedCells:
+        n_cells, n_genes = self.source.n_cells, len(self.target)
+        counts = paths.get_counts(cut, n_genes)
+        depth = self.new_depth
+        if self.is_closed:
+            depth = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
+        values = compute_log1p(counts, depth, self.target_sum, self.base)
+        missing = self.target - np.asarray(values.sum(axis=0, dtype=np.float64)).ravel() / n_cells
+        log_ratio = np.empty(n_genes)
+        last = np.append(paths.critical, np.nan)[np.maximum(cut - 1, 0)]
+        log_ratio[paths.genes] = np.where(cut > paths.start[:-1], last, paths.lower)
+        is_at_limit = np.zeros(n_genes, dtype=bool)
+        at_end = (cut == paths.start[1:]) & (paths.upper >= self.limit[paths.genes])
+        is_at_limit[paths.genes] = at_end
+        is_at_limit &= missing > 0
+        return TransportedCells(counts, values, depth, log_ratio, missing, is_at_limit)
+
+
+def _join(parts: list[TransportedCells]) -> TransportedCells:
+    weight = np.array([part.counts.shape[0] for part in parts], dtype=np.float64)
+    weight /= weight.sum()
+    return TransportedCells(
+        sparse.vstack([part.counts for part in parts], format="csr"),
+        sparse.vstack([part.values for part in parts], format="csr"),
+        np.concatenate([part.depth for part in parts]),
+        weight @ np.stack([part.log_ratio for part in parts]),
+        weight @ np.stack([part.missing for part in parts]),
+        np.any([part.is_at_limit for part in parts], axis=0),
+    )
