@@ -52,7 +52,9 @@ class SourceCells:
         self, cell: np.ndarray, gene: np.ndarray, log_ratio: np.ndarray
     ) -> np.ndarray:
         """Compute log ratios of entries, given that of each one's gene."""
-        strength = 1.0 if self.strength is None else self.strength[cell]
+        if self.strength is None:
+            return log_ratio + self._compute_fixed(cell, gene)
+        strength = self.strength[cell]
         # A cell that does not respond does not do so at any ratio, be it 0.
         with np.errstate(invalid="ignore"):
             change = np.where(strength == 0, 0.0, strength * log_ratio)
@@ -247,33 +249,52 @@ class _Block:
         lower: np.ndarray,
         upper: np.ndarray,
     ) -> None:
-        self.source, self.genes, self.lower, self.upper = source, genes, lower, upper
+        self.source, self.genes = source, genes
         self.mean, self.theta = (p[genes].astype(np.float32) for p in (mean, theta))
+        self.lower, self.upper = (x.astype(np.float32) for x in (lower, upper))
         counts = source.counts[:, genes]
-        gene = np.repeat(np.arange(len(genes)), np.diff(counts.indptr))
-        self.entry = gene * source.n_cells + counts.indices
+        self.gene = np.repeat(np.arange(len(genes)), np.diff(counts.indptr))
+        self.cell = counts.indices
+        self.entry = self.gene * source.n_cells + self.cell
         self.count = counts.data.astype(np.int32)
 
     def draw(self, rng: np.random.Generator) -> CountPaths:
-        parts = [self._draw_old(rng), self._draw_new(rng)]
-        entry, critical = (np.concatenate(column) for column in zip(*parts, strict=True))
-        gene = entry // self.source.n_cells
-        is_base = critical <= self.lower[gene]
+        old, *old_points = self._draw_old(rng)
+        new_entry, new_critical = self._draw_new(rng)
+        is_base = new_critical <= self.lower[new_entry // self.source.n_cells]
         n_entries = len(self.genes) * self.source.n_cells
-        base = np.bincount(entry[is_base], minlength=n_entries).astype(np.int32)
-        is_point = ~is_base & (critical <= self.upper[gene])
-        return self._sort(base, entry[is_point], critical[is_point])
+        base = np.bincount(new_entry[is_base], minlength=n_entries).astype(np.int32)
+        base[self.entry] += old
+        new_points = (new_entry[~is_base], new_critical[~is_base])
+        pairs = zip(old_points, new_points, strict=True)
+        return self._sort(base, *(np.concatenate(pair) for pair in pairs))
 
     def _split(self, entry: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Cell and position of the gene of entries."""
         gene = entry // self.source.n_cells
         return entry - gene * self.source.n_cells, gene
 
-    def _draw_old(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """The molecules of the control cells: at ratios uniform between 0 and 1."""
-        entry = np.repeat(self.entry, self.count)
-        critical = -rng.standard_exponential(len(entry), dtype=np.float32)
-        return entry, self._invert(entry, critical)
+    def _draw_old(self, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """The molecules of the control cells: at ratios uniform between 0 and 1.
+
+        How many of each entry are there at the lower bound; entries and log ratios of those that
+        appear up to the upper one.
+        """
+        critical = -rng.standard_exponential(int(self.count.sum()), dtype=np.float32)
+        low, high = (self._compute_log_ratio(bound) for bound in (self.lower, self.upper))
+        is_base = critical <= np.repeat(low, self.count)
+        base = np.zeros(len(self.entry), dtype=np.int32)
+        if len(self.entry):
+            start = np.cumsum(self.count) - self.count
+            base[:] = np.add.reduceat(is_base, start, dtype=np.int32)
+        is_point = np.flatnonzero((critical <= np.repeat(high, self.count)) & ~is_base)
+        entry = np.repeat(self.entry, self.count)[is_point]
+        return base, entry, self._invert(entry, critical[is_point])
+
+    def _compute_log_ratio(self, bound: np.ndarray) -> np.ndarray:
+        """Log ratios of the entries with counts, at a bound of their genes."""
+        gene = self.genes[self.gene]
+        return self.source.compute_log_ratio(self.cell, gene, bound[self.gene])
 
     def _draw_new(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Further molecules: the first of an entry, then all others given it."""
@@ -302,7 +323,7 @@ class _Block:
         wait, bound = wait.ravel(), bound.ravel()
         # Entries with counts have hazards of their own; those without are below the bound.
         hazard = self._compute_hazard()
-        is_near = wait[self.entry] < hazard
+        is_near = np.flatnonzero(wait[self.entry] < hazard)
         bound[self.entry] = -1
         empty = np.flatnonzero(wait < bound)
         entry = np.concatenate([self.entry[is_near], empty])
@@ -321,9 +342,9 @@ class _Block:
 
     def _compute_hazard(self) -> np.ndarray:
         """Expected waiting time up to the upper bound of entries with counts."""
-        cell, gene = self._split(self.entry)
-        last = np.exp(self.source.compute_log_ratio(cell, self.genes[gene], self.upper[gene]))
-        theta, mean = self.theta[gene], self.mean[gene] * self.source.size[cell]
+        last = np.exp(self._compute_log_ratio(self.upper))
+        size = self.source.size.astype(np.float32)
+        theta, mean = self.theta[self.gene], self.mean[self.gene] * size[self.cell]
         gain = np.maximum(last - 1, 0) * mean / (theta + mean)
         return (self.count + theta) * np.log1p(gain)
 

@@ -225,77 +225,106 @@ class _Match:
         self.limit = np.clip(share, 1.0, MAX_LOG_RATIO)
 
     def run(self, rng: np.random.Generator) -> TransportedCells:
-        n_genes = len(self.target)
-        lower, upper = self._guess()
-        paths = draw_paths(
-            self.source, self.mean, self.theta, rng, lower=lower, upper=upper
-        )
-        dither = rng.random(n_genes)
-        depth = self.new_depth
-        for _ in range(_N_SEARCHES):
-            cut = self._cut(paths, depth, dither)
-            for _ in range(_N_RENORMALISED * self.is_closed):
-                depth = self._sum_counts(paths, cut)
-                cut = self._cut(paths, depth, dither)
-            outside = self._find_outside(paths, cut, depth)
-            if not outside.any():
-                break
-            paths = self._widen(paths, outside, depth, rng)
+        dither = rng.random(len(self.target))
+        paths, cut = self._search(*self._guess(), self.new_depth, dither, rng)
+        for _ in range(_N_RENORMALISED * self.is_closed):
+            depth = self._sum_counts(paths, cut)
+            cut, below, above = self._cut(paths, depth, dither)
+            outside = self._is_outside(paths, below, above)
+            if outside.any():
+                bounds = self._widen(paths.keep(outside), below[outside], above[outside])
+                drawn, _ = self._search(*bounds, depth, dither, rng)
+                paths = join_paths([paths.keep(~outside), drawn])
+                cut, *_ = self._cut(paths, depth, dither)
         return self._hand_out(paths, cut)
 
-    def _guess(self) -> tuple[np.ndarray, np.ndarray]:
-        """Bounds between which the log ratio of each gene may be looked for."""
-        counts = self.source.counts
+    def _search(
+        self,
+        genes: np.ndarray,
+        lower: np.ndarray,
+        upper: np.ndarray,
+        depth: np.ndarray,
+        dither: np.ndarray,
+        rng: np.random.Generator,
+    ) -> tuple[CountPaths, np.ndarray]:
+        """Draw genes between bounds, and anew between wider ones where these were too narrow."""
+        parts, cuts = [], []
+        for i in range(_N_SEARCHES):
+            paths = draw_paths(
+                self.source, self.mean, self.theta, rng, lower=lower, upper=upper, genes=genes
+            )
+            cut, below, above = self._cut(paths, depth, dither)
+            outside = self._is_outside(paths, below, above) & (i < _N_SEARCHES - 1)
+            if not outside.any():
+                break
+            parts.append(paths.keep(~outside))
+            genes, lower, upper = self._widen(paths.keep(outside), below[outside], above[outside])
+        if not parts:
+            return paths, cut
+        joined = join_paths([*parts, paths])
+        return joined, self._cut(joined, depth, dither)[0]
+
+    def _guess(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """All genes, and bounds between which the log ratio of each may be looked for."""
+        counts, n_cells = self.source.counts, self.source.n_cells
         depth = self.source.size / self.source.new_size * self.new_depth
         now = self._sum_values(counts.indices, counts.data, counts.indptr, depth)
+        gain = self._compute_values(counts.indices, counts.data, depth)
+        gain -= self._compute_values(counts.indices, counts.data - 1, depth)
+        slope = _sum_genes(gain * counts.data, counts.indptr) / n_cells
         least = self.mean * self.worth
-        low, high = self._estimate(np.where(now > 0, now, least), self.target)
+        has_counts = now > 0
+        guess = _extrapolate(
+            np.where(has_counts, now, least), np.where(has_counts, slope, least), self.target
+        )
         n_counts = np.asarray(counts.sum(axis=0)).ravel()
-        slack = 0.06 + 1.5 / np.sqrt(n_counts + 1)
-        # From a target of 0 nothing is to be left.
-        lower = np.where(self.target > 0, low - slack, -np.inf)
-        return lower, np.minimum(np.maximum(high + slack, -5.0), self.limit)
-
-    def _estimate(self, now: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Log ratios that take one mean to another: of sparse genes, and of genes in every cell."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            sparse_ratio = np.log(wanted / now)
-            dense_ratio = np.log(np.expm1(wanted * self.unit) / np.expm1(now * self.unit))
-        return np.fmin(sparse_ratio, dense_ratio), np.fmax(sparse_ratio, dense_ratio)
+        slack = 0.02 + 0.08 * np.minimum(np.abs(guess), 5.0) + 1.5 / np.sqrt(n_counts + 1)
+        # With a target of 0 nothing is to be left.
+        lower = np.where(self.target > 0, guess - slack, -np.inf)
+        upper = np.minimum(np.maximum(guess + slack, -5.0), self.limit)
+        return np.arange(len(self.target)), lower, upper
 
     def _sum_values(
         self, cell: np.ndarray, count: np.ndarray, start: np.ndarray, depth: np.ndarray
     ) -> np.ndarray:
         """Mean value of each gene over all cells, of entries by gene."""
-        values = self._compute_values(cell, count, depth)
-        sums = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
-        return np.diff(sums[start]) / self.source.n_cells
+        return _sum_genes(self._compute_values(cell, count, depth), start) / self.source.n_cells
 
     def _compute_values(
         self, cell: np.ndarray, count: np.ndarray, depth: np.ndarray
     ) -> np.ndarray:
         factor = np.divide(self.target_sum, depth, out=np.zeros(len(depth)), where=depth > 0)
-        return np.log1p(count * factor.astype(np.float32)[cell]) / np.float32(self.unit)
+        scaled = count.astype(np.float32) * factor.astype(np.float32)[cell]
+        return np.log1p(scaled) / np.float32(self.unit)
 
-    def _cut(self, paths: CountPaths, depth: np.ndarray, dither: np.ndarray) -> np.ndarray:
-        """Cut each gene's points where its mean is the wanted one."""
-        gain, sums = self._add_up(paths, depth)
-        base = self._sum_values(paths.base_cell, paths.base_count, paths.base_start, depth)
-        need = (self.target[paths.genes] - base) * self.source.n_cells
-        first, last = paths.start[:-1], paths.start[1:]
-        wanted = sums[first] + need
-        cut = np.searchsorted(sums, wanted, side="right") - 1
-        cut = np.clip(cut, first, last)
-        # Of the two nearest the upper one, as often as the mean is near it.
-        step = gain[np.minimum(cut, len(gain) - 1)] if len(gain) else np.zeros(len(cut))
-        share = np.divide(wanted - sums[cut], step, out=np.zeros(len(cut)), where=step > 0)
-        return cut + ((cut < last) & (share > dither[paths.genes]))
+    def _cut(
+        self, paths: CountPaths, depth: np.ndarray, dither: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Cut each gene's points where its mean is the wanted one.
 
-    def _add_up(self, paths: CountPaths, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What each point adds to its cell's value, and the sums before each point."""
+        Returns the cuts, and the means at both bounds.
+        """
         gain = self._compute_values(paths.cell, paths.step, depth)
         gain -= self._compute_values(paths.cell, paths.step - 1, depth)
-        return gain, np.concatenate([[0.0], np.cumsum(gain, dtype=np.float64)])
+        sums = np.concatenate([[0.0], np.cumsum(gain, dtype=np.float64)])
+        n_cells = self.source.n_cells
+        below = self._sum_values(paths.base_cell, paths.base_count, paths.base_start, depth)
+        first, last = paths.start[:-1], paths.start[1:]
+        wanted = sums[first] + (self.target[paths.genes] - below) * n_cells
+        cut = np.clip(np.searchsorted(sums, wanted, side="right") - 1, first, last)
+        # Of the two nearest the upper one, as often as the mean is near it.
+        can_rise = np.flatnonzero(cut < last)
+        share = (wanted[can_rise] - sums[cut[can_rise]]) / np.maximum(gain[cut[can_rise]], 1e-30)
+        cut[can_rise] += share > dither[paths.genes[can_rise]]
+        return cut, below, below + (sums[last] - sums[first]) / n_cells
+
+    def _is_outside(
+        self, paths: CountPaths, below: np.ndarray, above: np.ndarray
+    ) -> np.ndarray:
+        """Whether the wanted mean of each gene lies outside the bounds, and these can be moved."""
+        target = self.target[paths.genes]
+        can_fall, can_rise = paths.lower > -np.inf, paths.upper < self.limit[paths.genes]
+        return (can_fall & (below > target)) | (can_rise & (above < target))
 
     def _sum_counts(self, paths: CountPaths, cut: np.ndarray) -> np.ndarray:
         is_in, _ = paths.select(cut)
@@ -303,47 +332,23 @@ class _Match:
         depth = np.bincount(paths.base_cell, paths.base_count, minlength=n_cells)
         return depth + np.bincount(paths.cell[is_in], minlength=n_cells)
 
-    def _find_outside(
-        self, paths: CountPaths, cut: np.ndarray, depth: np.ndarray
-    ) -> np.ndarray:
-        """Whether the wanted mean of each gene lies outside the bounds, and these can be moved."""
-        target = self.target[paths.genes]
-        base = self._sum_values(paths.base_cell, paths.base_count, paths.base_start, depth)
-        is_low = (cut == paths.start[:-1]) & (base > target) & (paths.lower > -np.inf)
-        top = base + np.diff(self._add_up(paths, depth)[1][paths.start]) / self.source.n_cells
-        can_rise = paths.upper < self.limit[paths.genes]
-        return is_low | ((cut == paths.start[1:]) & (top < target) & can_rise)
-
     def _widen(
-        self,
-        paths: CountPaths,
-        outside: np.ndarray,
-        depth: np.ndarray,
-        rng: np.random.Generator,
-    ) -> CountPaths:
-        """Draw genes anew whose bounds were too narrow."""
-        old = paths.keep(outside)
-        genes, target = old.genes, self.target[old.genes]
-        base = self._sum_values(old.base_cell, old.base_count, old.base_start, depth)
-        top = base + np.diff(self._add_up(old, depth)[1][old.start]) / self.source.n_cells
-        fall, _ = self._estimate(base, target)
-        _, rise = self._estimate(np.maximum(top, 1e-12), target)
-        is_low = base > target
-        lower = np.where(is_low, old.lower + 1.5 * fall - 0.2, old.lower)
-        # Steps are bounded, lest a gene that is lowly expressed by chance be drawn by the million.
-        upper = np.where(is_low, old.upper, old.upper + np.minimum(1.2 * rise + 0.1, 2.0))
-        # A gene that falls far has next to nothing: all its points are few.
+        self, paths: CountPaths, below: np.ndarray, above: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Genes whose bounds were too narrow, and wider ones."""
+        target = self.target[paths.genes]
+        width = np.minimum(paths.upper - paths.lower, 1.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            # As if the mean grew in proportion, which it does at most.
+            fall = np.minimum(np.log(target / below), 0)
+            rise = np.maximum(np.log(target / above), 0)
+        is_low = below > target
+        lower = np.where(is_low, paths.lower + 2 * fall - width, paths.upper - 0.01)
+        # Steps are bounded, lest a gene with few counts by chance be drawn by the million.
+        upper = np.where(is_low, paths.lower + 0.01, paths.upper + np.minimum(2 * rise, 2) + width)
+        # What falls far has few counts: all of them are looked at.
         lower = np.where(lower < -7, -np.inf, lower)
-        drawn = draw_paths(
-            self.source,
-            self.mean,
-            self.theta,
-            rng,
-            lower=lower,
-            upper=np.minimum(upper, self.limit[genes]),
-            genes=genes,
-        )
-        return join_paths([paths.keep(~outside), drawn])
+        return paths.genes, lower, np.minimum(upper, self.limit[paths.genes])
 
     def _hand_out(self, paths: CountPaths, cut: np.ndarray) -> TransportedCells:
         n_cells, n_genes = self.source.n_cells, len(self.target)
@@ -361,6 +366,25 @@ class _Match:
         is_at_limit[paths.genes] = at_end
         is_at_limit &= missing > 0
         return TransportedCells(counts, values, depth, log_ratio, missing, is_at_limit)
+
+
+def _sum_genes(values: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Sum entries that are stored gene by gene."""
+    return np.diff(np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])[start])
+
+
+def _extrapolate(mean: np.ndarray, slope: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Guess the log ratio that takes a mean to another, from its slope in the log ratio.
+
+    Taken is ``a log(1 + b r)``, which grows in proportion to the ratio ``r`` where few cells have
+    a count, and with its logarithm where all have many.
+    """
+    grid = np.exp(np.linspace(-8, 12, 400))
+    relative = grid / (1 + grid) / np.log1p(grid)
+    b = np.interp(-np.clip(slope / mean, relative[-1], relative[0]), -relative, grid)
+    wanted = np.minimum(target / mean * np.log1p(b), 50.0)
+    with np.errstate(divide="ignore"):
+        return np.log(np.expm1(wanted) / b)
 
 
 def _join(parts: list[TransportedCells]) -> TransportedCells:
