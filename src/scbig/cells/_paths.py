@@ -48,6 +48,16 @@ class SourceCells:
         """Number of cells."""
         return self.counts.shape[0]
 
+    def subset(self, rows: np.ndarray) -> "SourceCells":
+        """Choose cells by number."""
+        return SourceCells(
+            self.counts[rows],
+            self.size[rows],
+            self.new_size[rows],
+            None if self.strength is None else self.strength[rows],
+            None if self.offset is None else self.offset[rows],
+        )
+
     def compute_log_ratio(
         self, cell: np.ndarray, gene: np.ndarray, log_ratio: np.ndarray
     ) -> np.ndarray:
@@ -146,6 +156,16 @@ class CountPaths:
         counts = sparse.coo_matrix((count, where), shape=(self.n_cells, n_genes)).tocsr()
         counts.sort_indices()
         return counts
+
+    def get_log_ratio(self, cut: np.ndarray) -> np.ndarray:
+        """Log ratio of each gene at which its last molecule before the cut appeared."""
+        last = np.append(self.critical, np.nan)[np.maximum(cut - 1, 0)]
+        return np.where(cut > self.start[:-1], last, self.lower)
+
+    def count_molecules(self, cut: np.ndarray) -> np.ndarray:
+        """Count the molecules of each gene in all cells."""
+        sums = np.concatenate([[0], np.cumsum(self.base_count)])
+        return np.diff(sums[self.base_start]) + cut - self.start[:-1]
 
     def select(self, cut: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Tell which points lie before the cut of their gene, and the gene's position."""

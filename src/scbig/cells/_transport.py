@@ -1,6 +1,8 @@
 """Count transport: control cells become cells of a condition whose mean expression is given."""
 
+from copy import copy
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -21,7 +23,13 @@ MAX_LOG_RATIO = float(np.log(1e6))
 # A gene may be raised up to so many times the counts of a whole cell.
 _MAX_SHARE = 4.0
 _N_SEARCHES = 12
-_N_RENORMALISED = 3
+# Values are normalised again until the totals of the drawn cells stay.
+_N_RENORMALISED = 10
+_DEPTH_TOLERANCE = 1e-3
+# With more molecules the search begins with every so-many-eth cell.
+_N_WITHOUT_PILOT = 150_000
+_PILOT = 8
+_N_KNOWN = 20
 
 
 @dataclass(frozen=True)
@@ -206,6 +214,14 @@ def _check_shapes(
         )
 
 
+class Bounds(NamedTuple):
+    """Genes, and the bounds of the log ratio of each."""
+
+    genes: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+
+
 class _Match:
     """The search for the ratios of one block of cells."""
 
@@ -225,18 +241,71 @@ class _Match:
         self.limit = np.clip(share, 1.0, MAX_LOG_RATIO)
 
     def run(self, rng: np.random.Generator) -> TransportedCells:
-        dither = rng.random(len(self.target))
-        paths, cut = self._search(*self._guess(), self.new_depth, dither, rng)
-        for _ in range(_N_RENORMALISED * self.is_closed):
-            depth = self._sum_counts(paths, cut)
-            cut, below, above = self._cut(paths, depth, dither)
-            outside = self._is_outside(paths, below, above)
-            if outside.any():
-                bounds = self._widen(paths.keep(outside), below[outside], above[outside])
-                drawn, _ = self._search(*bounds, depth, dither, rng)
-                paths = join_paths([paths.keep(~outside), drawn])
-                cut, *_ = self._cut(paths, depth, dither)
+        paths, cut, _ = self.match(rng)
         return self._hand_out(paths, cut)
+
+    def match(self, rng: np.random.Generator) -> tuple[CountPaths, np.ndarray, np.ndarray]:
+        """Find paths, cuts, and the depths by which values are normalised."""
+        dither = rng.random(len(self.target))
+        bounds, used = self._guess(), self.new_depth
+        if self.source.n_cells >= MIN_MATCHED and self.source.counts.sum() > _N_WITHOUT_PILOT:
+            bounds, used = self._sharpen(bounds, rng)
+        paths, cut = self._search(*bounds, used, dither, rng)
+        before = 0.0
+        for _ in range(_N_RENORMALISED * self.is_closed):
+            drawn = self._sum_counts(paths, cut)
+            moved = float(np.log(max(drawn.sum(), 1) / used.sum()))
+            # Totals move by a fixed share of the last move: the sum of what is to come is taken
+            # at once.
+            share = np.clip(moved / before, 0, 0.8) if before else 0.0
+            used, before = drawn * np.exp(moved * share / (1 - share)), moved
+            paths, cut = self._cut_again(paths, used, dither, rng)
+            if abs(moved) < _DEPTH_TOLERANCE:
+                break
+        return paths, cut, used
+
+    def _sharpen(self, bounds: Bounds, rng: np.random.Generator) -> tuple[Bounds, np.ndarray]:
+        """Find narrower bounds, and nearer depths, with a few of the cells."""
+        rows = np.arange(0, self.source.n_cells, _PILOT)
+        pilot = copy(self)
+        pilot.source = self.source.subset(rows)
+        pilot.new_depth = self.new_depth[rows]
+        # By chance the few cells express a gene more or less than all.
+        pilot.target = np.maximum(self.target + pilot._average() - self._average(), 0)
+        paths, cut, depth = pilot.match(rng)
+        found = np.full(len(self.target), -np.inf)
+        found[paths.genes] = paths.get_log_ratio(cut)
+        n_counts = np.zeros(len(self.target))
+        n_counts[paths.genes] = paths.count_molecules(cut)
+        slack = 0.01 + 1.0 / np.sqrt(n_counts + 1)
+        is_known = n_counts >= _N_KNOWN
+        lower = np.where(is_known, found - slack, bounds.lower)
+        upper = np.where(is_known, found + slack, bounds.upper)
+        change = depth.sum() / pilot.new_depth.sum()
+        return self._bound(bounds.genes, lower, upper), self.new_depth * change
+
+    def _average(self) -> np.ndarray:
+        """Mean value of each gene in the source cells."""
+        counts = self.source.counts
+        depth = self.source.size / self.source.new_size * self.new_depth
+        return self._sum_values(counts.indices, counts.data, counts.indptr, depth)
+
+    def _cut_again(
+        self,
+        paths: CountPaths,
+        depth: np.ndarray,
+        dither: np.ndarray,
+        rng: np.random.Generator,
+    ) -> tuple[CountPaths, np.ndarray]:
+        """Cut where values are normalised by other depths, which may lead beyond the bounds."""
+        cut, below, above = self._cut(paths, depth, dither)
+        outside = self._is_outside(paths, below, above)
+        if not outside.any():
+            return paths, cut
+        bounds = self._widen(paths.keep(outside), below[outside], above[outside])
+        wider, _ = self._search(*bounds, depth, dither, rng)
+        paths = join_paths([paths.keep(~outside), wider])
+        return paths, self._cut(paths, depth, dither)[0]
 
     def _search(
         self,
@@ -264,11 +333,11 @@ class _Match:
         joined = join_paths([*parts, paths])
         return joined, self._cut(joined, depth, dither)[0]
 
-    def _guess(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """All genes, and bounds between which the log ratio of each may be looked for."""
+    def _guess(self) -> Bounds:
+        """Bounds between which the log ratio of each gene may be looked for."""
         counts, n_cells = self.source.counts, self.source.n_cells
         depth = self.source.size / self.source.new_size * self.new_depth
-        now = self._sum_values(counts.indices, counts.data, counts.indptr, depth)
+        now = self._average()
         gain = self._compute_values(counts.indices, counts.data, depth)
         gain -= self._compute_values(counts.indices, counts.data - 1, depth)
         slope = _sum_genes(gain * counts.data, counts.indptr) / n_cells
@@ -278,11 +347,10 @@ class _Match:
             np.where(has_counts, now, least), np.where(has_counts, slope, least), self.target
         )
         n_counts = np.asarray(counts.sum(axis=0)).ravel()
-        slack = 0.02 + 0.08 * np.minimum(np.abs(guess), 5.0) + 1.5 / np.sqrt(n_counts + 1)
+        slack = 0.08 + 0.15 * np.minimum(np.abs(guess), 5.0) + 1.5 / np.sqrt(n_counts + 1)
         # With a target of 0 nothing is to be left.
         lower = np.where(self.target > 0, guess - slack, -np.inf)
-        upper = np.minimum(np.maximum(guess + slack, -5.0), self.limit)
-        return np.arange(len(self.target)), lower, upper
+        return self._bound(np.arange(len(self.target)), lower, guess + slack)
 
     def _sum_values(
         self, cell: np.ndarray, count: np.ndarray, start: np.ndarray, depth: np.ndarray
@@ -332,23 +400,26 @@ class _Match:
         depth = np.bincount(paths.base_cell, paths.base_count, minlength=n_cells)
         return depth + np.bincount(paths.cell[is_in], minlength=n_cells)
 
-    def _widen(
-        self, paths: CountPaths, below: np.ndarray, above: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Genes whose bounds were too narrow, and wider ones."""
+    def _widen(self, paths: CountPaths, below: np.ndarray, above: np.ndarray) -> Bounds:
+        """Genes whose bounds were too narrow, and bounds about where the mean may be reached."""
         target = self.target[paths.genes]
-        width = np.minimum(paths.upper - paths.lower, 1.0)
+        half = np.clip(paths.upper - paths.lower, 0.04, 2.0) / 2
         with np.errstate(divide="ignore", invalid="ignore"):
             # As if the mean grew in proportion, which it does at most.
-            fall = np.minimum(np.log(target / below), 0)
-            rise = np.maximum(np.log(target / above), 0)
+            fall = np.fmin(np.log(target / below), 0)
+            # Steps are bounded, lest a gene with few counts by chance be drawn by the million.
+            rise = np.clip(np.log(target / above), 0, 1.5)
         is_low = below > target
-        lower = np.where(is_low, paths.lower + 2 * fall - width, paths.upper - 0.01)
-        # Steps are bounded, lest a gene with few counts by chance be drawn by the million.
-        upper = np.where(is_low, paths.lower + 0.01, paths.upper + np.minimum(2 * rise, 2) + width)
+        middle = np.where(is_low, paths.lower + 1.3 * fall, paths.upper + 1.3 * rise)
+        half += 0.5 * np.where(is_low, -fall, rise)
+        return self._bound(paths.genes, middle - half, middle + half)
+
+    def _bound(self, genes: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> Bounds:
+        """Bounds that keep to the limit of each gene."""
+        limit = self.limit[genes]
         # What falls far has few counts: all of them are looked at.
-        lower = np.where(lower < -7, -np.inf, lower)
-        return paths.genes, lower, np.minimum(upper, self.limit[paths.genes])
+        lower = np.where(lower > -7, np.minimum(lower, limit - 0.5), -np.inf)
+        return Bounds(genes, lower, np.clip(upper, -5.0, limit))
 
     def _hand_out(self, paths: CountPaths, cut: np.ndarray) -> TransportedCells:
         n_cells, n_genes = self.source.n_cells, len(self.target)
@@ -359,8 +430,7 @@ class _Match:
         values = compute_log1p(counts, depth, self.target_sum, self.base)
         missing = self.target - np.asarray(values.sum(axis=0, dtype=np.float64)).ravel() / n_cells
         log_ratio = np.empty(n_genes)
-        last = np.append(paths.critical, np.nan)[np.maximum(cut - 1, 0)]
-        log_ratio[paths.genes] = np.where(cut > paths.start[:-1], last, paths.lower)
+        log_ratio[paths.genes] = paths.get_log_ratio(cut)
         is_at_limit = np.zeros(n_genes, dtype=bool)
         at_end = (cut == paths.start[1:]) & (paths.upper >= self.limit[paths.genes])
         is_at_limit[paths.genes] = at_end
