@@ -20,8 +20,8 @@ _N_AT_ONCE = 400_000
 class SourceCells:
     """Control cells, and how their counts are to change.
 
-    The log ratio of a cell and gene is ``log(new_size / size) + offset + strength * x``, where
-    ``x`` is the log ratio of the gene.
+    The log ratio of a cell and gene is ``log(scale) + offset + strength * x``, where ``x`` is the
+    log ratio of the gene.
 
     Attributes
     ----------
@@ -29,8 +29,8 @@ class SourceCells:
         Cells x genes, CSC.
     size
         Size factor of each cell, shape ``(n_cells,)``.
-    new_size
-        Size factor that each is to have, shape ``(n_cells,)``.
+    scale
+        Ratio of each cell, for all genes alike, shape ``(n_cells,)``.
     strength
         How strongly each cell responds, from 0, shape ``(n_cells,)``; ``None`` for 1.
     offset
@@ -39,7 +39,7 @@ class SourceCells:
 
     counts: sparse.csc_matrix
     size: np.ndarray
-    new_size: np.ndarray
+    scale: np.ndarray
     strength: np.ndarray | None = None
     offset: np.ndarray | None = None
 
@@ -53,7 +53,7 @@ class SourceCells:
         return SourceCells(
             self.counts[rows],
             self.size[rows],
-            self.new_size[rows],
+            self.scale[rows],
             None if self.strength is None else self.strength[rows],
             None if self.offset is None else self.offset[rows],
         )
@@ -82,7 +82,7 @@ class SourceCells:
         return np.divide(above, strength, out=never, where=strength > 0)
 
     def _compute_fixed(self, cell: np.ndarray, gene: np.ndarray) -> np.ndarray:
-        fixed = np.log(self.new_size / self.size).astype(np.float32)[cell]
+        fixed = np.log(self.scale).astype(np.float32)[cell]
         return fixed if self.offset is None else fixed + self.offset[cell, gene]
 
 
@@ -355,7 +355,8 @@ class _Block:
         source, mean = self.source, self.mean[:, None]
         if source.strength is None and source.offset is None:
             above = np.exp(self.upper).astype(np.float32)[:, None] * mean
-            return above * source.new_size.astype(np.float32) - mean * source.size.astype(np.float32)
+            size = source.size.astype(np.float32)
+            return above * (source.scale.astype(np.float32) * size) - mean * size
         cell = np.arange(source.n_cells)
         change = source.compute_log_ratio(cell[None], self.genes[:, None], self.upper[:, None])
         return ((np.exp(change) - 1) * mean * source.size).astype(np.float32) * (1 + 1e-6)

@@ -25,7 +25,12 @@ _MAX_SHARE = 4.0
 _N_SEARCHES = 12
 # Values are normalised again until the totals of the drawn cells stay.
 _N_RENORMALISED = 10
-_DEPTH_TOLERANCE = 1e-3
+_DEPTH_TOLERANCE = 2e-3
+# Totals may leave the wanted depth by so much, in logarithms, for the sake of the means.
+_MAX_MOVE = 0.1
+# Rounds in which the ratio of each cell is found, and the mean change that is no more looked at.
+_N_SETTLED = 4
+_SCALE_TOLERANCE = 0.02
 # With more molecules the search begins with every so-many-eth cell.
 _N_WITHOUT_PILOT = 150_000
 _PILOT = 8
@@ -182,14 +187,16 @@ def transport_cells(
     n_cells = controls.counts.shape[0]
     parts = []
     for rows in np.array_split(np.arange(n_cells), -(-n_cells // MAX_MATCHED)):
+        depth = controls.depth[rows]
+        to_have = depth if new_depth is None else new_depth[rows]
         source = SourceCells(
             sparse.csc_matrix(controls.counts[rows]),
-            controls.depth[rows] / model.reference_depth,
-            (controls.depth if new_depth is None else new_depth)[rows] / model.reference_depth,
+            depth / model.reference_depth,
+            to_have / depth,
             None if strength is None else strength[rows],
             None if offset is None else offset[rows],
         )
-        parts.append(_Match(source, model, controls, np.maximum(target, 0)).run(rng))
+        parts.append(_Match(source, model, controls, to_have, np.maximum(target, 0)).run(rng))
     return parts[0] if len(parts) == 1 else _join(parts)
 
 
@@ -226,41 +233,99 @@ class _Match:
     """The search for the ratios of one block of cells."""
 
     def __init__(
-        self, source: SourceCells, model: GeneModel, scale: CellCounts, target: np.ndarray
+        self,
+        source: SourceCells,
+        model: GeneModel,
+        scale: CellCounts,
+        new_depth: np.ndarray,
+        target: np.ndarray,
     ) -> None:
-        self.source, self.target = source, target
+        self.source, self.target, self.new_depth = source, target, new_depth
+        self.depth = source.size * model.reference_depth
         self.target_sum, self.base, self.is_closed = scale.target_sum, scale.base, scale.is_closed
         self.unit = 1.0 if scale.base is None else float(np.log(scale.base))
-        self.new_depth = source.new_size * model.reference_depth
         # What a single count is worth in the mean of all cells, for each at size factor 1.
-        one = np.log1p(self.target_sum / self.new_depth) / self.unit
-        self.worth = float(np.mean(one * source.new_size))
+        one = np.log1p(self.target_sum / new_depth) / self.unit
+        self.worth = float(np.mean(one * new_depth)) / model.reference_depth
         self.mean = model.mean
         self.theta = model.compute_theta(target / self.worth)
         share = np.log(_MAX_SHARE * model.mean.sum() / model.mean)
         self.limit = np.clip(share, 1.0, MAX_LOG_RATIO)
 
     def run(self, rng: np.random.Generator) -> TransportedCells:
-        paths, cut, _ = self.match(rng)
-        return self._hand_out(paths, cut)
-
-    def match(self, rng: np.random.Generator) -> tuple[CountPaths, np.ndarray, np.ndarray]:
-        """Find paths, cuts, and the depths by which values are normalised."""
-        dither = rng.random(len(self.target))
         bounds, used = self._guess(), self.new_depth
         if self.source.n_cells >= MIN_MATCHED and self.source.counts.sum() > _N_WITHOUT_PILOT:
             bounds, used = self._sharpen(bounds, rng)
+            paths, cut, _ = self.match(bounds, used, rng)
+        else:
+            paths, cut = self._settle(bounds, rng)[:2]
+        return self._hand_out(paths, cut)
+
+    def _settle(
+        self, bounds: Bounds, rng: np.random.Generator
+    ) -> tuple[CountPaths, np.ndarray, np.ndarray]:
+        """Match until the ratio of each cell is that which gives it its new depth.
+
+        A gene that makes up much of a cell takes its depth with it when it falls.
+        """
+        paths, cut, used = self.match(bounds, self.new_depth, rng)
+        for _ in range(_N_SETTLED * self.is_closed):
+            if not self.rescale(paths, cut):
+                break
+            slack = 0.1 + 0.5 * (bounds.upper - np.maximum(bounds.lower, bounds.upper - 1))
+            found = np.empty(len(self.target))
+            found[paths.genes] = paths.get_log_ratio(cut)
+            bounds = self._bound(bounds.genes, found - slack, found + slack)
+            paths, cut, used = self.match(bounds, self.new_depth, rng)
+        return paths, cut, used
+
+    def rescale(self, paths: CountPaths, cut: np.ndarray) -> bool:
+        """Give each cell the ratio with which it is expected to have its new depth.
+
+        Returns whether this changes cells by more than chance does.
+        """
+        log_ratio = np.empty(len(self.target))
+        log_ratio[paths.genes] = np.minimum(paths.get_log_ratio(cut), self.limit[paths.genes])
+        scale = self.new_depth / np.maximum(self._expect_depth(log_ratio), 1e-3 * self.new_depth)
+        # What is common to all cells is in the ratios of genes.
+        scale *= np.exp(np.mean(np.log(self.source.scale / scale)))
+        change = np.abs(np.log(scale / self.source.scale))
+        self.source = replace(self.source, scale=scale)
+        return float(np.mean(change)) > _SCALE_TOLERANCE
+
+    def _expect_depth(self, log_ratio: np.ndarray) -> np.ndarray:
+        """Depth of each cell that is expected at log ratios of genes, without its own ratio."""
+        source = self.source
+        ratio = np.exp(log_ratio)
+        rises = ratio > 1
+        counts = source.counts
+        # A rising gene gains molecules at its posterior rate, which is linear in its counts.
+        size = source.size[:, None]
+        theta, mean = self.theta[rises], self.mean[rises]
+        weight = size * mean / (theta + size * mean)
+        gain = (weight * (theta + counts[:, rises].toarray())) @ (ratio[rises] - 1)
+        return counts @ np.minimum(ratio, 1) + gain
+
+    def match(
+        self, bounds: Bounds, used: np.ndarray, rng: np.random.Generator
+    ) -> tuple[CountPaths, np.ndarray, np.ndarray]:
+        """Find paths, cuts, and the depths by which values are normalised."""
+        dither = rng.random(len(self.target))
         paths, cut = self._search(*bounds, used, dither, rng)
-        before = 0.0
+        wanted, before = self.new_depth.sum(), 0.0
         for _ in range(_N_RENORMALISED * self.is_closed):
             drawn = self._sum_counts(paths, cut)
-            moved = float(np.log(max(drawn.sum(), 1) / used.sum()))
+            total = max(float(drawn.sum()), 1.0)
+            moved = float(np.log(total / used.sum()))
             # Totals move by a fixed share of the last move: the sum of what is to come is taken
             # at once.
             share = np.clip(moved / before, 0, 0.8) if before else 0.0
-            used, before = drawn * np.exp(moved * share / (1 - share)), moved
+            final = np.clip(
+                np.log(total / wanted) + moved * share / (1 - share), -_MAX_MOVE, _MAX_MOVE
+            )
+            used, before = drawn * (np.exp(final) * wanted / total), moved
             paths, cut = self._cut_again(paths, used, dither, rng)
-            if abs(moved) < _DEPTH_TOLERANCE:
+            if abs(moved) < _DEPTH_TOLERANCE or abs(final) == _MAX_MOVE:
                 break
         return paths, cut, used
 
@@ -269,10 +334,12 @@ class _Match:
         rows = np.arange(0, self.source.n_cells, _PILOT)
         pilot = copy(self)
         pilot.source = self.source.subset(rows)
-        pilot.new_depth = self.new_depth[rows]
+        pilot.depth, pilot.new_depth = self.depth[rows], self.new_depth[rows]
         # By chance the few cells express a gene more or less than all.
         pilot.target = np.maximum(self.target + pilot._average() - self._average(), 0)
-        paths, cut, depth = pilot.match(rng)
+        paths, cut, depth = pilot._settle(bounds, rng)
+        if self.is_closed:
+            self.rescale(paths, cut)
         found = np.full(len(self.target), -np.inf)
         found[paths.genes] = paths.get_log_ratio(cut)
         n_counts = np.zeros(len(self.target))
@@ -287,8 +354,7 @@ class _Match:
     def _average(self) -> np.ndarray:
         """Mean value of each gene in the source cells."""
         counts = self.source.counts
-        depth = self.source.size / self.source.new_size * self.new_depth
-        return self._sum_values(counts.indices, counts.data, counts.indptr, depth)
+        return self._sum_values(counts.indices, counts.data, counts.indptr, self.depth)
 
     def _cut_again(
         self,
@@ -336,10 +402,9 @@ class _Match:
     def _guess(self) -> Bounds:
         """Bounds between which the log ratio of each gene may be looked for."""
         counts, n_cells = self.source.counts, self.source.n_cells
-        depth = self.source.size / self.source.new_size * self.new_depth
         now = self._average()
-        gain = self._compute_values(counts.indices, counts.data, depth)
-        gain -= self._compute_values(counts.indices, counts.data - 1, depth)
+        gain = self._compute_values(counts.indices, counts.data, self.depth)
+        gain -= self._compute_values(counts.indices, counts.data - 1, self.depth)
         slope = _sum_genes(gain * counts.data, counts.indptr) / n_cells
         least = self.mean * self.worth
         has_counts = now > 0
