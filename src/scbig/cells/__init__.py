@@ -7,8 +7,10 @@ from scbig.cells._counts import (
     normalise_counts,
     recover_counts,
 )
+from scbig.cells._draw import draw_paths
 from scbig.cells._gene_model import GeneModel, fit_gene_model
-from scbig.cells._paths import CountPaths, SourceCells, draw_paths
+from scbig.cells._hurdle import HurdleCells, move_values
+from scbig.cells._paths import CountPaths, SourceCells
 from scbig.cells._transport import (
     TransportedCells,
     draw_sources,
@@ -20,6 +22,7 @@ __all__ = [
     "CellCounts",
     "CountPaths",
     "GeneModel",
+    "HurdleCells",
     "SourceCells",
     "TransportedCells",
     "check_counts",
@@ -28,6 +31,7 @@ __all__ = [
     "draw_sources",
     "fit_gene_model",
     "map_depths",
+    "move_values",
     "normalise_counts",
     "recover_counts",
     "transport_cells",

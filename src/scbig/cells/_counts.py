@@ -148,9 +148,9 @@ def recover_counts(
     multiples of it, within the rounding of the matrix's type. A cell is not recovered where they
     are not, and where they are but the smallest value may as well be two or three counts, as
     after most genes are dropped. Which it is follows from how counts of each gene are distributed
-    in the screen (geometric above zero, its mean growing with depth), and from how many cells plainly
-    have no count of one: one count has to be 10,000 times as likely, 1,000,000 times where genes
-    were dropped. Other cells are flagged and never guessed.
+    in the screen (geometric above zero, its mean growing with depth), and from how many cells
+    plainly have no count of one: one count has to be 10,000 times as likely, 1,000,000 times
+    where genes were dropped. Other cells are flagged and never guessed.
 
     Parameters
     ----------
@@ -231,8 +231,8 @@ def check_counts(
     if disagrees.any():
         raise ValueError(
             f"The counts of {int(disagrees.sum())} of {len(disagrees)} cells do not agree with "
-            f"their expression, the first is cell {int(np.argmax(disagrees))}: expression is to be "
-            "log1p of the counts times one number for each cell. Normalise the counts again: "
+            f"their expression, the first is cell {int(np.argmax(disagrees))}: expression is to "
+            "be log1p of the counts times one number for each cell. Normalise the counts again: "
             'adata.X = adata.layers["counts"].copy(); sc.pp.normalize_total(adata, '
             "target_sum=1e4); sc.pp.log1p(adata)"
         )

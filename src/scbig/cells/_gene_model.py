@@ -75,7 +75,8 @@ def fit_gene_model(
     Dispersions are found by moments, about the mean of each condition, over all cells. Each is
     shrunk to a trend over the mean, the more the less certain it is: the trend is fitted to all
     genes by weighted non-negative least squares, and the spread of true dispersions about it by
-    moments. The form of the trend is that of Anders and Huber (2010), doi:10.1186/gb-2010-11-10-r106.
+    moments. The form of the trend is that of Anders and Huber (2010),
+    doi:10.1186/gb-2010-11-10-r106.
 
     Parameters
     ----------
@@ -102,8 +103,8 @@ def fit_gene_model(
         raise ValueError(f"No cell has group {control}, the control: give control cells.")
     if not (depth > 0).all():
         raise ValueError(
-            f"{int((~(depth > 0)).sum())} cells have no positive depth, such as cells whose counts "
-            "were not recovered: leave them out."
+            f"{int((~(depth > 0)).sum())} cells have no positive depth, such as cells whose "
+            "counts were not recovered: leave them out."
         )
     reference = float(depth[is_control].mean())
     size = depth / reference

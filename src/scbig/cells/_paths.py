@@ -13,7 +13,7 @@ import numpy as np
 from scipy import sparse
 
 # Entries, cells x genes, that are worked on at once.
-_N_AT_ONCE = 400_000
+N_AT_ONCE = 400_000
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,36 @@ class SourceCells:
         with np.errstate(invalid="ignore"):
             change = np.where(strength == 0, 0.0, strength * log_ratio)
         return change + self._compute_fixed(cell, gene)
+
+    def expect_depth(
+        self, log_ratio: np.ndarray, mean: np.ndarray, theta: np.ndarray
+    ) -> np.ndarray:
+        """Compute the expected sum of the counts of each cell, were its own ratio 1.
+
+        Parameters
+        ----------
+        log_ratio
+            Log ratio of each gene, shape ``(n_genes,)``.
+        mean, theta
+            Mean at size factor 1 and inverse dispersion of each gene.
+
+        Returns
+        -------
+        Sums, shape ``(n_cells,)``.
+        """
+        n_genes = max(N_AT_ONCE // self.n_cells, 1)
+        total = np.zeros(self.n_cells)
+        cell = np.arange(self.n_cells)[:, None]
+        for start in range(0, len(mean), n_genes):
+            gene = np.arange(start, min(start + n_genes, len(mean)))
+            counts = self.counts[:, gene].toarray()
+            change = self.compute_log_ratio(cell, gene, log_ratio[gene])
+            ratio = np.exp(change - np.log(self.scale)[:, None])
+            expected = self.size[:, None] * mean[gene]
+            # New molecules come at the rate's posterior mean.
+            rate = expected * (theta[gene] + counts) / (theta[gene] + expected)
+            total += (np.minimum(ratio, 1) * counts + np.maximum(ratio - 1, 0) * rate).sum(axis=1)
+        return total
 
     def invert_log_ratio(
         self, cell: np.ndarray, gene: np.ndarray, critical: np.ndarray
@@ -147,14 +177,20 @@ class CountPaths:
         -------
         Cells x genes, CSR of int32, in the screen's order of genes.
         """
-        is_in, gene = self.select(cut)
-        base_gene = np.repeat(self.genes, np.diff(self.base_start))
-        cell = np.concatenate([self.base_cell, self.cell[is_in]])
-        where = (cell, np.concatenate([base_gene, self.genes[gene[is_in]]]))
-        count = np.concatenate([self.base_count, np.ones(int(is_in.sum()), dtype=np.int32)])
-        # Entries that occur twice are added up.
-        counts = sparse.coo_matrix((count, where), shape=(self.n_cells, n_genes)).tocsr()
-        counts.sort_indices()
+        is_in = self.select(cut)
+        shape = (self.n_cells, len(self.genes))
+        start = to_start(cut - self.start[:-1])
+        one = np.ones(start[-1], dtype=np.int32)
+        # Several molecules of an entry are added up.
+        new = sparse.csc_matrix((one, self.cell[is_in], start), shape=shape).tocsr()
+        new.sum_duplicates()
+        old = (self.base_count, self.base_cell, self.base_start)
+        counts = sparse.csc_matrix(old, shape=shape).tocsr() + new
+        where = np.argsort(self.genes)
+        if len(where) < n_genes or (where[1:] < where[:-1]).any():
+            parts = (counts.data, self.genes[counts.indices], counts.indptr)
+            counts = sparse.csr_matrix(parts, shape=(self.n_cells, n_genes))
+            counts.sort_indices()
         return counts
 
     def get_log_ratio(self, cut: np.ndarray) -> np.ndarray:
@@ -167,11 +203,9 @@ class CountPaths:
         sums = np.concatenate([[0], np.cumsum(self.base_count)])
         return np.diff(sums[self.base_start]) + cut - self.start[:-1]
 
-    def select(self, cut: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Tell which points lie before the cut of their gene, and the gene's position."""
-        n_points = np.diff(self.start)
-        is_in = np.arange(len(self.cell)) < np.repeat(cut, n_points)
-        return is_in, np.repeat(np.arange(len(self.genes)), n_points)
+    def select(self, cut: np.ndarray) -> np.ndarray:
+        """Tell which points lie before the cut of their gene."""
+        return np.arange(len(self.cell)) < np.repeat(cut, np.diff(self.start))
 
     def keep(self, is_kept: np.ndarray) -> "CountPaths":
         """Choose genes by a mask over ``genes``."""
@@ -182,10 +216,10 @@ class CountPaths:
             self.n_cells,
             self.lower[is_kept],
             self.upper[is_kept],
-            _to_start(np.diff(self.base_start)[is_kept]),
+            to_start(np.diff(self.base_start)[is_kept]),
             self.base_cell[base],
             self.base_count[base],
-            _to_start(np.diff(self.start)[is_kept]),
+            to_start(np.diff(self.start)[is_kept]),
             self.cell[points],
             self.critical[points],
             self.step[points],
@@ -201,7 +235,7 @@ def join_paths(parts: list[CountPaths]) -> CountPaths:
         return np.concatenate([getattr(part, name) for part in parts])
 
     def join_start(name: str) -> np.ndarray:
-        return _to_start(np.concatenate([np.diff(getattr(part, name)) for part in parts]))
+        return to_start(np.concatenate([np.diff(getattr(part, name)) for part in parts]))
 
     return CountPaths(
         join("genes"),
@@ -218,196 +252,6 @@ def join_paths(parts: list[CountPaths]) -> CountPaths:
     )
 
 
-def draw_paths(
-    source: SourceCells,
-    mean: np.ndarray,
-    theta: np.ndarray,
-    rng: np.random.Generator,
-    *,
-    lower: np.ndarray,
-    upper: np.ndarray,
-    genes: np.ndarray | None = None,
-) -> CountPaths:
-    """Draw counts of cells at all log ratios between two bounds.
-
-    Parameters
-    ----------
-    source
-        Control cells.
-    mean, theta
-        Mean at size factor 1 and inverse dispersion of all genes, shape ``(n_genes,)``.
-    rng
-        Source of randomness.
-    lower, upper
-        Bounds of the log ratio of each of ``genes``; ``lower`` may be ``-inf``.
-    genes
-        Genes to draw; all by default.
-
-    Returns
-    -------
-    The paths.
-    """
-    genes = np.arange(len(mean)) if genes is None else genes
-    n_genes = max(_N_AT_ONCE // source.n_cells, 1)
-    parts = []
-    for start in range(0, len(genes), n_genes):
-        block = slice(start, start + n_genes)
-        chosen = _Block(source, genes[block], mean, theta, lower[block], upper[block])
-        parts.append(chosen.draw(rng))
-    return join_paths(parts)
-
-
-class _Block:
-    """Some genes of all cells; an entry's number is ``position of the gene * n_cells + cell``."""
-
-    def __init__(
-        self,
-        source: SourceCells,
-        genes: np.ndarray,
-        mean: np.ndarray,
-        theta: np.ndarray,
-        lower: np.ndarray,
-        upper: np.ndarray,
-    ) -> None:
-        self.source, self.genes = source, genes
-        self.mean, self.theta = (p[genes].astype(np.float32) for p in (mean, theta))
-        self.lower, self.upper = (x.astype(np.float32) for x in (lower, upper))
-        counts = source.counts[:, genes]
-        self.gene = np.repeat(np.arange(len(genes)), np.diff(counts.indptr))
-        self.cell = counts.indices
-        self.entry = self.gene * source.n_cells + self.cell
-        self.count = counts.data.astype(np.int32)
-
-    def draw(self, rng: np.random.Generator) -> CountPaths:
-        old, *old_points = self._draw_old(rng)
-        new_entry, new_critical = self._draw_new(rng)
-        is_base = new_critical <= self.lower[new_entry // self.source.n_cells]
-        n_entries = len(self.genes) * self.source.n_cells
-        base = np.bincount(new_entry[is_base], minlength=n_entries).astype(np.int32)
-        base[self.entry] += old
-        new_points = (new_entry[~is_base], new_critical[~is_base])
-        pairs = zip(old_points, new_points, strict=True)
-        return self._sort(base, *(np.concatenate(pair) for pair in pairs))
-
-    def _split(self, entry: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Cell and position of the gene of entries."""
-        gene = entry // self.source.n_cells
-        return entry - gene * self.source.n_cells, gene
-
-    def _draw_old(self, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        """The molecules of the control cells: at ratios uniform between 0 and 1.
-
-        How many of each entry are there at the lower bound; entries and log ratios of those that
-        appear up to the upper one.
-        """
-        critical = -rng.standard_exponential(int(self.count.sum()), dtype=np.float32)
-        low, high = (self._compute_log_ratio(bound) for bound in (self.lower, self.upper))
-        is_base = critical <= np.repeat(low, self.count)
-        base = np.zeros(len(self.entry), dtype=np.int32)
-        if len(self.entry):
-            start = np.cumsum(self.count) - self.count
-            base[:] = np.add.reduceat(is_base, start, dtype=np.int32)
-        is_point = np.flatnonzero((critical <= np.repeat(high, self.count)) & ~is_base)
-        entry = np.repeat(self.entry, self.count)[is_point]
-        return base, entry, self._invert(entry, critical[is_point])
-
-    def _compute_log_ratio(self, bound: np.ndarray) -> np.ndarray:
-        """Log ratios of the entries with counts, at a bound of their genes."""
-        gene = self.genes[self.gene]
-        return self.source.compute_log_ratio(self.cell, gene, bound[self.gene])
-
-    def _draw_new(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Further molecules: the first of an entry, then all others given it."""
-        entry, count, wait = self._draw_first(rng)
-        cell, gene = self._split(entry)
-        theta = self.theta[gene]
-        # The rate's posterior is gamma with shape count + theta and rate prior + ratio.
-        prior = theta / (self.mean[gene] * self.source.size[cell])
-        first = 1 + (1 + prior) * np.expm1(wait / (count + theta))
-        last = np.exp(self.source.compute_log_ratio(cell, self.genes[gene], self.upper[gene]))
-        is_in = first <= last
-        entry, first, last, prior = (x[is_in] for x in (entry, first, last, prior))
-        shape = (count + theta)[is_in] + 1
-        rate = rng.standard_gamma(shape) / (prior + first)
-        n_more = rng.poisson(rate * (last - first))
-        low, high = np.repeat(first, n_more), np.repeat(last, n_more)
-        ratio = np.concatenate([first, low + (high - low) * rng.random(len(low))])
-        entry = np.concatenate([entry, np.repeat(entry, n_more)])
-        return entry, self._invert(entry, np.log(ratio))
-
-    def _draw_first(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Entries that may gain a molecule: their numbers, counts, and its waiting time."""
-        n_cells = self.source.n_cells
-        wait = rng.standard_exponential((len(self.genes), n_cells), dtype=np.float32)
-        bound = self._bound_hazard()
-        wait, bound = wait.ravel(), bound.ravel()
-        # Entries with counts have hazards of their own; those without are below the bound.
-        hazard = self._compute_hazard()
-        is_near = np.flatnonzero(wait[self.entry] < hazard)
-        bound[self.entry] = -1
-        empty = np.flatnonzero(wait < bound)
-        entry = np.concatenate([self.entry[is_near], empty])
-        count = np.concatenate([self.count[is_near], np.zeros(len(empty), dtype=np.int32)])
-        return entry, count, wait[entry].astype(np.float64)
-
-    def _bound_hazard(self) -> np.ndarray:
-        """Expected new molecules up to the upper bound, which no hazard of an empty entry exceeds."""
-        source, mean = self.source, self.mean[:, None]
-        if source.strength is None and source.offset is None:
-            above = np.exp(self.upper).astype(np.float32)[:, None] * mean
-            size = source.size.astype(np.float32)
-            return above * (source.scale.astype(np.float32) * size) - mean * size
-        cell = np.arange(source.n_cells)
-        change = source.compute_log_ratio(cell[None], self.genes[:, None], self.upper[:, None])
-        return ((np.exp(change) - 1) * mean * source.size).astype(np.float32) * (1 + 1e-6)
-
-    def _compute_hazard(self) -> np.ndarray:
-        """Expected waiting time up to the upper bound of entries with counts."""
-        last = np.exp(self._compute_log_ratio(self.upper))
-        size = self.source.size.astype(np.float32)
-        theta, mean = self.theta[self.gene], self.mean[self.gene] * size[self.cell]
-        gain = np.maximum(last - 1, 0) * mean / (theta + mean)
-        return (self.count + theta) * np.log1p(gain)
-
-    def _invert(self, entry: np.ndarray, critical: np.ndarray) -> np.ndarray:
-        cell, gene = self._split(entry)
-        found = self.source.invert_log_ratio(cell, self.genes[gene], critical)
-        return found.astype(np.float32)
-
-    def _sort(self, base: np.ndarray, entry: np.ndarray, critical: np.ndarray) -> CountPaths:
-        """Number the molecules of each entry, and order those of each gene."""
-        n_cells, n_genes = self.source.n_cells, len(self.genes)
-        # Between 0 and 1, and rising with the ratio.
-        place = np.clip(1 / (1 + np.exp(-critical.astype(np.float64))), 0, 1 - 1e-9)
-        step = base[entry] + 1
-        crowded = np.flatnonzero(np.bincount(entry, minlength=len(base))[entry] > 1)
-        order = crowded[np.argsort(entry[crowded] + place[crowded], kind="stable")]
-        step[order] += _count_up(entry[order])
-        gene = entry // n_cells
-        order = np.argsort(gene + place, kind="stable")
-        filled = np.flatnonzero(base)
-        return CountPaths(
-            self.genes,
-            n_cells,
-            self.lower,
-            self.upper,
-            _to_start(np.bincount(filled // n_cells, minlength=n_genes)),
-            (filled % n_cells).astype(np.int32),
-            base[filled],
-            _to_start(np.bincount(gene, minlength=n_genes)),
-            (entry - gene * n_cells)[order].astype(np.int32),
-            critical[order],
-            step[order],
-        )
-
-
-def _count_up(sorted_ids: np.ndarray) -> np.ndarray:
-    """Number equal neighbours from 0."""
-    position = np.arange(len(sorted_ids))
-    is_first = np.ones(len(sorted_ids), dtype=bool)
-    is_first[1:] = sorted_ids[1:] != sorted_ids[:-1]
-    return position - np.maximum.accumulate(np.where(is_first, position, 0))
-
-
-def _to_start(numbers: np.ndarray) -> np.ndarray:
+def to_start(numbers: np.ndarray) -> np.ndarray:
+    """Where each group begins, and the end, from their numbers."""
     return np.concatenate([[0], np.cumsum(numbers)])
