@@ -35,8 +35,8 @@ def move_values(
     For values that are no counts any more, such as denoised ones. A gene that falls is scaled in
     every cell, so zeros stay zeros. Of a gene that rises, cells with zeros are given values that
     other cells have, as many as the mean asks for; where all cells have one, the values are
-    scaled. It is a hurdle model in the sense of Cragg (1971), doi:10.2307/1909582: whether a gene is
-    expressed, and how strongly if it is, are drawn apart.
+    scaled. It is a hurdle model in the sense of Cragg (1971), doi:10.2307/1909582: whether a gene
+    is expressed, and how strongly if it is, are drawn apart.
 
     Parameters
     ----------

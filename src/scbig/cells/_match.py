@@ -1,4 +1,4 @@
-"""At which ratio of each gene do cells have the wanted mean? Searched and found for all at once."""
+"""At which ratio of each gene cells have the wanted mean: searched for all genes at once."""
 
 from copy import copy
 from dataclasses import replace

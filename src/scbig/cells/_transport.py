@@ -215,7 +215,8 @@ def _hand_out(match: Match, paths: CountPaths, cut: np.ndarray) -> TransportedCe
     if match.is_closed:
         depth = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
     values = compute_log1p(counts, depth, match.target_sum, match.base)
-    missing = match.target - np.asarray(values.sum(axis=0, dtype=np.float64)).ravel() / n_cells
+    # scipy sums sparse matrices in their own precision.
+    missing = match.target - np.bincount(values.indices, values.data, n_genes) / n_cells
     log_ratio = np.empty(n_genes)
     log_ratio[paths.genes] = paths.get_log_ratio(cut)
     is_at_limit = np.zeros(n_genes, dtype=bool)
