@@ -227,7 +227,35 @@ def test_sources_are_drawn_alike_often():
     assert len(rows) == 500
     assert set(np.bincount(rows, minlength=44)) <= {11, 12}
     assert sorted(rows[:44]) == list(range(44))
-    assert len(draw_sources(44, 700, np.random.default_rng(0))) == 700
+    for n_cells in (50, 700):
+        assert len(draw_sources(44, n_cells, np.random.default_rng(0))) == n_cells
+
+
+def test_few_cells_are_like_many(task):
+    cells, model, real = task
+    target = get_mean(get_values(real))
+    pooled = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        rows = draw_sources(len(cells.depth), 1, rng)
+        pooled.append(transport_cells(cells.subset(rows), model, target, rng).head(1))
+    many = transport_cells(cells, model, target, np.random.default_rng(0))
+    few = sparse.vstack([one.values for one in pooled])
+    assert few.nnz / 60 == pytest.approx(many.values.nnz / 800, rel=0.05)
+    depth = np.concatenate([one.depth for one in pooled])
+    assert depth.mean() == pytest.approx(many.depth.mean(), rel=0.15)
+    variance = few.toarray().var(axis=0).sum() / many.values.toarray().var(axis=0).sum()
+    assert variance == pytest.approx(1, abs=0.1)
+
+
+def test_matched_cells_need_not_be_many(task):
+    cells, model, real = task
+    rng = np.random.default_rng(0)
+    rows = draw_sources(len(cells.depth), 50, rng)
+    made = transport_cells(cells.subset(rows), model, get_mean(get_values(real)), rng)
+    many = transport_cells(cells, model, get_mean(get_values(real)), rng)
+    assert np.abs(made.missing).max() < 2 * np.log1p(1e4 / cells.depth.min()) / 50
+    assert made.values.nnz / 50 == pytest.approx(many.values.nnz / 800, rel=0.05)
 
 
 def test_depths_keep_their_rank(rng):

@@ -11,6 +11,8 @@ MIN_CONTROL_COUNTS = 3
 # Bounds of the squared coefficient of variation beyond Poisson.
 _LEAST, _MOST = 1e-3, 1e3
 _N_TREND_ROUNDS = 10
+# Means of conditions that are worked on at once.
+_N_AT_ONCE = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -114,17 +116,31 @@ def fit_gene_model(
     mean = np.maximum(n_control, 0.5) / size[is_control].sum()
     everywhere = np.asarray(counts.sum(axis=0)).ravel()
     training_mean = np.maximum(everywhere, 0.5) / size.sum()
-    dispersion, squares, cubes, fourths = _measure_dispersion(counts, size, group)
-    trend, weight = _fit_trend(dispersion, training_mean, squares, cubes, fourths)
+    moments = _measure_dispersions(counts, size, group)
+    trend, weight = _fit_trend(moments[0], training_mean, *moments[1:])
     is_silent = n_control < MIN_CONTROL_COUNTS
-    return GeneModel(mean, reference, is_silent, dispersion, weight, trend, training_mean)
+    return GeneModel(mean, reference, is_silent, moments[0], weight, trend, training_mean)
+
+
+def _measure_dispersions(
+    counts: sparse.csr_matrix, size: np.ndarray, group: np.ndarray
+) -> list[np.ndarray]:
+    """Dispersions by moments, and sums over cells of powers 2, 3 and 4 of the fitted means."""
+    _, code = np.unique(group, return_inverse=True)
+    # The mean of each gene in each condition is needed, which may be many numbers.
+    n_genes = max(_N_AT_ONCE // (int(code.max()) + 1), 1)
+    by_gene = sparse.csc_matrix(counts)
+    parts = [
+        _measure_dispersion(sparse.csr_matrix(by_gene[:, i : i + n_genes]), size, code)
+        for i in range(0, counts.shape[1], n_genes)
+    ]
+    return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
 
 def _measure_dispersion(
-    counts: sparse.csr_matrix, size: np.ndarray, group: np.ndarray
+    counts: sparse.csr_matrix, size: np.ndarray, code: np.ndarray
 ) -> tuple[np.ndarray, ...]:
-    """Dispersions by moments, and sums over cells of powers 2, 3 and 4 of the fitted means."""
-    _, code = np.unique(group, return_inverse=True)
+    """Do so for some of the genes, of conditions that are numbered from 0."""
     n_cells = np.bincount(code).astype(np.float64)
     member = sparse.csr_matrix((np.ones(len(code)), (code, np.arange(len(code)))))
     squared = counts.copy()

@@ -11,7 +11,7 @@ from scbig.cells._draw import draw_paths
 from scbig.cells._gene_model import GeneModel
 from scbig.cells._paths import CountPaths, SourceCells, join_paths
 
-# Means are matched over at least so many cells, of which a user may want only the first.
+# Where fewer cells are wanted than their means can be matched over, so many are matched.
 MIN_MATCHED = 500
 # Bound of the log ratio for genes that are silent in control cells.
 MAX_LOG_RATIO = float(np.log(1e6))

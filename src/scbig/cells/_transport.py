@@ -11,6 +11,8 @@ from scbig.cells._gene_model import GeneModel
 from scbig.cells._match import MIN_MATCHED, Match
 from scbig.cells._paths import CountPaths, SourceCells
 
+# So many cells that are wanted are matched by themselves; fewer among as many as MIN_MATCHED.
+MIN_WANTED = 50
 # Cells whose means are matched at once, at most.
 MAX_MATCHED = 1024
 # Cells of a condition that weigh as much, for its depths, as all perturbed cells together.
@@ -76,10 +78,11 @@ def draw_sources(n_controls: int, n_cells: int, rng: np.random.Generator) -> np.
 
     Returns
     -------
-    Row numbers, at least 500 of them, so that means can be matched; the first ``n_cells`` are
-    those that are wanted.
+    Row numbers. Means are matched over the cells that are wanted if there are at least 50. Fewer
+    would have their means by being alike, so that 500 are drawn, of which the first ``n_cells``
+    are those that are wanted.
     """
-    n_drawn = max(n_cells, MIN_MATCHED)
+    n_drawn = n_cells if n_cells >= MIN_WANTED else MIN_MATCHED
     rounds = [rng.permutation(n_controls) for _ in range(-(-n_drawn // n_controls))]
     return np.concatenate(rounds)[:n_drawn]
 
