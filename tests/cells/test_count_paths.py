@@ -117,8 +117,9 @@ def test_cells_without_strength_stay_themselves():
         check_distribution(counts[at, 2], np.exp(log_ratio) * 1.3 * MEAN[2], THETA[2])
 
 
-def test_expected_depths_are_those_of_drawn_cells():
-    source = draw_source(3000)
+@pytest.mark.parametrize("strength", [None, np.tile([0.0, 1.0, 0.5], 1000)])
+def test_expected_depths_are_those_of_drawn_cells(strength):
+    source = draw_source(3000, strength=strength)
     log_ratio = np.log([3.0, 0.3, 1.5])
     bounds = {"lower": log_ratio - 0.1, "upper": log_ratio + 0.1}
     drawn = np.zeros(3000)
@@ -129,3 +130,11 @@ def test_expected_depths_are_those_of_drawn_cells():
     expected = source.expect_depth(log_ratio, MEAN, THETA)
     assert np.corrcoef(drawn, expected)[0, 1] > 0.98
     assert drawn.mean() == pytest.approx(expected.mean(), rel=0.01)
+
+
+def test_expected_depths_are_the_same_with_offsets_of_zero():
+    plain = draw_source(300)
+    same = draw_source(300, offset=np.zeros((300, 3)))
+    log_ratio = np.log([3.0, 0.3, 1.5])
+    depths = [source.expect_depth(log_ratio, MEAN, THETA) for source in (plain, same)]
+    np.testing.assert_allclose(depths[0], depths[1], rtol=1e-5)

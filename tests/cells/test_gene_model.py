@@ -45,6 +45,14 @@ def test_dispersions_before_shrinking_are_moments_about_condition_means():
     np.testing.assert_allclose(model.mean, dense[control].sum(axis=0) / size[control].sum())
 
 
+def test_genes_may_be_worked_on_in_blocks(monkeypatch):
+    counts, depth, group, *_ = draw_screen(n_cells=200, n_genes=11)
+    whole = fit_gene_model(counts, depth, group, control=1)
+    monkeypatch.setattr("scbig.cells._gene_model._N_AT_ONCE", 12)
+    blocks = fit_gene_model(counts, depth, group, control=1)
+    np.testing.assert_allclose(blocks.compute_theta(), whole.compute_theta())
+
+
 def test_shrinking_helps_where_cells_are_few():
     counts, depth, group, _, theta = draw_screen(n_cells=150, n_genes=200, seed=1)
     model = fit_gene_model(counts, depth, group, control=1)

@@ -86,19 +86,40 @@ class SourceCells:
         -------
         Sums, shape ``(n_cells,)``.
         """
+        is_plain = self.strength is None and self.offset is None
+        add_up = self._expect_alike if is_plain else self._expect_each
         n_genes = max(N_AT_ONCE // self.n_cells, 1)
         total = np.zeros(self.n_cells)
-        cell = np.arange(self.n_cells)[:, None]
         for start in range(0, len(mean), n_genes):
             gene = np.arange(start, min(start + n_genes, len(mean)))
-            counts = self.counts[:, gene].toarray()
-            change = self.compute_log_ratio(cell, gene, log_ratio[gene])
-            ratio = np.exp(change - np.log(self.scale)[:, None])
-            expected = self.size[:, None] * mean[gene]
-            # New molecules come at the rate's posterior mean.
-            rate = expected * (theta[gene] + counts) / (theta[gene] + expected)
-            total += (np.minimum(ratio, 1) * counts + np.maximum(ratio - 1, 0) * rate).sum(axis=1)
+            total += add_up(gene, log_ratio[gene], mean[gene], theta[gene])
         return total
+
+    def _expect_alike(
+        self, gene: np.ndarray, log_ratio: np.ndarray, mean: np.ndarray, theta: np.ndarray
+    ) -> np.ndarray:
+        """Sums of some genes, whose ratio is that of all cells."""
+        counts = self.counts[:, gene]
+        more = np.maximum(np.exp(log_ratio) - 1, 0)
+        # New molecules come at the rate's posterior mean, weight * (theta + counts).
+        expected = self.size[:, None].astype(np.float32) * mean.astype(np.float32)
+        weight = expected / (expected + theta.astype(np.float32))
+        per_gene = np.diff(counts.indptr)
+        cell, kept = counts.indices, np.repeat(np.minimum(np.exp(log_ratio), 1), per_gene)
+        gain = weight[cell, np.repeat(np.arange(len(gene)), per_gene)] * np.repeat(more, per_gene)
+        total = np.bincount(cell, counts.data * (kept + gain), minlength=self.n_cells)
+        return total + weight @ (theta * more)
+
+    def _expect_each(
+        self, gene: np.ndarray, log_ratio: np.ndarray, mean: np.ndarray, theta: np.ndarray
+    ) -> np.ndarray:
+        """Sums of some genes, whose ratio is each cell's own."""
+        counts = self.counts[:, gene].toarray()
+        change = self.compute_log_ratio(np.arange(self.n_cells)[:, None], gene, log_ratio)
+        ratio = np.exp(change - np.log(self.scale)[:, None])
+        expected = self.size[:, None] * mean
+        rate = expected * (theta + counts) / (theta + expected)
+        return (np.minimum(ratio, 1) * counts + np.maximum(ratio - 1, 0) * rate).sum(axis=1)
 
     def invert_log_ratio(
         self, cell: np.ndarray, gene: np.ndarray, critical: np.ndarray
