@@ -98,3 +98,26 @@ def test_bad_input_is_refused():
     depth[3] = np.nan
     with pytest.raises(ValueError, match="1 cells have no positive depth"):
         fit_gene_model(counts, depth, group, control=1)
+
+
+def test_a_gene_that_dominates_cells_does_not_make_their_size():
+    rng = np.random.default_rng(0)
+    size = rng.lognormal(0, 0.3, 1000)
+    counts = rng.poisson(size[:, None] * np.full(30, 3.0))
+    counts[:, 0] = rng.poisson(rng.gamma(1.0, 100.0, 1000))
+    depth = counts.sum(axis=1).astype(float)
+    model = fit_gene_model(sparse.csr_matrix(counts), depth, np.zeros(1000, dtype=int))
+    np.testing.assert_array_equal(np.flatnonzero(model.is_dominant), [0])
+    found = model.compute_size(sparse.csr_matrix(counts), depth)
+    expected = counts[:, 1:].sum(axis=1)
+    np.testing.assert_allclose(found, expected / expected.mean())
+    # By their depth the other genes would seem to vary.
+    assert (model.compute_theta()[1:] > 20).all()
+
+
+def test_sizes_are_depths_where_no_gene_dominates():
+    counts, depth, group, *_ = draw_screen(n_cells=300)
+    model = fit_gene_model(counts, depth, group, control=1)
+    assert not model.is_dominant.any()
+    expected = depth / depth[group == 1].mean()
+    np.testing.assert_allclose(model.compute_size(counts, depth), expected)

@@ -10,6 +10,10 @@ from scipy.optimize import nnls
 MIN_CONTROL_COUNTS = 3
 # Bounds of the squared coefficient of variation beyond Poisson.
 _LEAST, _MOST = 1e-3, 1e3
+# Share of all counts of control cells from which on a gene is dominant.
+_DOMINANT = 0.1
+# Of few genes each has much: a dominant one has so many times its even share.
+_TIMES_EVEN = 4.0
 _N_TREND_ROUNDS = 10
 # Means of conditions that are worked on at once.
 _N_AT_ONCE = 2_000_000
@@ -26,8 +30,10 @@ class GeneModel:
     ----------
     mean
         Mean count in control cells of size factor 1, positive, shape ``(n_genes,)``.
-    reference_depth
-        Depth of a cell of size factor 1, in counts.
+    reference
+        What the sizes of cells are divided by to have size factors: their mean in control cells.
+    is_dominant
+        Genes that make up so much of a cell that its size is that of the others, ``(n_genes,)``.
     is_silent
         Whether a gene has next to no counts in control cells, shape ``(n_genes,)``.
     dispersion
@@ -41,12 +47,29 @@ class GeneModel:
     """
 
     mean: np.ndarray
-    reference_depth: float
+    reference: float
+    is_dominant: np.ndarray
     is_silent: np.ndarray
     dispersion: np.ndarray
     weight: np.ndarray
     trend: np.ndarray
     training_mean: np.ndarray
+
+    def compute_size(self, counts: sparse.spmatrix, depth: np.ndarray) -> np.ndarray:
+        """Compute size factors.
+
+        Parameters
+        ----------
+        counts
+            Cells x genes.
+        depth
+            Depth of each cell, in counts, shape ``(n_cells,)``.
+
+        Returns
+        -------
+        Size factors, positive, shape ``(n_cells,)``.
+        """
+        return _compute_sizes(counts, depth, self.is_dominant) / self.reference
 
     def compute_theta(self, predicted_mean: np.ndarray | None = None) -> np.ndarray:
         """Compute the inverse dispersion of each gene, shrunk to the trend.
@@ -93,7 +116,7 @@ def fit_gene_model(
 
     Returns
     -------
-    The model; size factor 1 is the mean depth of the control cells.
+    The model; size factor 1 is the mean of the control cells.
 
     Raises
     ------
@@ -108,10 +131,12 @@ def fit_gene_model(
             f"{int((~(depth > 0)).sum())} cells have no positive depth, such as cells whose "
             "counts were not recovered: leave them out."
         )
-    reference = float(depth[is_control].mean())
-    size = depth / reference
     counts = sparse.csr_matrix(counts, dtype=np.float64)
     n_control = np.asarray(counts[is_control].sum(axis=0)).ravel()
+    is_dominant = n_control > max(_DOMINANT, _TIMES_EVEN / len(n_control)) * n_control.sum()
+    size = _compute_sizes(counts, depth, is_dominant)
+    reference = float(size[is_control].mean())
+    size /= reference
     # Half a count for genes without any, so that a ratio can raise them.
     mean = np.maximum(n_control, 0.5) / size[is_control].sum()
     everywhere = np.asarray(counts.sum(axis=0)).ravel()
@@ -119,7 +144,19 @@ def fit_gene_model(
     moments = _measure_dispersions(counts, size, group)
     trend, weight = _fit_trend(moments[0], training_mean, *moments[1:])
     is_silent = n_control < MIN_CONTROL_COUNTS
-    return GeneModel(mean, reference, is_silent, moments[0], weight, trend, training_mean)
+    return GeneModel(
+        mean, reference, is_dominant, is_silent, moments[0], weight, trend, training_mean
+    )
+
+
+def _compute_sizes(
+    counts: sparse.spmatrix, depth: np.ndarray, is_dominant: np.ndarray
+) -> np.ndarray:
+    """Size of each cell: its depth, or the counts of all genes that are not dominant."""
+    if not is_dominant.any():
+        return depth.astype(np.float64)
+    # Half a count, for cells that have dominant genes alone.
+    return np.maximum(counts @ (~is_dominant).astype(np.float64), 0.5)
 
 
 def _measure_dispersions(

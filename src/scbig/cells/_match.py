@@ -48,16 +48,16 @@ class Match:
         source: SourceCells,
         model: GeneModel,
         scale: CellCounts,
-        new_depth: np.ndarray,
+        depth: np.ndarray,
         target: np.ndarray,
     ) -> None:
-        self.source, self.target, self.new_depth = source, target, new_depth
-        self.depth = source.size * model.reference_depth
+        self.source, self.target = source, target
+        self.depth, self.new_depth = depth, depth * source.scale
         self.target_sum, self.base, self.is_closed = scale.target_sum, scale.base, scale.is_closed
         self.unit = 1.0 if scale.base is None else float(np.log(scale.base))
         # What a single count is worth in the mean of all cells, for each at size factor 1.
-        one = np.log1p(self.target_sum / new_depth) / self.unit
-        self.worth = float(np.mean(one * new_depth)) / model.reference_depth
+        one = np.log1p(self.target_sum / self.new_depth) / self.unit
+        self.worth = float(np.mean(one * source.size * source.scale))
         self.mean = model.mean
         self.theta = model.compute_theta(target / self.worth)
         share = np.log(_MAX_SHARE * model.mean.sum() / model.mean)

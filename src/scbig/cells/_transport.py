@@ -174,12 +174,12 @@ def transport_cells(
         to_have = depth if new_depth is None else new_depth[rows]
         source = SourceCells(
             sparse.csc_matrix(controls.counts[rows]),
-            depth / model.reference_depth,
+            model.compute_size(controls.counts[rows], depth),
             to_have / depth,
             None if strength is None else strength[rows],
             None if offset is None else offset[rows],
         )
-        match = Match(source, model, controls, to_have, np.maximum(target, 0))
+        match = Match(source, model, controls, depth, np.maximum(target, 0))
         parts.append(_hand_out(match, *match.run(rng)))
     return parts[0] if len(parts) == 1 else _join(parts)
 
