@@ -107,6 +107,9 @@ def test_counts_that_agree_are_taken():
     factor = part.depth / counts.sum(axis=1)
     np.testing.assert_allclose(factor, factor[0], rtol=1e-5)
     assert not part.is_closed
+    # One of them is not taken for a screen with one sum.
+    odd = int(np.argmax(np.abs(part.total / part.target_sum - 1)))
+    assert not part.subset(np.array([odd])).is_closed
 
 
 def test_counts_that_disagree_are_counted():

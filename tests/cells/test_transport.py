@@ -104,6 +104,13 @@ def test_genes_that_fall_to_nothing_have_no_counts(population):
     assert (made.log_ratio[:2] == -np.inf).all()
 
 
+def test_cells_may_be_left_without_any_count(population):
+    cells = population.to_cells()
+    made = transport_cells(cells, fit(cells), np.zeros(120), np.random.default_rng(0))
+    assert made.counts.nnz == made.values.nnz == 0
+    assert not made.missing.any()
+
+
 def test_what_cannot_be_reached_is_reported(population):
     cells = population.to_cells()
     target = get_mean(get_values(cells))

@@ -52,7 +52,8 @@ class CellCounts:
 
         They do not where genes were left out after normalising.
         """
-        return _is_closed(self.total[self.is_recovered])
+        off = np.abs(self.total[self.is_recovered] / self.target_sum - 1)
+        return bool((off <= SUM_TOLERANCE).all())
 
     def subset(self, rows: np.ndarray) -> "CellCounts":
         """Choose cells.

@@ -114,7 +114,9 @@ class Match:
         wanted, before = self.new_depth.sum(), 0.0
         for _ in range(_N_RENORMALISED * self.is_closed):
             drawn = self._sum_counts(paths, cut)
-            total = max(float(drawn.sum()), 1.0)
+            total = float(drawn.sum())
+            if total == 0:
+                break
             moved = float(np.log(total / used.sum()))
             # Totals move by a fixed share of the last move: the sum of what is to come is taken
             # at once.
