@@ -23,7 +23,7 @@ def draw_counts(seed: int, n_cells: int = 30, n_genes: int = 150) -> np.ndarray:
     return rng.poisson(rng.gamma(0.6, rng.lognormal(0, 1.3, n_genes), (n_cells, n_genes)))
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 10**6),
     target_sum=st.one_of(st.none(), st.sampled_from([1e4, 1e6, 1234.5])),

@@ -10,7 +10,7 @@ MEAN = np.array([0.3, 2.0, 12.0])
 THETA = np.array([0.5, 1.5, 6.0])
 
 
-def draw_source(n_cells=40_000, seed=0, **options) -> SourceCells:
+def draw_source(n_cells=20_000, seed=0, **options) -> SourceCells:
     rng = np.random.default_rng(seed)
     size = np.where(np.arange(n_cells) % 2, 0.7, 1.3)
     rate = rng.gamma(THETA, size[:, None] * MEAN / THETA)
