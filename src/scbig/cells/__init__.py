@@ -5,12 +5,12 @@ from scbig.cells._counts import (
     check_counts,
     compute_log1p,
     normalise_counts,
-    recover_counts,
 )
 from scbig.cells._draw import draw_paths
 from scbig.cells._gene_model import GeneModel, fit_gene_model
 from scbig.cells._hurdle import HurdleCells, move_values
 from scbig.cells._paths import CountPaths, SourceCells
+from scbig.cells._recovery import recover_counts
 from scbig.cells._transport import (
     TransportedCells,
     draw_sources,
