@@ -19,13 +19,13 @@ FLOORS = {
     4: {"predictor"},
     3: {"regression", "metrics", "splits", "programs"},
     2: {"data", "priors"},
-    1: {"nn", "ot", "flow"},
+    1: {"nn", "ot", "flow", "cells"},
     0: {"_constants", "_types", "_protocols", "_optional"},
 }
 # Imports between rooms of one floor; all others point downward.
 SIDEWAYS = {("__main__", "cli"), ("data", "priors")}
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
-PURE_ROOMS = {"nn", "ot", "flow"}
+PURE_ROOMS = {"nn", "ot", "flow", "cells"}
 ANNDATA_LIBRARIES = {"anndata", "mudata", "scanpy", "scvi"}
 SCVI_PRIVATE_HOLDERS = (("predictor",),)
 MAX_LINES = 400

@@ -1,0 +1,38 @@
+"""Cells as counts: recovered from log1p values, and changed so that they have a given mean."""
+
+from scbig.cells._counts import (
+    CellCounts,
+    check_counts,
+    compute_log1p,
+    normalise_counts,
+)
+from scbig.cells._draw import draw_paths
+from scbig.cells._gene_model import GeneModel, fit_gene_model
+from scbig.cells._hurdle import HurdleCells, move_values
+from scbig.cells._paths import CountPaths, SourceCells
+from scbig.cells._recovery import recover_counts
+from scbig.cells._transport import (
+    TransportedCells,
+    draw_sources,
+    map_depths,
+    transport_cells,
+)
+
+__all__ = [
+    "CellCounts",
+    "CountPaths",
+    "GeneModel",
+    "HurdleCells",
+    "SourceCells",
+    "TransportedCells",
+    "check_counts",
+    "compute_log1p",
+    "draw_paths",
+    "draw_sources",
+    "fit_gene_model",
+    "map_depths",
+    "move_values",
+    "normalise_counts",
+    "recover_counts",
+    "transport_cells",
+]
