@@ -20,7 +20,14 @@ import pandas as pd
 from anndata import AnnData
 
 from scbig._optional import require
-from scbig.data import ScreenSchema, make_judged, make_judged_real, make_screen, thin
+from scbig.benchmark._judged_cells import (
+    COUNTS,
+    add_counts,
+    count_cells,
+    draw_equal,
+    draw_half,
+)
+from scbig.data import ScreenSchema, make_judged, make_judged_real
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +39,7 @@ COLUMNS = (
 # A prediction of as many cells as the largest condition has must fit into memory.
 MAX_CELLS = 1000
 # As `make_judged` and the judge write them.
-TARGET, CONTROL, _COUNTS = "target", "non-targeting", "counts"
+TARGET, CONTROL = "target", "non-targeting"
 
 
 def describe_judge(name: str) -> str:
@@ -291,7 +298,7 @@ class FieldJudge:
         """
         trained = count_cells(self._train, self._schema)
         if all(trained.get(group, 0) >= 0.9 * n for group, n in self._n_real.items()):
-            layer = _COUNTS if _COUNTS in self._train.layers else None
+            layer = COUNTS if COUNTS in self._train.layers else None
             return self.score(self._train, layer)
         return self._tabulate(lambda _, judge: judge.score_half(self._seed))
 
@@ -341,44 +348,9 @@ def make_judge(
     -------
     The judge.
     """
-    if _COUNTS in screen.layers and screen.obs_names.is_unique:
-        real, train = (_add_counts(cells, screen) for cells in (real, train))
+    if COUNTS in screen.layers and screen.obs_names.is_unique:
+        real, train = (add_counts(cells, screen) for cells in (real, train))
     return FieldJudge(name, real, train, schema, seed)
-
-
-def _add_counts(cells: AnnData, screen: AnnData) -> AnnData:
-    counts = screen[cells.obs_names].layers[_COUNTS]
-    return AnnData(cells.X, obs=cells.obs, var=cells.var, layers={_COUNTS: counts})
-
-
-def count_cells(adata: AnnData, schema: ScreenSchema) -> dict[tuple[Any, str], int]:
-    """Count the perturbed cells of each condition and context."""
-    screen = make_screen(adata.obs, schema)
-    return {(t, screen.contexts[i]): len(rows) for t, i, rows in screen.get_groups()}
-
-
-def draw_equal(
-    adata: AnnData, schema: ScreenSchema, n_cells: Mapping[tuple[Any, str], int], seed: int
-) -> np.ndarray:
-    """Draw at most so many cells of each condition and context; controls all.
-
-    Returns
-    -------
-    Their row numbers, sorted.
-    """
-    screen, rng = make_screen(adata.obs, schema), np.random.default_rng(seed)
-    drawn = [np.flatnonzero(screen.is_control)]
-    for targets, context, rows in screen.get_groups():
-        drawn.append(thin(rows, rng, n_cells.get((targets, screen.contexts[context]), 0)))
-    return np.sort(np.concatenate(drawn))
-
-
-def draw_half(labels: pd.Series, seed: int) -> np.ndarray:
-    """Draw half of the cells of each label, rounded down, as a mask."""
-    rng, is_drawn = np.random.default_rng(seed), np.zeros(len(labels), dtype=bool)
-    for rows in labels.reset_index(drop=True).groupby(labels.to_numpy()).indices.values():
-        is_drawn[rng.choice(rows, len(rows) // 2, replace=False)] = True
-    return is_drawn
 
 
 def _shorten(error: Exception, n_shown: int = 200) -> str:

@@ -11,12 +11,8 @@ from scbig.cells._gene_model import GeneModel, fit_gene_model
 from scbig.cells._hurdle import HurdleCells, move_values
 from scbig.cells._paths import CountPaths, SourceCells
 from scbig.cells._recovery import recover_counts
-from scbig.cells._transport import (
-    TransportedCells,
-    draw_sources,
-    map_depths,
-    transport_cells,
-)
+from scbig.cells._sources import draw_sources, map_depths
+from scbig.cells._transport import TransportedCells, transport_cells
 
 __all__ = [
     "CellCounts",

@@ -30,9 +30,8 @@ def c2st_auc(real: CellsLike, predicted: CellsLike) -> float:
     The classifier two-sample test (Lopez-Paz and Oquab 2017, arXiv:1610.06545) with the area
     under the ROC curve of ``HistGradientBoostingClassifier(max_iter=60, random_state=0)`` of
     scikit-learn, each cell scored by a classifier that did not see it: three stratified, shuffled
-    folds with a fixed seed. Both sides have equal numbers of cells, 50 to 500; more are drawn by
-    what they hold, and the order of cells and genes, too, is made from their values, so that the
-    order in which they are given does not matter.
+    folds with a fixed seed. Both sides have equal numbers of cells, 50 to 500, drawn and put in
+    order by what they hold: the order in which cells and genes are given does not matter.
 
     The value is not folded at 0.5. Copies of one cell on both sides, as when cells are scored
     against themselves, have it fall below 0.5: the copy in training has the other label.
@@ -156,10 +155,9 @@ def wasserstein_axis(real: CellsLike, predicted: CellsLike, control: CellsLike) 
     sides have equal numbers, drawn as in :func:`c2st_auc`.
 
     Without an effect there is no axis. The noise of the effect is that of split halves: half the
-    difference of the means of two random halves of the cells, squared and averaged over all
-    halvings, which is the sum of the gene variances over the number of cells; those of real cells
-    and of controls are added. The squared length of the effect less this noise must exceed the
-    noise, so that more than half of the squared length is effect.
+    difference of two half means, squared and averaged over all halvings, which is the sum of gene
+    variances over the number of cells; that of the controls is added. The squared length of the
+    effect must exceed twice this noise, so that more than half of it is effect.
 
     Parameters
     ----------
@@ -185,10 +183,8 @@ def wasserstein_axis(real: CellsLike, predicted: CellsLike, control: CellsLike) 
     squared = float(effect @ effect)
     noise = sum(_sum_variances(cells, own) / cells.shape[0] for cells, own in measured)
     if squared <= 2 * noise:
-        raise ValueError(
-            f"the effect does not exceed its split-half noise: squared length {squared:.3g}, of "
-            f"which {noise:.3g} is expected of noise alone"
-        )
+        found = f"squared length {squared:.3g}, of which {noise:.3g} is expected of noise alone"
+        raise ValueError(f"the effect does not exceed its split-half noise: {found}")
     drawn = (cells @ effect for cells in match_numbers(*sides))
     x, y = (places - places.mean() for places in drawn)
     # The product with the effect is a place times the length of the effect: twice over it.
