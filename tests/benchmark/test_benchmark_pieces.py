@@ -1,6 +1,7 @@
 """Measuring, counting and keeping: what a benchmark does besides predicting."""
 
 import json
+import logging
 import time
 from pathlib import Path
 
@@ -11,9 +12,9 @@ from anndata import AnnData
 from scipy import sparse
 
 from scbig.benchmark import BenchmarkSettings, PredictorSpec, Progress, Resources
-from scbig.benchmark._folder import BenchmarkFolder, Config, make_config
+from scbig.benchmark._folder import BenchmarkFolder, Config, find_changes, make_config
 from scbig.benchmark._parts import Part, PartResult, Tracker, make_parts
-from scbig.benchmark._settings import describe_screen, make_fingerprint
+from scbig.benchmark._settings import describe_screen, make_fingerprint, resolve_predictors
 from scbig.benchmark._split_run import Attempt, Meter
 from scbig.data import infer_schema
 from scbig.priors import GeneAliases, GeneEmbedding, GeneGraph, GeneSets
@@ -28,7 +29,8 @@ def specs(shift_class: type) -> list[PredictorSpec]:
 
 
 def make(specs: list[PredictorSpec], split: Split = SPLIT, **settings: object) -> Config:
-    return make_config({"n_cells": 5}, {}, [split], specs, BenchmarkSettings(**settings))
+    resolved = BenchmarkSettings(**settings).resolve({split.task})
+    return make_config({"n_cells": 5}, {}, [split], specs, resolved)
 
 
 # --- measuring -----------------------------------------------------------------------------
@@ -198,3 +200,14 @@ def test_other_folders_and_files_are_left_alone(tmp_path: Path, specs: list[Pred
 def test_settings_are_checked(settings: dict, message: str):
     with pytest.raises(ValueError, match=message):
         BenchmarkSettings(**settings)
+
+
+def test_changed_lists_are_told_by_what_came_and_went():
+    changes = find_changes({"metrics": ["mse", "mae"]}, {"metrics": ["mse", "des"]})
+    assert changes == ["metrics: mae are not asked for now", "metrics: des are new"]
+
+
+def test_a_predictor_of_another_task_is_told_apart(caplog):
+    with caplog.at_level(logging.WARNING, logger="scbig"):
+        resolve_predictors(["own_mean"], {"unseen"})
+    assert "own_mean is made for the task seen" in caplog.text

@@ -59,7 +59,7 @@ def config(shift_class: type) -> Config:
     specs.append(PredictorSpec("model", shift_class))
     splits = [Split(name, "unseen", 0, (("A",),)) for name in ("first", "second")]
     screen = {"n_cells": 1234, "n_genes": 56}
-    settings = BenchmarkSettings(command="scbig benchmark <screen>.h5ad")
+    settings = BenchmarkSettings(command="scbig benchmark <screen>.h5ad").resolve({"unseen"})
     return make_config(screen, {}, splits, specs, settings)
 
 
@@ -115,6 +115,17 @@ def test_what_is_missing_is_said(scores: pd.DataFrame, config: Config):
     assert problems.to_dict("records") == [
         {"predictor": "model", "status": "OSError: gone", "n": 32, "metrics": "pearson_delta, mse"}
     ]
+
+
+def test_a_metric_without_any_value_is_a_row_of_dashes(scores: pd.DataFrame, config: Config):
+    status = "real has {} cells; 50 are needed"
+    none = scores[scores["metric"] == "mse"].assign(metric="c2st_auc", value=np.nan)
+    none["status"] = [status.format(20 + n % 3) for n in range(len(none))]
+    page = Page(make_page(pd.concat([scores, none]), config))
+    assert page.texts.count("missing") == 4 * 4  # a predictor and a block of conditions each
+    assert "c2st_auc →0.5" in page.texts
+    problems = list_problems(pd.concat([scores, none]))
+    assert set(problems["status"]) == {"such as: real has 20 cells; 50 are needed"}
 
 
 def test_floors_alone_are_compared_with_each_other(scores: pd.DataFrame, config: Config):

@@ -103,6 +103,10 @@ def test_cells_are_looked_at_where_distributions_are_known():
     chosen = BenchmarkSettings(metrics=("mse", "realism"), n_cells=30).resolve({"unseen"})
     assert (chosen.metrics[:2], chosen.n_cells) == (("mse", "c2st_auc"), 30)
     assert chosen.resolve({"seen"}) == chosen
+    # What needs another library is scored where it is named itself.
+    groups = BenchmarkSettings(metrics=("default", "realism")).resolve({"unseen"})
+    assert groups.metrics == seen.metrics
+    assert "des" in BenchmarkSettings(metrics=("default", "des")).resolve({"unseen"}).metrics
 
 
 def test_shifted_is_the_regression_carried_as_a_shift(result: benchmark.BenchmarkResult):

@@ -9,7 +9,7 @@ from anndata import AnnData
 
 from scbig import _optional
 from scbig.data import ScreenSchema
-from scbig.metrics import Evaluator, choose_metrics, evaluate, summarise
+from scbig.metrics import Evaluator, choose_metrics, evaluate, group_reasons, summarise
 
 WITHOUT_TESTS = [name for name in choose_metrics("default") if name != "des"]
 NAMES = {"perturbation_key": "perturbation", "control": "control", "context_keys": ["line"]}
@@ -268,3 +268,20 @@ def test_labels_are_those_of_the_real_cells():
     )
     assert scores["perturbation"].tolist() == ["B+ctrl", "C+A"]
     np.testing.assert_allclose(scores["value"], 0, atol=1e-15)
+
+
+def test_integers_are_log1p_values_where_the_user_says_so(real, predicted, schema):
+    whole = [cells.copy() for cells in (real, predicted)]
+    for cells in whole:
+        cells.X = np.rint(cells.X)
+    with pytest.raises(ValueError, match="raw counts"):
+        Evaluator(whole[0], schema, metrics=["mse"])
+    evaluator = Evaluator(whole[0], schema, reference=whole[0], metrics=["mse"], is_log1p=True)
+    assert evaluator.score(whole[1])["status"].eq("ok").all()
+
+
+def test_reasons_that_differ_in_numbers_are_one():
+    statuses = pd.Series(["2 cells", "no effect", "13 cells", "length 1.5e-3", "length 1.5e-3"])
+    assert group_reasons(statuses).tolist() == [
+        "such as: 2 cells", "no effect", "such as: 2 cells", "length 1.5e-3", "length 1.5e-3",
+    ]  # fmt: skip

@@ -242,3 +242,23 @@ def test_held_out_cells_of_known_conditions_are_scored_against_held_out_controls
         for label in sorted(set(labels) - {"control"})
     ]
     assert means["no_change", "mse"] == pytest.approx(np.mean(errors), rel=1e-4)
+    # The ceiling is what the training half says of the other, each with controls of its own.
+    ceiling = scores[scores["predictor"] == "ceiling"]
+    assert set(ceiling["status"]) == {"ok: training cells against test cells"}
+    # The mean of training differs by the draw of the control cells that it was added to.
+    assert means["ceiling", "mse"] == pytest.approx(means["own_mean", "mse"], rel=0.1)
+
+
+def test_floors_are_not_copies_where_cells_are_looked_at(split_screen, monkeypatch):
+    drawn = []
+    predict = NoChange.predict
+
+    def watch(self, adata=None, **options):
+        drawn.append(options["n_cells"])
+        return predict(self, adata, **options)
+
+    monkeypatch.setattr(NoChange, "predict", watch)
+    predicted = _train(Additive, split_screen).predict(split_screen.copy(), key_added="mine")
+    for metrics in (["mse"], ["mse", "zero_share_error"]):
+        evaluate(predicted, "mine", metrics=metrics)
+    assert drawn == [200, None]

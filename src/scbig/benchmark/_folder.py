@@ -77,19 +77,18 @@ def make_config(
     resources
         See :meth:`Resources.describe`.
     splits, specs, settings
-        What is run, and how.
+        What is run, and how; the settings are resolved.
 
     Returns
     -------
     The configuration.
     """
-    settings = settings.resolve({split.task for split in splits})
     return Config(
         fixed={
             "scbig": __version__,
             "screen": screen,
             "resources": resources,
-            "metrics": settings.metrics and list(settings.metrics),
+            "metrics": list(settings.metrics or ()),
             "n_cells": settings.n_cells,
             "is_log1p": settings.is_log1p,
             **_describe_judge(settings),
@@ -257,7 +256,14 @@ def find_changes(earlier: Any, now: Any, name: str = "") -> list[str]:
                 earlier.get(key), now.get(key), f"{name}.{key}" if name else key
             )
         ]
-    return [] if earlier == now else [f"{name} was {earlier!r} and is {now!r}"]
+    if earlier == now:
+        return []
+    if isinstance(earlier, list) and isinstance(now, list):
+        gone = [str(one) for one in earlier if one not in now]
+        new = [str(one) for one in now if one not in earlier]
+        parts = {"are not asked for now": gone, "are new": new}
+        return [f"{name}: {', '.join(some)} {what}" for what, some in parts.items() if some]
+    return [f"{name} was {earlier!r} and is {now!r}"]
 
 
 def _write_text(path: Path, text: str) -> None:

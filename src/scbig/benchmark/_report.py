@@ -22,7 +22,7 @@ from scbig.benchmark._report_displays import (
 )
 from scbig.benchmark._settings import CEILING, POOLED
 from scbig.benchmark._summary import ALL, BETTER, LEVEL_WITH, WORSE
-from scbig.metrics import METRICS
+from scbig.metrics import METRICS, group_reasons
 
 N_SHOWN = 8
 _WORDS = {BETTER: "beats", LEVEL_WITH: "is level with", WORSE: "loses to"}
@@ -295,6 +295,7 @@ def list_problems(scores: pd.DataFrame) -> pd.DataFrame:
     Columns ``predictor``, ``status``, ``n`` and ``metrics``.
     """
     rows = scores[scores["value"].isna()]
+    rows = rows.assign(status=group_reasons(rows["status"]))
     groups = rows.groupby(["predictor", "status"], sort=False)["metric"]
     return groups.agg(n="size", metrics=lambda names: ", ".join(names.unique())).reset_index()
 

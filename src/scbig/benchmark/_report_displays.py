@@ -20,7 +20,7 @@ from scbig.benchmark._summary import rank_kind
 from scbig.metrics import METRICS
 
 #: What each group of metrics looks at, as a heading in the tables.
-PARTS = {"default": "effects", "realism": "cells"}
+HEADINGS = {"default": "effects", "realism": "cells"}
 # From the palette of Okabe and Ito, which colour-blind readers can tell apart.
 FLOOR_COLOUR, MODEL_COLOUR, CEILING_COLOUR = "#7a7a7a", "#0072B2", "#009E73"
 KIND_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -43,7 +43,7 @@ class Row:
     cells: list[Cell]
     note: str = ""
     arrow: str = ""
-    part: str = ""
+    heading: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,8 @@ def make_metric_table(
     for metric, means in summary.groupby("metric", sort=False):
         metric = str(metric)
         cells = _make_cells(means.set_index("predictor").reindex(columns), verdicts[metric])
-        about = METRICS[metric]
-        rows.append(Row(metric, cells, describe_metric(metric), about.arrow, PARTS[about.group]))
+        arrow, heading = METRICS[metric].arrow, HEADINGS[METRICS[metric].group]
+        rows.append(Row(metric, cells, describe_metric(metric), arrow, heading))
     return Table(title, _get_groups(columns, floors), columns, rows)
 
 
@@ -201,8 +201,8 @@ def count_decimals(values: pd.Series, n_digits: int = 3) -> int:
 
     A leading 1 counts as none, so that scores up to 1 have three decimals.
     """
-    largest = np.nanmax(np.abs(values), initial=0.0)
-    if largest == 0:
+    largest = values.abs().max()
+    if not largest > 0:  # all are 0, or there are none
         return n_digits
     return int(np.clip(n_digits - 1 - math.floor(math.log10(largest / 2)), 0, 8))
 

@@ -88,9 +88,13 @@ class BenchmarkSettings:
         The settings with names of metrics and the number of cells.
         """
         groups = ("default", "realism") if "seen" in tasks else ("default",)
-        chosen = choose_metrics(self.metrics or groups)
-        if self.metrics is None:
-            chosen = {name: one for name, one in chosen.items() if "eval" not in one.needs}
+        wanted = self.metrics or groups
+        # What needs an optional library takes long, and has to be named.
+        chosen = {
+            name: metric
+            for name, metric in choose_metrics(wanted).items()
+            if name in wanted or "eval" not in metric.needs
+        }
         has_realism = any(metric.group == "realism" for metric in chosen.values())
         n_cells = self.n_cells or (None if has_realism else 200)
         return replace(self, metrics=tuple(chosen), n_cells=n_cells)
@@ -278,6 +282,13 @@ def resolve_predictors(
         floors = [_load(spec) for spec in CATALOGUE if spec.is_floor and _fits(spec, tasks)]
         logger.info("Added the floors %s.", ", ".join(spec.name for spec in floors))
         specs = [*floors, *specs]
+    for spec in specs:
+        if tasks and not _fits(spec, tasks):
+            logger.warning(
+                "%s is made for the task %s, and of other splits it knows little.",
+                spec.name,
+                " or ".join(spec.tasks),
+            )
     names = [spec.name for spec in specs]
     if doubled := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"Predictors of the same name: {doubled}. Name each once.")

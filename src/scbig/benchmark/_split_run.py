@@ -37,7 +37,6 @@ COLUMNS = (
     "seconds", "peak_memory_mb",
 )  # fmt: skip
 logger = logging.getLogger(__name__)
-OK_TRAINED = "ok: training cells against test cells"
 
 
 @dataclass(frozen=True)
@@ -205,6 +204,7 @@ class SplitRunner:
             cells.schema,
             reference=cells.train,
             metrics=settings.metrics,
+            is_log1p=settings.is_log1p,
             seed=seed,
         )
 
@@ -252,10 +252,9 @@ class SplitRunner:
 
     def _score_ceiling(self, split: Split) -> pd.DataFrame:
         """Score real cells: those of training where a split divides conditions, else halves."""
-        if split.cell_share is None:
-            return self._evaluator.score_ceiling()
-        scores = self._evaluator.score(self._cells.train, has_own_controls=True)
-        return scores.assign(status=scores["status"].replace("ok", OK_TRAINED))
+        return self._evaluator.score_ceiling(
+            None if split.cell_share is None else self._cells.train
+        )
 
     def _ask_judge(self, part: Part, ask: Ask | None, error: str | None) -> pd.DataFrame | None:
         """Have the judge score a part, if there is one; what goes wrong is a status, too."""

@@ -275,7 +275,10 @@ def describe_failures(scores: pd.DataFrame) -> Iterator[str]:
     ------
     A line for each metric and reason.
     """
+    from scbig.metrics import group_reasons
+
     failed = scores[scores["value"].isna()]
+    failed = failed.assign(status=group_reasons(failed["status"]))
     for (metric, status), rows in failed.groupby(["metric", "status"], sort=False):
         n_conditions = len(rows[["perturbation", "context"]].drop_duplicates())
         predictors = list(map(str, rows["predictor"].unique()))

@@ -20,7 +20,7 @@ from scbig.metrics._discrimination import (
     pds_published,
 )
 from scbig.metrics._distribution import PreparedCells, energy_distance, mmd_rbf, prepare_cells
-from scbig.metrics._evaluator import Evaluator, evaluate, summarise
+from scbig.metrics._evaluator import Evaluator, evaluate, group_reasons, summarise
 from scbig.metrics._means import (
     direction_accuracy,
     direction_accuracy_top20,
@@ -70,6 +70,7 @@ __all__ = [
     "evaluate",
     "get_gene_weights",
     "get_target_mask",
+    "group_reasons",
     "mae",
     "mae_delta",
     "mmd_rbf",

@@ -10,7 +10,13 @@ from scbig.data import ScreenSchema, infer_schema
 from scbig.metrics._catalogue import choose_metrics
 from scbig.metrics._ground_truth import make_ground_truth, sample_predicted, sample_real
 from scbig.metrics._inputs import ReferenceLike
-from scbig.metrics._score import Scores, score_ceiling, score_samples
+from scbig.metrics._score import (
+    CEILING_MEASURED,
+    OK,
+    Scores,
+    score_ceiling,
+    score_samples,
+)
 
 
 def evaluate(
@@ -105,6 +111,25 @@ def summarise(scores: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index()
 
 
+def group_reasons(statuses: pd.Series) -> pd.Series:
+    """Put one text in place of statuses that differ in their numbers only.
+
+    Parameters
+    ----------
+    statuses
+        Why scores are missing, see :class:`Evaluator`.
+
+    Returns
+    -------
+    The first status of each wording; where numbers differ, it begins with ``"such as: "``.
+    """
+    wording = statuses.str.replace(r"\d+(\.\d+)?(e[+-]?\d+)?", "0", regex=True)
+    groups = statuses.groupby(wording)
+    return groups.transform("first").where(
+        groups.transform("nunique") == 1, "such as: " + groups.transform("first")
+    )
+
+
 class Evaluator:
     """Scores any number of predictions of the same conditions.
 
@@ -132,6 +157,8 @@ class Evaluator:
         from real cells; by default all others.
     seed
         Seed of draws, halvings and principal components.
+    is_log1p
+        Take integer values for log1p values, as ``setup_anndata`` does.
 
     Raises
     ------
@@ -157,12 +184,20 @@ class Evaluator:
         reference: ReferenceLike | None = None,
         metrics: str | Sequence[str] | None = None,
         seed: int = 0,
+        is_log1p: bool = False,
     ) -> None:
         self._schema = schema
         self._metrics = choose_metrics(metrics)
         self._seed = seed
-        self._truth = make_ground_truth(real, schema, reference, self._metrics.values(), seed)
+        self._truth = make_ground_truth(
+            real, schema, reference, self._metrics.values(), seed, is_log1p=is_log1p
+        )
         self._sample = sample_real(self._truth, seed)
+
+    @property
+    def looks_at_cells(self) -> bool:
+        """Whether metrics of realism are scored, which see copies among the cells."""
+        return any(metric.group == "realism" for metric in self._metrics.values())
 
     def score(
         self,
@@ -214,19 +249,29 @@ class Evaluator:
         )
         return self._tabulate(score_samples(self._metrics, self._truth, self._sample, sample))
 
-    def score_ceiling(self) -> pd.DataFrame:
+    def score_ceiling(self, measured: AnnData | None = None) -> pd.DataFrame:
         """Score the real cells against themselves: what a second measurement would reach.
 
-        The cells of each condition are halved at random and one half is scored against the
-        other, both against all real controls, as a mean of three halvings (of one where cells are
-        compared gene by gene or tests are run, which takes long). Correlations are stepped up to
-        that of all cells by the formula of Spearman and Brown, 2r / (1 + r), if they are
+        Where there is one, it is scored as a prediction, with controls of its own. Otherwise the
+        cells of each condition are halved at random and one half is scored against the other,
+        both against all real controls, as a mean of three halvings (of one where cells are
+        compared gene by gene or tests are run, which takes long). Correlations are then stepped
+        up to that of all cells by the formula of Spearman and Brown, 2r / (1 + r), if they are
         positive; other metrics are left as they are, those of half the cells.
+
+        Parameters
+        ----------
+        measured
+            Other cells of the same conditions and their controls, such as the training cells where
+            half of the cells of each condition are held out.
 
         Returns
         -------
         As :meth:`score`, with a status that begins with ``"ok"`` and names the rule.
         """
+        if measured is not None:
+            scores = self.score(measured, has_own_controls=True)
+            return scores.assign(status=scores["status"].replace(OK, CEILING_MEASURED))
         return self._tabulate(score_ceiling(self._metrics, self._truth, self._sample, self._seed))
 
     def get_failed(self, reason: str) -> pd.DataFrame:

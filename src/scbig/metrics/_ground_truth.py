@@ -115,9 +115,11 @@ def make_ground_truth(
     reference: ReferenceLike | None,
     metrics: Collection[Metric],
     seed: int,
+    *,
+    is_log1p: bool = False,
 ) -> GroundTruth:
     """Compute from the real cells and those trained on what the metrics take."""
-    cells = read_cells(real, schema, "real", layer=schema.layer)
+    cells = read_cells(real, schema, "real", layer=schema.layer, is_log1p=is_log1p)
     _check_groups(cells, schema)
     keys = tuple(cells.perturbed)
     contexts = [context for targets, context in cells.groups if not targets]
@@ -168,14 +170,14 @@ def sample_predicted(
     ``has_own_controls`` that effects are those to the control cells of ``predicted``. Where
     nothing is predicted, the real means stand in, and the problem is said.
     """
-    cells = read_cells(predicted, schema, "predicted", layer=layer, genes=truth.cells.genes)
+    cells = read_cells(predicted, schema, "predicted", layer=layer, like=truth.cells)
     _check_overlap(cells, truth)
     none = np.empty(0, dtype=np.int64)
     rows = [cells.groups.get(key, none) for key in truth.keys]
     mean = compute_moments(cells.expression, rows).mean
     if is_paired:
         _check_paired(predicted, cells, truth, layer)
-        source = read_cells(predicted, schema, "predicted", genes=truth.cells.genes).expression
+        source = read_cells(predicted, schema, "predicted", like=truth.cells).expression
         mean = mean - compute_moments(source, rows).mean + _stack_controls(truth)
     elif has_own_controls:
         _check_own_controls(cells, truth, schema)

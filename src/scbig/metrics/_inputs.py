@@ -138,6 +138,8 @@ class CellGroups:
         is drawn from them does not depend on the order of the cells.
     labels
         How the source writes each condition.
+    is_log1p
+        Whether integers are log1p values.
     """
 
     expression: Expression
@@ -145,6 +147,7 @@ class CellGroups:
     names: np.ndarray
     groups: dict[Key, np.ndarray]
     labels: dict[Targets, str]
+    is_log1p: bool
 
     @property
     def perturbed(self) -> list[Key]:
@@ -159,28 +162,33 @@ def read_cells(
     name: str,
     *,
     layer: str | None = None,
-    genes: Sequence[str] | None = None,
+    like: "CellGroups | None" = None,
+    is_log1p: bool = False,
 ) -> CellGroups:
     """Check cells and sort them into groups.
 
     ``name`` is what errors call them, ``layer`` where they have their expression (``None`` for
-    ``X``), ``genes`` those to read; by default all, in their order.
+    ``X``), ``like`` the real cells, whose genes are read and whose integers are taken for what
+    they are there: with ``is_log1p`` for log1p values.
     """
+    is_log1p = is_log1p if like is None else like.is_log1p
     check_columns(adata, schema, name, layer)
     try:
         screen = make_screen(adata.obs, schema)
         found = get_gene_names(adata, schema.gene_key)
-        check_expression(adata, layer, is_strict=True)
+        check_expression(adata, layer, is_log1p=is_log1p, is_strict=True)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
-    columns = None if genes is None else _find_genes(found, genes, name)
+    genes = tuple(map(str, found)) if like is None else like.genes
+    columns = None if like is None else _find_genes(found, genes, name)
     names = adata.obs_names.to_numpy().astype(str)
     return CellGroups(
         Expression(get_matrix(adata, layer), columns),
-        tuple(map(str, found)) if genes is None else tuple(genes),
+        genes,
         names,
         _get_groups(screen, names),
         _get_labels(adata, schema),
+        is_log1p,
     )
 
 
@@ -321,7 +329,7 @@ def _read_training(
     real: CellGroups,
     real_control: Mapping[str, Averages],
 ) -> Reference:
-    cells = read_cells(given, schema, "reference", layer=schema.layer, genes=real.genes)
+    cells = read_cells(given, schema, "reference", layer=schema.layer, like=real)
     keys = cells.perturbed
     if not keys:
         raise ValueError(

@@ -26,6 +26,7 @@ CEILING_OK = {
     "spearman_brown": "ok: Spearman-Brown of split halves",
     "half": "ok: one half against the other",
 }
+CEILING_MEASURED = "ok: training cells against test cells"
 N_HALVINGS = 3
 
 # What may be raised on data that cannot be scored; anything else is an error of scbig. Tests run

@@ -17,7 +17,7 @@ from scbig.tl._split_screen import SplitScreen, take_apart
 logger = logging.getLogger(__name__)
 
 CEILING = "ceiling"
-# Cells that floors predict for a condition, as many as the evaluator compares.
+# Cells that floors predict for a condition, as many as the evaluator compares in components.
 N_CELLS = 200
 # Of the control cells that floors start from.
 SEED = 0
@@ -40,8 +40,8 @@ def evaluate(
     :data:`scbig.baselines.FLOORS` learns from the training and validation conditions, as a model
     may that is refitted after choosing, and is scored alike; the ceiling is the agreement of two
     halves of the test cells. Where the split holds out cells of conditions that are trained on,
-    :class:`scbig.baselines.OwnMean` is a floor, too, and the controls held out are those of the
-    scores.
+    :class:`scbig.baselines.OwnMean` is a floor, too, the controls held out are those of the
+    scores, and the ceiling is the agreement of training and test cells.
 
     A layer that ``predict(adata)`` wrote started from control cells drawn with a seed. They are
     drawn again, and the mean change from them is added to the mean of all controls, so that the
@@ -161,10 +161,12 @@ def _frame(
 ) -> pd.DataFrame:
     """Put the floors and the ceiling under the scores of a predictor."""
     tables = {name: scores}
-    for floor, floor_scores in _score_floors(evaluator, parts, gene_embedding).items():
+    # Copies of control cells would be told from real ones: each is taken once.
+    n_cells = None if evaluator.looks_at_cells else N_CELLS
+    for floor, floor_scores in _score_floors(evaluator, parts, gene_embedding, n_cells).items():
         # The predictor may be one of the floors.
         tables[f"{floor} (floor)" if floor == name else floor] = floor_scores
-    tables[CEILING] = evaluator.score_ceiling()
+    tables[CEILING] = evaluator.score_ceiling(parts.training if parts.is_seen else None)
     return pd.concat(tables, names=["predictor"]).reset_index("predictor").reset_index(drop=True)
 
 
@@ -172,13 +174,14 @@ def _score_floors(
     evaluator: Evaluator,
     parts: SplitScreen,
     gene_embedding: GeneEmbedding | None,
+    n_cells: int | None,
 ) -> dict[str, pd.DataFrame]:
     """Train, predict and score each floor; one that cannot be trained has rows that say why."""
     scores = {}
     floors: tuple[type[Baseline], ...] = (*FLOORS, OwnMean) if parts.is_seen else FLOORS
     for floor in floors:
         try:
-            predicted = _predict_floor(floor, parts, gene_embedding)
+            predicted = _predict_floor(floor, parts, gene_embedding, n_cells)
         except ValueError as error:
             logger.warning("%s cannot be trained: %s", floor.__name__, error)
             scores[floor.default_key] = evaluator.get_failed(str(error))
@@ -190,7 +193,10 @@ def _score_floors(
 
 
 def _predict_floor(
-    floor: type[Baseline], parts: SplitScreen, gene_embedding: GeneEmbedding | None
+    floor: type[Baseline],
+    parts: SplitScreen,
+    gene_embedding: GeneEmbedding | None,
+    n_cells: int | None,
 ) -> AnnData:
     schema = parts.schema
     floor.setup_anndata(
@@ -207,4 +213,4 @@ def _predict_floor(
         else floor(parts.training, seed=SEED)
     )
     baseline.train(validation=parts.validation or None)
-    return baseline.predict(parts.controls, perturbations=parts.test, n_cells=N_CELLS, seed=SEED)
+    return baseline.predict(parts.controls, perturbations=parts.test, n_cells=n_cells, seed=SEED)
