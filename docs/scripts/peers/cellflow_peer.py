@@ -3,10 +3,10 @@
     python docs/scripts/peers/cellflow_peer.py exchange/additive_seed0
     python docs/scripts/peers/cellflow_peer.py exchange/unseen_seed0 --gene-embedding EMBEDDING
 
-In the environment of ``cellflow.txt``. Cells are 50 principal components of the training cells, and
-predictions are decoded back to genes by their loadings. A perturbation is a one-hot code of its
-gene, or the vector of its gene where an embedding is given, which says something of genes that were
-not perturbed in training. Validation conditions are trained on: there is nothing to choose.
+In the environment of ``cellflow.txt``. Cells are 50 principal components of the training cells,
+and predictions are decoded back to genes by their loadings. A perturbation is a one-hot code of
+its gene, or the vector of its gene where an embedding is given, which says something of genes that
+were not perturbed in training. Validation conditions are trained on: there is nothing to choose.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def main() -> None:
         model = fit(annotate(train, pca, vectors))
     with cost.measure("predict"):
         predicted = pca.inverse_transform(predict(model, query, pca, vectors))
-    write_prediction(query, predicted, "cellflow", arguments.folder, cost)
+    write_prediction(query, predicted, "cellflow", arguments.folder, cost, is_change=False)
 
 
 def read_vectors(

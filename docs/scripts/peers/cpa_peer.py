@@ -4,7 +4,11 @@
 
 In the environment of ``cpa.txt``. CPA reads counts and learns an embedding of each gene that was
 perturbed, so that it has none of a gene that was not: such conditions are left out. A tenth of the
-cells says when to stop. Its mean counts are scaled to 10,000 a cell and log1p-transformed.
+cells says when to stop.
+
+``predict`` of CPA returns mean counts of each cell. The logarithm of a mean is far above the mean
+of logarithms where counts are small, so that cells are drawn from the negative binomial
+distribution that CPA learned, five of each control cell, and treated as measured ones.
 """
 
 import argparse
@@ -19,6 +23,7 @@ from exchange import CONTROL, SEED, Cost, get_targets, read_exchange, write_pred
 MAX_EPOCHS = 100
 BATCH_SIZE = 512
 SHARE_STOP = 0.1
+N_DRAWS = 5
 MODEL = {
     "n_latent": 32,
     "recon_loss": "nb",
@@ -53,9 +58,17 @@ def main() -> None:
     with cost.measure("predict"):
         asked = cells[cells.obs["part"] == "ood"].copy()
         model.predict(asked, batch_size=BATCH_SIZE, n_samples=1)
-        counts = asked.obsm["CPA_pred"]
+        counts = draw(np.tile(asked.obsm["CPA_pred"], (N_DRAWS, 1)), model)
+        query = query[np.tile(np.arange(query.n_obs), N_DRAWS)].copy()
+        query.obs_names_make_unique()
     predicted = np.log1p(counts / counts.sum(axis=1, keepdims=True) * 1e4)
-    write_prediction(query, predicted, "cpa", arguments.folder, cost)
+    write_prediction(query, predicted, "cpa", arguments.folder, cost, is_change=False)
+
+
+def draw(mean: np.ndarray, model: cpa.CPA) -> np.ndarray:
+    """Draw counts from the distribution that was learned."""
+    size = np.exp(model.module.px_r.detach().cpu().numpy().astype(float))
+    return np.random.default_rng(SEED).negative_binomial(size, size / (size + mean))
 
 
 def join(train: ad.AnnData, query: ad.AnnData) -> ad.AnnData:

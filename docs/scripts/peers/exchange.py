@@ -75,10 +75,23 @@ def get_targets(label: str) -> list[str]:
 
 
 def write_prediction(
-    query: ad.AnnData, predicted: np.ndarray, name: str, folder: Path, cost: Cost
+    query: ad.AnnData,
+    predicted: np.ndarray,
+    name: str,
+    folder: Path,
+    cost: Cost,
+    *,
+    is_change: bool,
 ) -> None:
-    """Write log1p expression for the rows of the query, and what it cost."""
+    """Write log1p expression for the rows of the query, and what it cost.
+
+    Where a method changes control cells (``is_change``), scbig takes off the chance of their draw:
+    it adds the mean change to the mean of all controls. Cells that a method decodes from few
+    dimensions lack the noise of the cells that they come from, which would then be added.
+    """
     out = ad.AnnData(query.X, obs=query.obs.copy(), var=query.var.copy())
+    if not is_change:
+        del out.obs["scbig_source"]
     # No measured cell is below zero, and scbig clips its own predictions alike.
     out.layers[name] = np.maximum(predicted, 0).astype(np.float32)
     out.write_h5ad(folder / f"{name}.h5ad", compression="gzip")

@@ -1,11 +1,11 @@
 """GEARS on an exported split.
 
-    python docs/scripts/peers/gears_peer.py exchange/unseen_seed0 DATA/priors/GO_Biological_Process_2021.gmt
+    python docs/scripts/peers/gears_peer.py exchange/unseen_seed0 GO_Biological_Process_2021.gmt
 
 In the environment of ``gears.txt``. GEARS downloads which terms of the Gene Ontology a gene has,
-unless ``gene2go_all.pkl`` is in its folder: here it is made from a file of gene sets, and the graph
-of similar genes is computed from it by GEARS itself. Conditions with a gene that has no term are
-left out, as GEARS leaves them out. Its ``predict`` averages over control cells that it draws; here
+unless ``gene2go_all.pkl`` is in its folder: here it is made from a file of gene sets, and the
+graph of similar genes is computed from it by GEARS itself. Conditions with a gene that has no term
+are left out, as GEARS leaves them out. Its ``predict`` averages over control cells that it draws; here
 its network is asked for each control cell of the query instead.
 """
 
@@ -37,13 +37,14 @@ def main() -> None:
     terms = read_terms(arguments.gene_sets)
     train, query = (keep_known(cells, terms) for cells in (train, query))
     enter_folder(folder / "gears", terms)
-    np.random.seed(SEED)
+    # GEARS draws from the global generators.
+    np.random.seed(SEED)  # noqa: NPY002
     torch.manual_seed(SEED)
     with cost.measure("train"):
         model = fit(train)
     with cost.measure("predict"):
         predicted = predict(model, query)
-    write_prediction(query, predicted, "gears", folder, cost)
+    write_prediction(query, predicted, "gears", folder, cost, is_change=True)
 
 
 def read_terms(path: Path) -> dict[str, set[str]]:
