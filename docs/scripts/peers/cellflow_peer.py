@@ -18,7 +18,15 @@ import numpy as np
 import optax
 import pandas as pd
 from cellflow.model import CellFlow
-from exchange import CONTROL, SEED, Cost, get_targets, read_exchange, write_prediction
+from exchange import (
+    CONTROL,
+    SEED,
+    Cost,
+    get_control_mean,
+    get_targets,
+    read_exchange,
+    write_prediction,
+)
 from sklearn.decomposition import PCA
 
 N_COMPONENTS = 50
@@ -53,7 +61,8 @@ def main() -> None:
         model = fit(annotate(train, pca, vectors))
     with cost.measure("predict"):
         predicted = pca.inverse_transform(predict(model, query, pca, vectors))
-    write_prediction(query, predicted, "cellflow", arguments.folder, cost, is_change=False)
+    source = get_control_mean(train)
+    write_prediction(query, source, predicted, "cellflow", arguments.folder, cost)
 
 
 def read_vectors(

@@ -18,7 +18,15 @@ import anndata as ad
 import cpa
 import numpy as np
 import pandas as pd
-from exchange import CONTROL, SEED, Cost, get_targets, read_exchange, write_prediction
+from exchange import (
+    CONTROL,
+    SEED,
+    Cost,
+    get_control_mean,
+    get_targets,
+    read_exchange,
+    write_prediction,
+)
 
 MAX_EPOCHS = 100
 BATCH_SIZE = 512
@@ -61,8 +69,8 @@ def main() -> None:
         counts = draw(np.tile(asked.obsm["CPA_pred"], (N_DRAWS, 1)), model)
         query = query[np.tile(np.arange(query.n_obs), N_DRAWS)].copy()
         query.obs_names_make_unique()
-    predicted = np.log1p(counts / counts.sum(axis=1, keepdims=True) * 1e4)
-    write_prediction(query, predicted, "cpa", arguments.folder, cost, is_change=False)
+    predicted = np.log1p(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1) * 1e4)
+    write_prediction(query, get_control_mean(train), predicted, "cpa", arguments.folder, cost)
 
 
 def draw(mean: np.ndarray, model: cpa.CPA) -> np.ndarray:
@@ -77,12 +85,10 @@ def join(train: ad.AnnData, query: ad.AnnData) -> ad.AnnData:
     CPA has to know every label from the beginning, and leaves out the part ``"ood"``.
     """
     is_stop = np.random.default_rng(SEED).random(train.n_obs) < SHARE_STOP
-    part = [*np.where(is_stop, "test", "train"), *["ood"] * query.n_obs]
-    labels = pd.concat(
-        [train.obs["perturbation"].astype(str), query.obs["perturbation"].astype(str)]
-    )
     both = ad.concat([train, query])
-    obs = pd.DataFrame({"perturbation": labels.to_numpy(), "part": part, "cell_type": "all"})
+    labels = both.obs["perturbation"].astype(str).to_numpy()
+    part = [*np.where(is_stop, "test", "train"), *["ood"] * query.n_obs]
+    obs = pd.DataFrame({"perturbation": labels, "part": part, "cell_type": "all"})
     obs.index = [f"cell_{i}" for i in range(len(obs))]
     return ad.AnnData(both.layers["counts"].copy(), obs=obs, var=both.var)
 

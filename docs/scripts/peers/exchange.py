@@ -74,26 +74,35 @@ def get_targets(label: str) -> list[str]:
     return [] if label == CONTROL else label.split("+")
 
 
+def get_control_mean(train: ad.AnnData) -> np.ndarray:
+    """Average the control cells to learn from."""
+    is_control = (train.obs["perturbation"] == CONTROL).to_numpy()
+    return np.asarray(train.X[is_control].mean(axis=0)).ravel()
+
+
 def write_prediction(
     query: ad.AnnData,
+    source: np.ndarray,
     predicted: np.ndarray,
     name: str,
     folder: Path,
     cost: Cost,
-    *,
-    is_change: bool,
 ) -> None:
     """Write log1p expression for the rows of the query, and what it cost.
 
-    Where a method changes control cells (``is_change``), scbig takes off the chance of their draw:
-    it adds the mean change to the mean of all controls. Cells that a method decodes from few
-    dimensions lack the noise of the cells that they come from, which would then be added.
+    ``source`` is what the predicted change is taken from: of peers the mean of the training
+    controls. scbig adds the mean change to the mean of the controls that it scores against. Where
+    these are others, the noise of their mean would otherwise be part of the predicted and of the
+    real effect, and be rewarded.
     """
-    out = ad.AnnData(query.X, obs=query.obs.copy(), var=query.var.copy())
-    if not is_change:
-        del out.obs["scbig_source"]
     # No measured cell is below zero, and scbig clips its own predictions alike.
-    out.layers[name] = np.maximum(predicted, 0).astype(np.float32)
+    predicted = np.maximum(predicted, 0).astype(np.float32)
+    out = ad.AnnData(
+        np.broadcast_to(source, predicted.shape).astype(np.float32),
+        obs=query.obs.copy(),
+        var=query.var.copy(),
+        layers={name: predicted},
+    )
     out.write_h5ad(folder / f"{name}.h5ad", compression="gzip")
     (folder / f"{name}.json").write_text(json.dumps(asdict(cost)))
     print(name, folder, asdict(cost))

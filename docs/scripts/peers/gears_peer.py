@@ -5,8 +5,8 @@
 In the environment of ``gears.txt``. GEARS downloads which terms of the Gene Ontology a gene has,
 unless ``gene2go_all.pkl`` is in its folder: here it is made from a file of gene sets, and the
 graph of similar genes is computed from it by GEARS itself. Conditions with a gene that has no term
-are left out, as GEARS leaves them out. Its ``predict`` averages over control cells that it draws; here
-its network is asked for each control cell of the query instead.
+are left out, as GEARS leaves them out. Its ``predict`` averages over control cells that it draws;
+here its network is asked for each control cell of the query instead.
 """
 
 import argparse
@@ -18,12 +18,11 @@ from pathlib import Path
 import anndata as ad
 import numpy as np
 import torch
-from exchange import SEED, Cost, get_targets, read_exchange, write_prediction
+from exchange import SEED, Cost, get_control_mean, get_targets, read_exchange, write_prediction
 from gears import GEARS, PertData
 from gears.utils import create_cell_graph_for_prediction
 from torch_geometric.loader import DataLoader
 
-EPOCHS = 3
 BATCH_SIZE = 32
 
 
@@ -31,6 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="folder of exchange.py")
     parser.add_argument("gene_sets", type=Path, help="terms of the Gene Ontology, .gmt")
+    parser.add_argument("--epochs", type=int, default=20)
     arguments = parser.parse_args()
     folder, cost = arguments.folder.resolve(), Cost()
     train, query = read_exchange(folder)
@@ -41,10 +41,10 @@ def main() -> None:
     np.random.seed(SEED)  # noqa: NPY002
     torch.manual_seed(SEED)
     with cost.measure("train"):
-        model = fit(train)
+        model = fit(train, arguments.epochs)
     with cost.measure("predict"):
         predicted = predict(model, query)
-    write_prediction(query, predicted, "gears", folder, cost, is_change=True)
+    write_prediction(query, get_control_mean(train), predicted, "gears", folder, cost)
 
 
 def read_terms(path: Path) -> dict[str, set[str]]:
@@ -78,7 +78,7 @@ def to_condition(label: str) -> str:
     return "+".join([*get_targets(label), "ctrl"][:2])
 
 
-def fit(train: ad.AnnData) -> GEARS:
+def fit(train: ad.AnnData, epochs: int) -> GEARS:
     """Build the graphs and train the network."""
     conditions = train.obs["perturbation"].astype(str).map(to_condition)
     adata = ad.AnnData(train.X, obs=conditions.to_frame("condition"), var=train.var.copy())
@@ -91,7 +91,7 @@ def fit(train: ad.AnnData) -> GEARS:
     data.get_dataloader(BATCH_SIZE, 128)
     model = GEARS(data, device="cpu")
     model.model_initialize()
-    model.train(epochs=EPOCHS)
+    model.train(epochs=epochs)
     return model
 
 

@@ -34,9 +34,8 @@ def main() -> None:
     with cost.measure("predict"):
         predicted = predict(model, train, query)
     print(f"networks in use: {model.uses_networks}")
-    write_prediction(
-        query, predicted, predictor.default_key, arguments.folder, cost, is_change=True
-    )
+    source = query.X.toarray()
+    write_prediction(query, source, predicted, predictor.default_key, arguments.folder, cost)
 
 
 def predict(model: SCBIG | EffectRegression, train: ad.AnnData, query: ad.AnnData) -> np.ndarray:
