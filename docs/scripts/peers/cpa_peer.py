@@ -28,7 +28,6 @@ from exchange import (
     write_prediction,
 )
 
-MAX_EPOCHS = 100
 BATCH_SIZE = 512
 SHARE_STOP = 0.1
 N_DRAWS = 5
@@ -54,6 +53,7 @@ PLAN = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="folder of exchange.py")
+    parser.add_argument("--epochs", type=int, default=100, help="at most")
     arguments = parser.parse_args()
     train, query = read_exchange(arguments.folder)
     known = {gene for label in set(train.obs["perturbation"]) for gene in get_targets(label)}
@@ -62,7 +62,7 @@ def main() -> None:
     cost = Cost()
     with cost.measure("train"):
         cells = join(train, query)
-        model = fit(cells, arguments.folder / "cpa")
+        model = fit(cells, arguments.folder / "cpa", arguments.epochs)
     with cost.measure("predict"):
         asked = cells[cells.obs["part"] == "ood"].copy()
         model.predict(asked, batch_size=BATCH_SIZE, n_samples=1)
@@ -93,7 +93,7 @@ def join(train: ad.AnnData, query: ad.AnnData) -> ad.AnnData:
     return ad.AnnData(both.layers["counts"].copy(), obs=obs, var=both.var)
 
 
-def fit(cells: ad.AnnData, folder: Path) -> cpa.CPA:
+def fit(cells: ad.AnnData, folder: Path, epochs: int) -> cpa.CPA:
     """Train the autoencoder."""
     # Without it, version 0.8.1 looks for chemical structures.
     cpa.CPA.pert_smiles_map = {}
@@ -106,7 +106,7 @@ def fit(cells: ad.AnnData, folder: Path) -> cpa.CPA:
     )
     model = cpa.CPA(cells, split_key="part", **MODEL)
     model.train(
-        max_epochs=MAX_EPOCHS,
+        max_epochs=epochs,
         use_gpu=False,
         batch_size=BATCH_SIZE,
         plan_kwargs=PLAN,
