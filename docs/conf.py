@@ -23,7 +23,7 @@ extensions = [
     "scanpydoc.elegant_typehints",
 ]
 templates_path = ["_templates"]
-exclude_patterns = ["_build", "**.ipynb_checkpoints"]
+exclude_patterns = ["_build", "**.ipynb_checkpoints", "scripts"]
 
 html_theme = "sphinx_book_theme"
 html_title = "scbig"
