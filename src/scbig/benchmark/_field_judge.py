@@ -19,9 +19,9 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from scbig._constants import COUNTS, JUDGE
 from scbig._optional import require
 from scbig.benchmark._judged_cells import (
-    COUNTS,
     add_counts,
     count_cells,
     draw_equal,
@@ -38,8 +38,6 @@ COLUMNS = (
 )  # fmt: skip
 # A prediction of as many cells as the largest condition has must fit into memory.
 MAX_CELLS = 1000
-# As `make_judged` and the judge write them.
-TARGET, CONTROL = "target", "non-targeting"
 
 
 def describe_judge(name: str) -> str:
@@ -102,7 +100,12 @@ class ContextJudge:
     @property
     def conditions(self) -> set[str]:
         """Labels of the real conditions."""
-        return set(self.real.obs[TARGET]) - {CONTROL}
+        return set(self.real.obs[JUDGE.TARGET]) - {JUDGE.CONTROL}
+
+    @property
+    def is_excluding(self) -> bool:
+        """Whether targets are left out of their conditions' scores, by the names of genes."""
+        return self._config.target_gene_map is None
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -117,7 +120,7 @@ class ContextJudge:
         names = {"pert_col": config.pert_col, "control": config.control}
         with _hush():
             profile = theirs.generic_response_profile(
-                self.real, exclude_target_gene=config.target_gene_map is None, **names
+                self.real, exclude_target_gene=self.is_excluding, **names
             )
             cells = theirs.build_baseline_prediction(profile, self.real, **names)
             # They are means, which are no whole counts: the one liberty that it takes itself.
@@ -145,7 +148,11 @@ class ContextJudge:
         return values, problems
 
     def _measure_replicate(self) -> tuple[dict[str, float], dict[str, str]]:
-        """Measure all metrics at once, or one by one where that is refused for the lack of one."""
+        """Measure all metrics at once, or one by one where that is refused for the lack of one.
+
+        Each time is five halvings with all tests of both halves: one by one it takes up to seven
+        times as long. It is once a context and split, on real cells alone.
+        """
         anchor = require("cell_eval2.anchor", "vcc")
         values: dict[str, float] = {}
         problems: dict[str, str] = {}
@@ -177,7 +184,7 @@ class ContextJudge:
         A row for each metric, and one for the average of their scaled values: ``metric``,
         ``value``, ``scaled``, ``baseline``, ``replicate`` and ``status``.
         """
-        missing = sorted(self.conditions - set(predicted.obs[TARGET]))
+        missing = sorted(self.conditions - set(predicted.obs[JUDGE.TARGET]))
         if missing:
             raise ValueError(f"{len(missing)} conditions are not predicted: {missing[:5]}.")
         real = self.real if real is None else real
@@ -193,7 +200,7 @@ class ContextJudge:
 
     def score_half(self, seed: int) -> pd.DataFrame:
         """Score a random half of the real cells against the other, as :meth:`score`."""
-        half = draw_half(self.real.obs[TARGET], seed)
+        half = draw_half(self.real.obs[JUDGE.TARGET], seed)
         return self.score(self.real[half].copy(), self.real[~half].copy())
 
     def get_failed(self, reason: str) -> pd.DataFrame:
@@ -256,13 +263,14 @@ class FieldJudge:
     ) -> None:
         self.name = name
         self._real, self._train, self._schema, self._seed = real, train, schema, seed
-        cells = make_judged_real(real, schema)
-        contexts = cells.obs["context"]
+        self._cells = make_judged_real(real, schema)
+        contexts = self._cells.obs[JUDGE.CONTEXT]
         self._judges = {
-            context: ContextJudge(name, cells[contexts == context].copy())
+            context: ContextJudge(name, self._cells[contexts == context].copy())
             for context in contexts.unique()
         }
         self._n_real = count_cells(real, schema)
+        self._tell_combinations()
 
     @property
     def n_cells(self) -> int:
@@ -284,9 +292,10 @@ class FieldJudge:
         Rows as of :class:`ContextJudge`, with their ``context``.
         """
         chosen = draw_equal(predicted, self._schema, self._n_real, self._seed)
-        cells, _ = make_judged(predicted[chosen].copy(), self._real, self._schema, layer)
+        shown = predicted[chosen].copy()
+        cells, _ = make_judged(shown, self._real, self._schema, layer, self._cells)
         return self._tabulate(
-            lambda name, judge: judge.score(cells[cells.obs["context"] == name].copy())
+            lambda name, judge: judge.score(cells[cells.obs[JUDGE.CONTEXT] == name].copy())
         )
 
     def score_ceiling(self) -> pd.DataFrame:
@@ -316,8 +325,26 @@ class FieldJudge:
         """
         return self._tabulate(lambda _, judge: judge.get_failed(reason))
 
+    def _tell_combinations(self) -> None:
+        """Say what the judge's own warning says, which would come with every predictor."""
+        judges = [judge for judge in self._judges.values() if judge.is_excluding]
+        labels = {label for judge in judges for label in judge.conditions}
+        several = sorted(label for label in labels if len(self._schema.parse(label)) > 1)
+        if several:
+            logger.warning(
+                "cell-eval2 leaves the target of a condition out of some scores, by the name of "
+                "its gene. %d combinations, such as %r, are no gene to it: they are scored with "
+                "their targets, which is easier.",
+                len(several),
+                several[0],
+            )
+
     def _tabulate(self, ask: Callable[[str, ContextJudge], pd.DataFrame]) -> pd.DataFrame:
-        """Ask the judge of each context; what one cannot judge is no reason to lose the others."""
+        """Ask the judge of each context; what its rules refuse in one leaves the others.
+
+        That is a `ValueError`, and will be refused again. Any other error may be an accident:
+        it is the caller's, and no context is kept.
+        """
         tables = []
         for name, judge in self._judges.items():
             try:
