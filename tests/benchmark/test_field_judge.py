@@ -291,64 +291,6 @@ def test_a_run_with_a_judge(
         run(real, seen, out, None, [shift_class])
 
 
-def test_what_the_judge_fails_at_is_tried_again(
-    real: AnnData, seen: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    needs_judge()
-    score = FieldJudge.score
-
-    def fail(self: FieldJudge, predicted: AnnData, layer: str | None = None) -> pd.DataFrame:
-        if layer is None:  # the ceiling
-            return self.get_failed("not asked here")
-        raise MemoryError("no room")
-
-    monkeypatch.setattr(FieldJudge, "score", fail)
-    result = run(real, seen, tmp_path, "vcc2026", [])
-    name = f"{seen.name}, seed 0, no_change"
-    assert result.failures == {name: "vcc2026: MemoryError: no room"}
-    of_it = result.judged[result.judged["predictor"] == "no_change"]
-    assert of_it["status"].eq("vcc2026: MemoryError: no room").all()
-    assert set(result.scores["status"]) >= {"ok"}
-    assert result.scores.loc[result.scores["predictor"] == "no_change", "value"].notna().all()
-    parts = {path.name for path in (tmp_path / "parts").iterdir()}
-    assert not any("no_change" in part or part.endswith(".tmp") for part in parts)
-    monkeypatch.setattr(FieldJudge, "score", score)
-    again = run(real, seen, tmp_path, "vcc2026", [])
-    assert again.failures == {}
-    of_it = again.judged[again.judged["predictor"] == "no_change"]
-    assert of_it["value"].notna().sum() == len(SIX)
-
-
-def test_what_was_not_judged_is_not_joined_with_what_is(
-    real: AnnData, seen: Split, tmp_path: Path
-):
-    needs_judge()
-    run(real, seen, tmp_path, None, [])
-    with pytest.raises(
-        ValueError,
-        match=r"judge was None and is 'vcc2026, .*to go on with these, leave the judge out\. "
-        r"Begin anew with use_overwrite=True, or choose another folder",
-    ):
-        run(real, seen, tmp_path, "vcc2026", [])
-
-
-def test_an_interruption_leaves_no_half_of_what_the_judge_said(
-    real: AnnData, seen: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    needs_judge()
-    from scbig.benchmark import _folder
-
-    def interrupt(table: object, path: Path) -> None:
-        Path(path).write_bytes(b"half")
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(FieldJudge, "score", lambda self, *_: self.get_failed("not asked here"))
-    monkeypatch.setattr(_folder.pq, "write_table", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        run(real, seen, tmp_path, "vcc2026", [])
-    assert not list((tmp_path / "parts").glob("*.parquet"))
-
-
 def test_combinations_are_said_to_keep_their_targets(caplog: pytest.LogCaptureFixture):
     """Two genes are measured targets, and a third condition is both."""
     needs_judge()

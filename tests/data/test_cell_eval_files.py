@@ -234,9 +234,9 @@ def test_sixteen_bits(screen: AnnData, tmp_path: Path):
     order = [int(name.removeprefix("c")) for name in made.obs_names[is_shown]]
     depth = made.X.toarray()[is_shown].sum(axis=1) / counts[order].sum(axis=1)
     assert 0.7 < depth.min() < depth.max() < 1.4  # depths of control cells, in turn
+    narrow = AnnData(screen.X.toarray().astype(np.float16), screen.obs, screen.var)
     with pytest.raises(ValueError, match=r"80 of the 80 cells in real\.X are neither counts"):
-        to_cell_eval(screen, AnnData(screen.X.toarray().astype(np.float16), screen.obs,
-                                     screen.var), path=tmp_path / "new", schema=SCHEMA)  # fmt: skip
+        to_cell_eval(screen, narrow, path=tmp_path / "new", schema=SCHEMA)
 
 
 def test_no_cells_are_said(screen: AnnData, tmp_path: Path):
