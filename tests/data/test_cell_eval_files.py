@@ -1,6 +1,10 @@
 """What the judges of the field read: whole counts, their labels, the real controls."""
 
 import logging
+import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import anndata as ad
@@ -295,3 +299,17 @@ def test_cell_eval_reads_the_files(screen: AnnData, tmp_path: Path):
     assert sorted(table.index) == ["g1", "g1+g2", "g2"]
     np.testing.assert_allclose(table["mae"], 0, atol=1e-6)
     np.testing.assert_allclose(table["discrimination_score_l1"], 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cell-eval", "cell-eval2"])
+def test_the_documented_commands_run(screen: AnnData, tmp_path: Path, name: str):
+    pytest.importorskip(name.replace("-", "_"), reason="the extras 'eval', 'vcc' are missing")
+    page = Path(__file__).parents[2] / "docs" / "user_guide" / "evaluation.md"
+    (line,) = re.findall(rf"^\$ ({name} run .*)$", page.read_text("utf-8"), flags=re.MULTILINE)
+    to_cell_eval(screen, screen, path=tmp_path / "for_judges", schema=SCHEMA)
+    command = [str(Path(sys.executable).with_name(name)), *shlex.split(line)[1:]]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / command[-1] / "results.csv")
+    assert {"g1", "g2", "g1+g2"} <= set(table["perturbation"].astype(str))

@@ -94,7 +94,8 @@ def explain_missing(judged: pd.DataFrame) -> str:
     is_scored = judged.groupby(keys)["value"].transform("count") > 0
     if is_scored[lacking.index].any():
         lacking = lacking[is_scored[lacking.index]]
-    why = lacking.groupby("metric", sort=False)["status"].agg(lambda texts: texts.mode().iloc[0])
+    reasons = lacking["status"].fillna("no value")
+    why = reasons.groupby(lacking["metric"], sort=False).agg(lambda texts: texts.mode().iloc[0])
     names = {
         text: ", ".join(WORDS.get(str(metric), str(metric)) for metric in why.index[why == text])
         for text in why.unique()
