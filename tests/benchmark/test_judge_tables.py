@@ -9,10 +9,9 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from scbig.benchmark._judge_means import average_judged, explain_missing
 from scbig.benchmark._judge_tables import (
-    average_judged,
     describe_judged,
-    explain_missing,
     make_judge_table,
     make_terminal_table,
 )

@@ -183,7 +183,7 @@ def test_the_judge_of_the_field(scbig_command: Callable, screen_file: Path, tmp_
     result = scbig_command("benchmark", screen_file, *options, *judge)
     assert result.exit_code == 0, result.output
     assert "Judged by vcc2026, cell-eval2 " in result.output
-    assert "comparison.csv, judge.csv, and report.html" in result.output
+    assert "comparison.csv, judge.csv and report.html" in result.output
     judged = pd.read_csv(tmp_path / "judged" / "judge.csv")
     assert set(judged["predictor"]) == {"no_change", "ceiling"}
     refused = scbig_command("benchmark", screen_file, *options, "--out", tmp_path / "judged")

@@ -329,9 +329,9 @@ def _conclude(session: Session, result: BenchmarkResult) -> None:
 
             session.console.print(make_terminal_table(result.judged, result.folder))
     folder = escape(str(result.folder))
-    judge = "" if result.judged is None else "judge.csv, "
+    judge = "" if result.judged is None else ", judge.csv"
     session.say(
-        f"Wrote scores.csv, summary.csv, comparison.csv, {judge}and report.html to "
+        f"Wrote scores.csv, summary.csv, comparison.csv{judge} and report.html to "
         f"[bold]{folder}[/bold]."
     )
     if result.failures:
