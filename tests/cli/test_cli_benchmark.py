@@ -131,7 +131,7 @@ def test_an_existing_folder_is_kept(scbig_command: Callable, screen_file: Path, 
         result = scbig_command("benchmark", screen_file, *options, "--metrics", metric, *extra)
         assert result.exit_code == status, result.output
         if status:
-            assert "metrics was ['mse'] and is ['mae']" in result.output
+            assert "metrics: mse are not asked for now; metrics: mae are new" in result.output
             assert "use_overwrite=True is --overwrite" in result.output
     assert set(read(tmp_path)["metric"]) == {"mae"}
 
