@@ -17,6 +17,14 @@ class _ObsKeys(NamedTuple):
     SOURCE: str = "scbig_source"
 
 
+class _JudgeKeys(NamedTuple):
+    """What the judges of the field read in ``obs``: two columns, and the label of controls."""
+
+    TARGET: str = "target"
+    CONTEXT: str = "context"
+    CONTROL: str = "non-targeting"
+
+
 class _RegistryKeys(NamedTuple):
     X: str = "X"
     PERTURBATION: str = "perturbation"
@@ -25,7 +33,9 @@ class _RegistryKeys(NamedTuple):
 UNS = _UnsKeys()
 VAR = _VarKeys()
 OBS = _ObsKeys()
+JUDGE = _JudgeKeys()
 REGISTRY = _RegistryKeys()
 
+COUNTS = "counts"
 STD_SUFFIX = "_std"
 CONFIDENCE_SUFFIX = "_confidence"

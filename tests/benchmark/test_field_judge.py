@@ -12,14 +12,12 @@ from scipy import sparse
 
 from scbig import benchmark
 from scbig.benchmark import BenchmarkSettings
+from scbig.benchmark._context_judge import ContextJudge
 from scbig.benchmark._field_judge import (
     COLUMNS,
     FieldJudge,
-    count_cells,
-    draw_equal,
-    draw_half,
 )
-from scbig.benchmark._judge_tables import average_judged, make_judge_table, make_terminal_table
+from scbig.benchmark._judged_cells import count_cells, draw_equal, draw_half
 from scbig.data import ScreenSchema
 from scbig.splits import Split, make_split
 
@@ -291,6 +289,46 @@ def test_a_run_with_a_judge(
         run(real, seen, out, None, [shift_class])
 
 
+def test_combinations_are_said_to_keep_their_targets(caplog: pytest.LogCaptureFixture):
+    """Two genes are measured targets, and a third condition is both."""
+    needs_judge()
+    screen = draw_screen(0)
+    names = {"P1": "0", "P2": "1", "P3": "0+1"}
+    screen.obs["perturbation"] = screen.obs["perturbation"].replace(names)
+    with caplog.at_level("INFO", "scbig"):
+        for _ in range(2):  # as for two splits
+            make_judge(screen, screen)
+    said = [record.message for record in caplog.records]
+    assert len(said) == 1
+    assert "1 combinations, such as '0+1', are no gene to it" in said[0]
+    screen.obs["perturbation"] = screen.obs["perturbation"].replace({"0+1": "P3"})
+    caplog.clear()
+    make_judge(screen, screen)
+    assert not caplog.records
+
+
+def test_other_errors_than_refusals_are_not_kept_as_scores(
+    judge: FieldJudge, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(self: ContextJudge, *arguments: object) -> pd.DataFrame:
+        raise error
+
+    monkeypatch.setattr(ContextJudge, "score", refuse)
+    error: Exception = ValueError("no such thing")
+    assert judge.score(draw_screen(1))["status"].eq("no such thing").all()
+    error = KeyError("accident")
+    with pytest.raises(KeyError, match="accident"):
+        judge.score(draw_screen(1))
+
+
+def test_real_counts_are_read_once(judge: FieldJudge, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ContextJudge, "score", lambda self, cells: self.get_failed("not asked"))
+    monkeypatch.delattr("scbig.data._cell_eval.get_counts")
+    shown = draw_screen(1)
+    shown.X = shown.X.toarray() + 0.3  # no counts: rounded at depths of real control cells
+    assert judge.score(shown)["status"].eq("not asked").all()
+
+
 def test_without_a_judge_nothing_is_asked(real: AnnData, seen: Split, tmp_path: Path):
     result = run(real, seen, tmp_path / "out", None, [])
     assert result.judged is None
@@ -322,34 +360,3 @@ def test_cells_without_counts_are_refused_before_training(
     spoilt.layers["counts"] = spoilt.obsm["counts"]
     result = run(spoilt, seen, tmp_path / "counts", "vcc2026", [])
     assert result.judged["status"].eq("ok").all()
-
-
-@pytest.fixture
-def judged() -> pd.DataFrame:
-    rows = [
-        {"predictor": p, "split": s, "seed": 0, "context": "all", "metric": m, "value": v + i,
-         "scaled": v / 10, "baseline": 5.0, "replicate": 6.0, "status": "ok"}
-        for p, v in (("scbig", 1.0), ("ceiling", 3.0), ("floor", 2.0))
-        for i, s in enumerate(("a", "b"))
-        for m in ("pds_cosine", "other")
-    ]  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def test_tables_show_means_and_both_ends(judged: pd.DataFrame):
-    means = average_judged(judged, ["floor"])
-    order = ["floor", "scbig", "ceiling", "mean response", "replicate"]
-    assert list(means.index.unique("predictor")) == order
-    assert means.loc[("scbig", "other")].tolist() == [1.5, pytest.approx(0.1)]
-    assert means.loc[("mean response", "other")].tolist() == [5.0, 0.0]
-    assert means.loc[("replicate", "other")].tolist() == [6.0, 1.0]
-    table = make_judge_table(judged, ["floor"], "vcc2026")
-    assert [row.name for row in table.rows] == ["PDS cosine", "other"]
-    assert [(cell.text, cell.interval) for cell in table.rows[1].cells] == [
-        ("0.20", "(2.50)"), ("0.10", "(1.50)"), ("0.30", "(3.50)"), ("0.00", "(5.00)"),
-        ("1.00", "(6.00)"),
-    ]  # fmt: skip
-    assert make_terminal_table(judged, ["floor"], "vcc2026").row_count == 5
-    judged.loc[judged["predictor"] == "scbig", ["value", "scaled"]] = np.nan
-    cell = make_judge_table(judged, [], "vcc2026").rows[0].cells[0]
-    assert (cell.text, cell.interval, cell.style) == ("–", "", "failed")

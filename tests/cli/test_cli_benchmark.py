@@ -10,7 +10,8 @@ from anndata import AnnData
 
 from scbig.baselines import Additive
 from scbig.benchmark import Progress
-from scbig.cli._benchmark import split_numbers
+from scbig.benchmark._settings import JUDGES
+from scbig.cli._benchmark import FieldRules, split_numbers
 from scbig.cli._session import describe, format_seconds
 
 QUICK = ("--predictors", "no_change,additive", "--metrics", "pearson_delta,mse")
@@ -130,14 +131,22 @@ def test_an_existing_folder_is_kept(scbig_command: Callable, screen_file: Path, 
         result = scbig_command("benchmark", screen_file, *options, "--metrics", metric, *extra)
         assert result.exit_code == status, result.output
         if status:
-            assert "metrics was ['mse'] and is ['mae']" in result.output
+            assert "metrics: mse are not asked for now; metrics: mae are new" in result.output
             assert "use_overwrite=True is --overwrite" in result.output
     assert set(read(tmp_path)["metric"]) == {"mae"}
 
 
 def test_help_names_the_options(scbig_command: Callable):
     output = scbig_command("benchmark", "--help").output
-    options = ["--task", "--seeds", "--split-file", "--predictors", "--n-cells", "--overwrite"]
+    options = [
+        "--task",
+        "--seeds",
+        "--split-file",
+        "--predictors",
+        "--n-cells",
+        "--overwrite",
+        "judge.csv",
+    ]
     assert [option for option in options if option not in output] == []
 
 
@@ -153,6 +162,34 @@ def test_time_left_in_words():
     )
     assert describe(Progress("", 3, 3, 0.0, ())) == "3/3 done"
     assert split_numbers("--seeds", "1, 2") == (1, 2)
+
+
+def test_an_unknown_judge_is_an_error_that_names_those_known(
+    scbig_command: Callable, screen_file: Path, tmp_path: Path
+):
+    result = scbig_command(
+        "benchmark", screen_file, "--task", "seen", "--judge", "luck", "--out", tmp_path / "b"
+    )
+    assert (result.exit_code, (tmp_path / "b").exists()) == (2, False)
+    assert "'luck' is not one of 'vcc2026'" in result.output
+    assert tuple(FieldRules) == JUDGES
+
+
+@pytest.mark.slow
+def test_the_judge_of_the_field(scbig_command: Callable, screen_file: Path, tmp_path: Path):
+    pytest.importorskip("cell_eval2", reason="the extra 'vcc' is not installed")
+    options = ["--task", "seen", "--seeds", "0", "--predictors", "no_change", "--metrics", "mse"]
+    judge = ["--judge", "vcc2026", "--out", tmp_path / "judged"]
+    result = scbig_command("benchmark", screen_file, *options, *judge)
+    assert result.exit_code == 0, result.output
+    assert "Judged by vcc2026, cell-eval2 " in result.output
+    assert "comparison.csv, judge.csv and report.html" in result.output
+    judged = pd.read_csv(tmp_path / "judged" / "judge.csv")
+    assert set(judged["predictor"]) == {"no_change", "ceiling"}
+    refused = scbig_command("benchmark", screen_file, *options, "--out", tmp_path / "judged")
+    assert refused.exit_code == 1
+    assert "to go on with these, ask the earlier judge" in " ".join(refused.output.split())
+    assert "judge=... is --judge" in " ".join(refused.output.split())
 
 
 def test_cells_of_known_conditions_are_held_out(

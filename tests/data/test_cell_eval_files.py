@@ -1,6 +1,10 @@
 """What the judges of the field read: whole counts, their labels, the real controls."""
 
 import logging
+import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import anndata as ad
@@ -10,7 +14,13 @@ import pytest
 from anndata import AnnData
 from scipy import sparse
 
-from scbig.data import ScreenSchema, infer_schema, to_cell_eval
+from scbig.data import (
+    ScreenSchema,
+    infer_schema,
+    make_judged,
+    make_judged_real,
+    to_cell_eval,
+)
 from scbig.data._count_units import find_count_units, get_counts, round_to_counts
 
 SCHEMA = ScreenSchema("perturbation", "ctrl", "+")
@@ -174,6 +184,93 @@ def test_errors_name_what_was_found(screen: AnnData, tmp_path: Path, spoil, mess
     assert not list(tmp_path.iterdir())
 
 
+def put_counts(x: np.ndarray, screen: AnnData) -> np.ndarray:
+    x[::2] = screen.obsm["counts"][::2]
+    return x
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (put_counts, r"raw counts in 40 of 80 cells"),
+        (lambda x, _: x + 15, r"reaches 2.*, as no log1p value does"),
+        (lambda x, _: np.where(x > 5, np.nan, x), r"NaN and 0 infinite value\(s\) in "),
+        (lambda x, _: np.where(x > 5, np.inf, x), r"0 NaN and \d+ infinite value\(s\) in "),
+    ],
+)
+def test_what_evaluate_refuses_is_not_written(
+    screen: AnnData, tmp_path: Path, spoil, message: str
+):
+    """The border is that of `scbig.metrics.evaluate`, for both sides."""
+    predicted = screen.copy()
+    predicted.layers["p"] = spoil(predicted.X.toarray() + 0.3, screen)
+    with pytest.raises(ValueError, match=rf"predicted: .*{message}"):
+        to_cell_eval(predicted, screen, path=tmp_path, layer="p", schema=SCHEMA)
+    real = AnnData(predicted.layers["p"], obs=screen.obs, var=screen.var)
+    with pytest.raises(ValueError, match=rf"real: .*{message}"):
+        to_cell_eval(screen, real, path=tmp_path, schema=SCHEMA)
+    assert not list(tmp_path.iterdir())
+
+
+def test_controls_with_counts_beside_nonsense_lend_no_depth(screen: AnnData, tmp_path: Path):
+    predicted = screen[screen.obs["perturbation"] != "ctrl"].copy()
+    predicted.X = predicted.X.toarray() + 0.3
+    real = AnnData(-screen.X, screen.obs, screen.var, layers={"counts": screen.obsm["counts"]})
+    with pytest.raises(ValueError, match=r"real: Negative values"):
+        to_cell_eval(predicted, real, path=tmp_path, schema=SCHEMA)
+    predicted.layers["p"], predicted.layers["p_counts"] = predicted.X, predicted.obsm["counts"]
+    files = to_cell_eval(predicted, real, path=tmp_path, layer="p", schema=SCHEMA)
+    assert read(files["predicted"]).uns["cell_eval"]["counts"] == "layers['p_counts']"
+
+
+@pytest.mark.filterwarnings("error")
+def test_sixteen_bits(screen: AnnData, tmp_path: Path):
+    """Their sum overflows and scipy has no such matrices; each value is a value all the same."""
+    n = 4000  # a sum of 80 x 4,000 values of about 3
+    wide = np.tile(screen.X.toarray(), (1, n // 30 + 1))[:, :n]
+    var = pd.DataFrame(index=[f"g{i}" for i in range(n)])
+    shown = AnnData(wide.astype(np.float16), screen.obs, var)
+    counts = np.tile(screen.obsm["counts"], (1, n // 30 + 1))[:, :n]
+    real = AnnData(sparse.csr_matrix(wide), screen.obs, var, layers={"counts": counts})
+    files = to_cell_eval(shown, real, path=tmp_path, schema=SCHEMA)
+    made = read(files["predicted"])
+    is_shown = (made.obs["target"] != "non-targeting").to_numpy()
+    order = [int(name.removeprefix("c")) for name in made.obs_names[is_shown]]
+    depth = made.X.toarray()[is_shown].sum(axis=1) / counts[order].sum(axis=1)
+    assert 0.7 < depth.min() < depth.max() < 1.4  # depths of control cells, in turn
+    narrow = AnnData(screen.X.toarray().astype(np.float16), screen.obs, screen.var)
+    with pytest.raises(ValueError, match=r"80 of the 80 cells in real\.X are neither counts"):
+        to_cell_eval(screen, narrow, path=tmp_path / "new", schema=SCHEMA)
+
+
+def test_no_cells_are_said(screen: AnnData, tmp_path: Path):
+    with pytest.raises(ValueError, match=r"predicted: X is of shape \(0, 30\)"):
+        to_cell_eval(screen[:0].copy(), screen, path=tmp_path, schema=SCHEMA)
+    with pytest.raises(ValueError, match=r"real: X is of shape \(0, 30\)"):
+        to_cell_eval(screen, screen[:0].copy(), path=tmp_path, schema=SCHEMA)
+
+
+def test_the_schema_is_recognised_or_says_what_is_missing(screen: AnnData, tmp_path: Path):
+    perturbed = screen[screen.obs["perturbation"] != "ctrl"].copy()
+    with pytest.raises(ValueError, match=r"predicted: No control cells.*or give real=\.\.\."):
+        to_cell_eval(perturbed, path=tmp_path)
+    with pytest.raises(ValueError, match=r"real: No control cells"):
+        to_cell_eval(screen, perturbed, path=tmp_path)
+    assert set(to_cell_eval(perturbed, screen, path=tmp_path)) == {"predicted", "real"}
+
+
+def test_made_real_cells_are_not_made_again(screen: AnnData, monkeypatch: pytest.MonkeyPatch):
+    predicted = screen.copy()
+    predicted.X = predicted.X.toarray() + 0.3
+    expected = make_judged(predicted, screen, SCHEMA, None)
+    truth = make_judged_real(screen, SCHEMA)
+    monkeypatch.delattr("scbig.data._cell_eval.get_counts")
+    found = make_judged(predicted, screen, SCHEMA, None, truth)
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours.X.toarray(), theirs.X.toarray())
+        pd.testing.assert_frame_equal(ours.obs, theirs.obs)
+
+
 def test_lost_counts_and_controls_are_errors(screen: AnnData, tmp_path: Path):
     spoilt = screen.copy()
     spoilt.X = spoilt.X * 1.01
@@ -202,3 +299,17 @@ def test_cell_eval_reads_the_files(screen: AnnData, tmp_path: Path):
     assert sorted(table.index) == ["g1", "g1+g2", "g2"]
     np.testing.assert_allclose(table["mae"], 0, atol=1e-6)
     np.testing.assert_allclose(table["discrimination_score_l1"], 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cell-eval", "cell-eval2"])
+def test_the_documented_commands_run(screen: AnnData, tmp_path: Path, name: str):
+    pytest.importorskip(name.replace("-", "_"), reason="the extras 'eval', 'vcc' are missing")
+    page = Path(__file__).parents[2] / "docs" / "user_guide" / "evaluation.md"
+    (line,) = re.findall(rf"^\$ ({name} run .*)$", page.read_text("utf-8"), flags=re.MULTILINE)
+    to_cell_eval(screen, screen, path=tmp_path / "for_judges", schema=SCHEMA)
+    command = [str(Path(sys.executable).with_name(name)), *shlex.split(line)[1:]]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / command[-1] / "results.csv")
+    assert {"g1", "g2", "g1+g2"} <= set(table["perturbation"].astype(str))

@@ -189,10 +189,8 @@ class BenchmarkFolder:
         path = self._get_path(part)
         if result.judged is not None:  # first, as a part is done when its own file is there
             judged = pa.Table.from_pandas(result.judged, preserve_index=False)
-            pq.write_table(judged, path.with_suffix(JUDGED))
-        half = path.with_suffix(".tmp")
-        pq.write_table(table.replace_schema_metadata(metadata), half)
-        half.replace(path)  # at once: an interruption leaves no half of a file
+            _write_table(path.with_suffix(JUDGED), judged)
+        _write_table(path, table.replace_schema_metadata(metadata))
 
     def write_text(self, name: str, text: str) -> None:
         """Write one of the results.
@@ -230,7 +228,7 @@ class BenchmarkFolder:
         if changes:
             raise ValueError(
                 f"{self.path} holds a benchmark with another configuration: "
-                f"{'; '.join(changes)}. {REMEDY}"
+                f"{'; '.join(changes)}. {_explain_judge(changes)}{REMEDY}"
             )
 
 
@@ -266,6 +264,12 @@ def find_changes(earlier: Any, now: Any, name: str = "") -> list[str]:
     return [f"{name} was {earlier!r} and is {now!r}"]
 
 
+def _write_table(path: Path, table: pa.Table) -> None:
+    half = path.with_name(path.name + ".tmp")
+    pq.write_table(table, half)
+    half.replace(path)  # at once: an interruption leaves no half of a file
+
+
 def _write_text(path: Path, text: str) -> None:
     half = path.with_name(path.name + ".tmp")
     half.write_text(text, encoding="utf-8")
@@ -279,6 +283,14 @@ def _describe_judge(settings: BenchmarkSettings) -> dict[str, str]:
     from scbig.benchmark._field_judge import describe_judge
 
     return {"judge": describe_judge(settings.judge)}
+
+
+def _explain_judge(changes: Sequence[str]) -> str:
+    """Say how to go on where the judge alone is another: what was not judged cannot be."""
+    if len(changes) > 1 or not changes[0].startswith("judge "):
+        return ""
+    before = "leave the judge out" if "judge was None" in changes[0] else "ask the earlier judge"
+    return f"Parts are judged when they are run: to go on with these, {before}. "
 
 
 def _describe_split(split: Split) -> dict[str, Any]:

@@ -1,59 +1,58 @@
 """What the judge of the field said, for the page and the terminal: scores on its scale."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table as TerminalTable
 
-from scbig.benchmark._report_displays import Cell, Row, Table, format_number, order_predictors
+from scbig.benchmark._folder import CONFIG
+from scbig.benchmark._judge_means import (
+    BASELINE,
+    REPLICATE,
+    WORDS,
+    average_judged,
+    explain_missing,
+)
+from scbig.benchmark._report_displays import Cell, Row, Table, format_number
 from scbig.benchmark._settings import CEILING
 
-BASELINE, REPLICATE = "mean response", "replicate"
-# Short, for the terminal; others go by their names.
-WORDS = {
-    "pds_cosine": "PDS cosine",
-    "expr_mse_unbiased_capped_norm": "expr. error",
-    "de_wilcoxon_lfc_nmae": "lfc error",
-    "de_wilcoxon_sig_jaccard": "DE Jaccard",
-    "de_wilcoxon_direction_reach_raw": "sign reach",
-    "de_wilcoxon_direction_fidelity_yield_raw": "sign fidelity",
-    "average": "average",
-}
+
+@dataclass(frozen=True)
+class JudgeTable(Table):
+    """What the judge said.
+
+    Attributes
+    ----------
+    remark
+        Which scores are scaled for nobody, and why.
+    """
+
+    remark: str = ""
 
 
-def average_judged(judged: pd.DataFrame, floors: Sequence[str]) -> pd.DataFrame:
-    """Average over splits, seeds and contexts.
+def describe_judged(config: Mapping[str, Any]) -> tuple[list[str], str]:
+    """Read from a configuration which predictors are floors, and who judged.
 
     Parameters
     ----------
-    judged
-        Rows of ``judge.csv``.
-    floors
-        Names of the floors, which come first.
+    config
+        Plain values, as in ``config.json``.
 
     Returns
     -------
-    Columns ``value`` and ``scaled`` by ``predictor`` and ``metric``; the last predictors are the
-    two ends of the judge's scale.
+    Names of the floors, and of the judge.
     """
-    names = [name for name in WORDS if name in set(judged["metric"])]
-    names += [name for name in judged["metric"].unique() if name not in names]
-    means = judged.groupby(["predictor", "metric"])[["value", "scaled"]].mean()
-    ends = judged.groupby("metric")[["baseline", "replicate"]].mean()
-    tables = {
-        name: means.loc[name].reindex(names)
-        for name in order_predictors(list(judged["predictor"].unique()), floors)
-    }
-    for name, column, scaled in ((BASELINE, "baseline", 0.0), (REPLICATE, "replicate", 1.0)):
-        values = ends[column].reindex(names)
-        is_there = values.notna() | (values.index == "average")
-        marks = pd.Series(scaled, values.index).where(is_there)
-        tables[name] = pd.DataFrame({"value": values, "scaled": marks})
-    return pd.concat(tables, names=["predictor", "metric"])
+    floors = [name for name, values in config["predictors"].items() if values["is_floor"]]
+    return floors, config["fixed"]["judge"]
 
 
-def make_judge_table(judged: pd.DataFrame, floors: Sequence[str], judge: str) -> Table:
+def make_judge_table(judged: pd.DataFrame, floors: Sequence[str], judge: str) -> JudgeTable:
     """Lay out the scores for the report, a row a metric.
 
     Parameters
@@ -79,25 +78,31 @@ def make_judge_table(judged: pd.DataFrame, floors: Sequence[str], judge: str) ->
         )
         for metric in means.index.unique("metric")
     ]
-    return Table(f"Judged by {judge}", [("", len(columns))], columns, rows)
+    return JudgeTable(
+        f"Judged by {judge}", [("", len(columns))], columns, rows, explain_missing(judged)
+    )
 
 
-def make_terminal_table(judged: pd.DataFrame, floors: Sequence[str], judge: str) -> TerminalTable:
+def make_terminal_table(judged: pd.DataFrame, folder: Path) -> TerminalTable:
     """Lay out the scores for the terminal, a row a predictor.
 
     Parameters
     ----------
-    judged, floors, judge
-        See :func:`make_judge_table`.
+    judged
+        Rows of ``judge.csv``.
+    folder
+        That of the benchmark, which knows the judge and the floors.
 
     Returns
     -------
-    The table: what is scaled, and beside it the score as it is.
+    The table: what is scaled, and below it the score as it is.
     """
+    floors, judge = describe_judged(json.loads((folder / CONFIG).read_text("utf-8")))
     means = average_judged(judged, floors)
+    caption = "Scaled: 0 is the mean response, 1 a replicate; below it the score as it is"
     table = TerminalTable(
         title=f"Judged by {judge}",
-        caption="Scaled: 0 is the mean response, 1 a replicate; below it the score as it is",
+        caption="\n".join(filter(None, [caption, escape(explain_missing(judged))])),
         box=SIMPLE_HEAD,
         padding=(0, 0, 0, 1),
     )
@@ -116,6 +121,7 @@ def make_terminal_table(judged: pd.DataFrame, floors: Sequence[str], judge: str)
 def _make_cell(score: pd.Series, name: str) -> Cell:
     raw = "" if pd.isna(score["value"]) else f"({format_number(score['value'], 2)})"
     style = "ceiling" if name in (CEILING, BASELINE, REPLICATE) else ""
-    if pd.isna(score["scaled"]):
-        return Cell("–", raw, style or "failed")
-    return Cell(format_number(score["scaled"], 2), raw, style)
+    text = format_number(score["scaled"], 2)
+    if score["n_missing"] > 0 and (raw or text != "–"):
+        raw = f"{raw} ({score['n_missing']:.0f} missing)".strip()
+    return Cell(text, raw, style or ("failed" if text == "–" else ""))

@@ -7,9 +7,8 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from scbig._constants import COUNTS
 from scbig.data import ScreenSchema, make_screen, thin
-
-COUNTS = "counts"
 
 
 def add_counts(cells: AnnData, screen: AnnData) -> AnnData:

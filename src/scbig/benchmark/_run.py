@@ -44,8 +44,8 @@ class BenchmarkResult:
     comparison
         Differences to the best floor, see :func:`compare`; as in ``comparison.csv``.
     failures
-        Error of each part whose predictor failed, by split, seed and predictor. A rerun tries
-        them again.
+        Error of each part whose predictor failed, or its judge, by split, seed and predictor. A
+        rerun tries them again.
     folder
         Where everything was written.
     judged
@@ -247,9 +247,9 @@ def _conclude(
         folder.write_text(name, table.to_csv(index=False))
     table = None
     if judged is not None:
-        from scbig.benchmark._judge_tables import make_judge_table
+        from scbig.benchmark._judge_tables import describe_judged, make_judge_table
 
-        table = make_judge_table(judged, floors, config.fixed["judge"])
+        table = make_judge_table(judged, *describe_judged(config.to_dict()))
     folder.write_text("report.html", make_report(scores, summary, comparison, config, table))
     return summary, comparison
 

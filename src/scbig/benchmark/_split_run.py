@@ -234,9 +234,9 @@ class SplitRunner:
             seconds=meter.seconds,
             peak_memory_mb=meter.peak_memory_mb,
         )
-        judged = self._ask_judge(part, ask, attempt.error)
+        judged, error = self._ask_judge(part, ask, attempt.error)
         seconds = time.perf_counter() - start
-        return PartResult(scores[list(COLUMNS)], seconds, attempt.error, judged)
+        return PartResult(scores[list(COLUMNS)], seconds, error, judged)
 
     def _score(self, part: Part, meter: Meter) -> tuple[pd.DataFrame, Ask | None]:
         """Return the scores, and how to ask the predictor again; the ceiling has none."""
@@ -256,24 +256,21 @@ class SplitRunner:
             None if split.cell_share is None else self._cells.train
         )
 
-    def _ask_judge(self, part: Part, ask: Ask | None, error: str | None) -> pd.DataFrame | None:
-        """Have the judge score a part, if there is one; what goes wrong is a status, too."""
-        judge, attempt = self._judge, Attempt(part.name)
+    def _ask_judge(
+        self, part: Part, ask: Ask | None, error: str | None
+    ) -> tuple[pd.DataFrame | None, str | None]:
+        """Have the judge, if there is one, score a part, and return what went wrong so far."""
+        judge = self._judge
         if judge is None:
-            return None
+            return None, error
+        if error is not None:
+            return _name_part(judge.get_failed(error), part), error
+        attempt = Attempt(f"{part.name}, judged by {judge.name}")
         with attempt:
-            if error is None:
-                rows = (
-                    judge.score_ceiling()
-                    if ask is None
-                    else judge.score(ask(judge.n_cells), LAYER)
-                )
-        error = error or attempt.error
-        rows = rows if error is None else judge.get_failed(error)
-        rows.insert(0, "predictor", part.predictor)
-        rows.insert(1, "split", part.split.name)
-        rows.insert(2, "seed", part.seed)
-        return rows
+            rows = judge.score(ask(judge.n_cells), LAYER) if ask else judge.score_ceiling()
+            return _name_part(rows, part), None
+        error = f"{judge.name}: {attempt.error}"
+        return _name_part(judge.get_failed(error), part), error
 
     def _train(self, spec: PredictorSpec, seed: int) -> Ask:
         schema, train = self._cells.schema, self._cells.copy_train()
@@ -317,6 +314,12 @@ def _get_groups(obs: pd.DataFrame, schema: ScreenSchema) -> pd.DataFrame:
     groups["targets"] = [schema.parse(label) for label in groups["perturbation"]]
     label = groups.groupby("targets", sort=False)["perturbation"].transform("first")
     return groups.assign(perturbation=label).drop_duplicates(["targets", "context"])
+
+
+def _name_part(rows: pd.DataFrame, part: Part) -> pd.DataFrame:
+    """Say whose rows they are, in the first columns."""
+    names = {"predictor": part.predictor, "split": part.split.name, "seed": part.seed}
+    return rows.assign(**names)[[*names, *rows.columns]]
 
 
 def _take(adata: AnnData, is_taken: np.ndarray, schema: ScreenSchema) -> AnnData:

@@ -47,7 +47,6 @@ from scbig.cli._options import (
     split_numbers,
 )
 from scbig.cli._session import Session, run_session, show_progress
-from scbig.model.catalogue import CATALOGUE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,8 +58,8 @@ if TYPE_CHECKING:
 HOLDING = "What is held out: a task, or a file"
 HINT = (
     "Arguments in this message are options here: use_overwrite=True is --overwrite, "
-    "context_keys=... is --context-keys, is_log1p=True is --is-log1p; raw counts are normalised "
-    "by --normalize."
+    "context_keys=... is --context-keys, is_log1p=True is --is-log1p, judge=... is "
+    "--judge; raw counts are normalised by --normalize."
 )
 
 
@@ -193,9 +192,10 @@ def benchmark(
 ) -> None:
     """Train predictors on splits of a screen and score what they predict.
 
-    Writes scores.csv, summary.csv, comparison.csv, report.html and config.json. What is finished
-    is kept: the same command goes on after an interruption, and one with more predictors, splits
-    or seeds adds them. The exit status is 1 when a predictor failed somewhere.
+    Writes scores.csv, summary.csv, comparison.csv, report.html and config.json, and with --judge
+    judge.csv. What is finished is kept: the same command goes on after an interruption, and one
+    with more predictors, splits or seeds adds them. The exit status is 1 when a predictor failed
+    somewhere.
 
     Examples
     --------
@@ -302,7 +302,7 @@ def run_benchmark(
             settings=settings,
             progress=progress,
         )
-    _conclude(session, result, scoring.judge)
+    _conclude(session, result)
 
 
 def _make_settings(labels: Labels, splitting: Splitting, scoring: Scoring) -> BenchmarkSettings:
@@ -320,18 +320,19 @@ def _make_settings(labels: Labels, splitting: Splitting, scoring: Scoring) -> Be
     )
 
 
-def _conclude(session: Session, result: BenchmarkResult, judge: str | None) -> None:
+def _conclude(session: Session, result: BenchmarkResult) -> None:
     if not session.verbosity.is_quiet:
         for table in make_tables(result.summary):
             session.console.print(table, "")
         if result.judged is not None:
             from scbig.benchmark._judge_tables import make_terminal_table
 
-            floors = [spec.name for spec in CATALOGUE if spec.is_floor]
-            session.console.print(make_terminal_table(result.judged, floors, str(judge)))
+            session.console.print(make_terminal_table(result.judged, result.folder))
     folder = escape(str(result.folder))
+    judge = "" if result.judged is None else ", judge.csv"
     session.say(
-        f"Wrote scores.csv, summary.csv, comparison.csv and report.html to [bold]{folder}[/bold]."
+        f"Wrote scores.csv, summary.csv, comparison.csv{judge} and report.html to "
+        f"[bold]{folder}[/bold]."
     )
     if result.failures:
         listed = "\n".join(f"  {name}: {error}" for name, error in result.failures.items())

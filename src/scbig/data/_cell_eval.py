@@ -1,6 +1,8 @@
 """What do the judges of the field read? Predicted and real cells as whole counts, in two files."""
 
 import logging
+from collections.abc import Callable, Mapping
+from functools import partial
 from os import PathLike
 from pathlib import Path
 
@@ -10,17 +12,23 @@ from anndata import AnnData
 from anndata.utils import make_index_unique
 from scipy import sparse
 
-from scbig._constants import OBS
+from scbig._constants import JUDGE, OBS
 from scbig.data._conventions import infer_schema
-from scbig.data._count_units import find_count_units, get_counts, is_counts, round_to_counts
+from scbig.data._count_units import (
+    check_log1p,
+    find_count_units,
+    get_counts,
+    is_counts,
+    round_to_counts,
+)
 from scbig.data._expression import get_gene_names, get_matrix
 from scbig.data._screen import ScreenSchema, check_columns, make_screen
 
 logger = logging.getLogger(__name__)
 
-TARGET, CONTROL, CONTEXT = "target", "non-targeting", "context"
 COUNTS_SUFFIX = "_counts"
 UNS_KEY = "cell_eval"
+FindDonors = Callable[[], Mapping[str, np.ndarray]]
 _FILES = ("predicted.h5ad", "real.h5ad")
 
 
@@ -37,6 +45,8 @@ def to_cell_eval(
 
     Both read whole counts, the labels in ``obs["target"]``, and control cells that are called
     ``"non-targeting"``. A label that names one gene is that gene (``"A+ctrl"`` becomes ``"A"``).
+    They leave the target of a condition out of some scores where its label is a measured gene;
+    a combination ``"A+B"`` is none, and keeps both.
     They know no contexts: with ``context_keys`` in the schema ``obs["context"]`` names that of
     each cell, and each context is to be judged by itself, as `scbig benchmark --judge` does.
 
@@ -76,7 +86,8 @@ def to_cell_eval(
     FileExistsError
         When a file is there.
     ValueError
-        When labels, genes, control cells or counts are missing; the message says what was found.
+        When labels, genes, control cells or counts are missing, or expression is neither counts
+        nor log1p values (see :func:`check_expression`); the message says what was found.
 
     Examples
     --------
@@ -93,8 +104,7 @@ def to_cell_eval(
     for file in files.values():
         if file.exists() and not use_overwrite:
             raise FileExistsError(f"{file} is there. Replace it with use_overwrite=True.")
-    if schema is None:
-        schema = infer_schema(predicted if real is None else real)
+    schema = schema or _infer_schema(predicted, real)
     sides = make_judged(predicted, real, schema, layer)
     folder.mkdir(parents=True, exist_ok=True)
     for file, cells in zip(files.values(), sides, strict=False):
@@ -102,8 +112,22 @@ def to_cell_eval(
     return files
 
 
+def _infer_schema(predicted: AnnData, real: AnnData | None) -> ScreenSchema:
+    try:
+        return infer_schema(predicted if real is None else real)
+    except ValueError as error:
+        instead = " The judges compare with control cells. If predicted has none, add them, or "
+        instead += "give real=..., which has them."
+        name, remedy = ("predicted", instead) if real is None else ("real", "")
+        raise ValueError(f"{name}: {error}{remedy}") from error
+
+
 def make_judged(
-    predicted: AnnData, real: AnnData | None, schema: ScreenSchema, layer: str | None
+    predicted: AnnData,
+    real: AnnData | None,
+    schema: ScreenSchema,
+    layer: str | None,
+    truth: AnnData | None = None,
 ) -> tuple[AnnData, ...]:
     """Make what :func:`to_cell_eval` writes.
 
@@ -111,6 +135,8 @@ def make_judged(
     ----------
     predicted, real, schema, layer
         See :func:`to_cell_eval`.
+    truth
+        What :func:`make_judged_real` made of ``real``, if that is known.
 
     Returns
     -------
@@ -119,10 +145,11 @@ def make_judged(
     """
     check_columns(predicted, schema, "predicted", layer)
     if real is None:
-        counts = _count(predicted, layer, schema, None)
+        counts = _count(predicted, layer, schema, dict)
         return (_check_controls(_label(predicted, schema, *counts), schema, "predicted"),)
-    truth = make_judged_real(real, schema)
-    return _match(_label(predicted, schema, *_count(predicted, layer, schema, real)), truth)
+    truth = make_judged_real(real, schema) if truth is None else truth
+    donors = partial(_find_control_units, real, truth, schema)
+    return _match(_label(predicted, schema, *_count(predicted, layer, schema, donors)), truth)
 
 
 def make_judged_real(real: AnnData, schema: ScreenSchema) -> AnnData:
@@ -143,7 +170,7 @@ def make_judged_real(real: AnnData, schema: ScreenSchema) -> AnnData:
 
 
 def _check_controls(cells: AnnData, schema: ScreenSchema, name: str) -> AnnData:
-    if not (cells.obs[TARGET] == CONTROL).any():
+    if not (cells.obs[JUDGE.TARGET] == JUDGE.CONTROL).any():
         instead = ", or give real=..., which has them" if name == "predicted" else ""
         raise ValueError(
             f"{name} has no control cells, with which the judges compare: none is "
@@ -153,9 +180,15 @@ def _check_controls(cells: AnnData, schema: ScreenSchema, name: str) -> AnnData:
 
 
 def _count(
-    predicted: AnnData, layer: str | None, schema: ScreenSchema, real: AnnData | None
+    predicted: AnnData,
+    layer: str | None,
+    schema: ScreenSchema,
+    find_donors: FindDonors,
 ) -> tuple[sparse.csr_matrix, str]:
-    """Return the counts of predicted cells, and how they were had."""
+    """Return the counts of predicted cells, and how they were had.
+
+    ``find_donors`` says what one count of each real control cell is worth, by context.
+    """
     where, matrix = "X" if layer is None else f"layers[{layer!r}]", get_matrix(predicted, layer)
     counts = f"{layer}{COUNTS_SUFFIX}"
     if layer is not None and counts in predicted.layers:
@@ -164,19 +197,23 @@ def _count(
             raise ValueError(f"predicted.{where} holds values that are no counts.")
     if is_counts(matrix):
         return sparse.csr_matrix(matrix, dtype=np.float32), where
-    if matrix.min() < 0 or not np.isfinite(matrix.sum()):
+    if 0 not in matrix.shape and np.isfinite(lowest := matrix.min()) and lowest < 0:
         raise ValueError(
             f"predicted.{where} is neither counts nor log1p values: it reaches from "
-            f"{matrix.min():g} to {matrix.max():g}. Below zero nothing is expressed: "
+            f"{lowest:g} to {matrix.max():g}. Below zero nothing is expressed: "
             f"predicted.{where} = predicted.{where}.clip(min=0)"
         )
-    units, how = _find_depths(predicted, layer, schema, real)
+    check_log1p(predicted, layer, "predicted")
+    units, how = _find_depths(predicted, layer, schema, find_donors)
     logger.info("The judges read counts, which are not there: %s is %s.", where, how)
     return round_to_counts(matrix, units), f"{where} {how}"
 
 
 def _find_depths(
-    predicted: AnnData, layer: str | None, schema: ScreenSchema, real: AnnData | None
+    predicted: AnnData,
+    layer: str | None,
+    schema: ScreenSchema,
+    find_donors: FindDonors,
 ) -> tuple[np.ndarray, str]:
     """Find what one count of each predicted cell is worth, ``target_sum / depth``.
 
@@ -191,12 +228,12 @@ def _find_depths(
         units[rows] = find_count_units(predicted.X[rows])
     known = ~np.isnan(units)
     n_source = int(known.sum()) - n_own
-    donors = {} if known.all() or real is None else _find_control_units(real, schema)
+    donors = {} if known.all() else find_donors()
     for context, name in enumerate(screen.contexts):
         is_here = screen.context == context
         lacking = np.flatnonzero(is_here & ~known)
         is_donor = is_here & known & (screen.is_control if not n_source else True)
-        found = units[is_donor] if is_donor.any() else donors.get(name, [])
+        found = units[is_donor] if is_donor.any() else donors.get(name, np.array([]))
         if len(lacking) and not len(found):
             raise ValueError(
                 f"{len(lacking)} predicted cells of {name!r} have no counts, and no control cells "
@@ -212,16 +249,22 @@ def _find_depths(
     )
 
 
-def _find_control_units(real: AnnData, schema: ScreenSchema) -> dict[str, np.ndarray]:
-    """Find what one count of each real control cell is worth, by context."""
+def _find_control_units(
+    real: AnnData, truth: AnnData, schema: ScreenSchema
+) -> dict[str, np.ndarray]:
+    """Find what one count of each real control cell is worth, by context.
+
+    ``truth`` has the counts of ``real``, cell by cell.
+    """
     screen, matrix = make_screen(real.obs, schema), get_matrix(real, schema.layer)
     if is_counts(matrix):
         return {}
+    check_log1p(real[screen.is_control], schema.layer, "real")
     units = {}
     for context, name in enumerate(screen.contexts):
-        cells = real[screen.get_controls(context)]
-        counts = get_counts(cells, schema.layer, "real")[0].sum(axis=1)
-        values = sparse.csr_matrix(get_matrix(cells, schema.layer)).expm1().sum(axis=1)
+        rows = screen.get_controls(context)
+        counts = truth.X[rows].sum(axis=1, dtype=np.float64)
+        values = sparse.csr_matrix(matrix[rows], dtype=np.float64).expm1().sum(axis=1)
         is_there = np.ravel(counts) > 0
         units[name] = np.ravel(values)[is_there] / np.ravel(counts)[is_there]
     return units
@@ -232,16 +275,16 @@ def _label(
 ) -> AnnData:
     """Put counts, and labels as the judges write them, into an AnnData that has nothing else."""
     screen = make_screen(adata.obs, schema)
-    if (CONTROL,) in screen.conditions:
+    if (JUDGE.CONTROL,) in screen.conditions:
         raise ValueError(
-            f"{CONTROL!r} is a perturbation in obs[{schema.perturbation_key!r}], where the "
+            f"{JUDGE.CONTROL!r} is a perturbation in obs[{schema.perturbation_key!r}], where the "
             f"control is {schema.control!r}; the judges call theirs so. Rename the perturbation."
         )
-    labels = [schema.join(targets) if targets else CONTROL for targets in screen.conditions]
+    labels = [schema.join(targets) if targets else JUDGE.CONTROL for targets in screen.conditions]
     obs = pd.DataFrame(
         {
-            TARGET: np.array(labels, dtype=object)[screen.condition],
-            CONTEXT: np.array(screen.contexts, dtype=object)[screen.context],
+            JUDGE.TARGET: np.array(labels, dtype=object)[screen.condition],
+            JUDGE.CONTEXT: np.array(screen.contexts, dtype=object)[screen.context],
         },
         index=make_index_unique(adata.obs_names.astype(str)),
     )
@@ -259,17 +302,20 @@ def _match(predicted: AnnData, real: AnnData) -> tuple[AnnData, AnnData]:
             "real = real[:, real.var_names.isin(predicted.var_names)].copy()"
         )
     asked, known = (
-        pd.MultiIndex.from_frame(side.obs[[TARGET, CONTEXT]]) for side in (predicted, real)
+        pd.MultiIndex.from_frame(side.obs[[JUDGE.TARGET, JUDGE.CONTEXT]])
+        for side in (predicted, real)
     )
-    both = asked[asked.get_level_values(TARGET) != CONTROL].intersection(known).unique()
+    both = (
+        asked[asked.get_level_values(JUDGE.TARGET) != JUDGE.CONTROL].intersection(known).unique()
+    )
     if both.empty:
         raise ValueError(
             f"Nothing that real has is predicted: it has {_list(known)}, predicted {_list(asked)}."
         )
-    is_control = (known.get_level_values(TARGET) == CONTROL) & known.get_level_values(
-        CONTEXT
-    ).isin(both.get_level_values(CONTEXT))
-    is_left_out = ~known.isin(both) & (known.get_level_values(TARGET) != CONTROL)
+    is_control = (known.get_level_values(JUDGE.TARGET) == JUDGE.CONTROL) & known.get_level_values(
+        JUDGE.CONTEXT
+    ).isin(both.get_level_values(JUDGE.CONTEXT))
+    is_left_out = ~known.isin(both) & (known.get_level_values(JUDGE.TARGET) != JUDGE.CONTROL)
     if is_left_out.any():
         logger.info("Left out, as they are not predicted: %s.", _list(known[is_left_out]))
     is_kept = asked.isin(both)

@@ -11,9 +11,10 @@ import numpy as np
 from anndata import AnnData
 from scipy import sparse
 
+from scbig._constants import COUNTS
+from scbig.data._conventions import check_expression
 from scbig.data._expression import get_matrix
 
-COUNTS = "counts"
 # A cell without a count of one has the smallest count of two or three, hardly ever of more.
 MAX_SMALLEST = 10
 N_FIRST = 16
@@ -39,7 +40,9 @@ def find_count_units(matrix: Any) -> np.ndarray:
     The value of one count of each cell, shape ``(n_cells,)``; NaN for cells that are no
     normalised counts and for empty ones.
     """
-    rows = sparse.csr_matrix(matrix)
+    # scipy knows no matrices of 16 bits.
+    dtype = np.float32 if matrix.dtype == np.float16 else None
+    rows = sparse.csr_matrix(matrix, dtype=dtype)
     return np.array(
         [_find_unit(rows.data[start:stop]) for start, stop in pairwise(rows.indptr)],
         dtype=np.float64,
@@ -93,6 +96,14 @@ def is_counts(matrix: Any) -> bool:
     return is_whole and bool(np.any(values > 0))
 
 
+def check_log1p(adata: AnnData, layer: str | None, name: str) -> None:
+    """Refuse what no log1p values are, as what evaluates does, before it is exponentiated."""
+    try:
+        check_expression(adata, layer, is_strict=True)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
 def get_counts(adata: AnnData, layer: str | None, name: str) -> tuple[sparse.csr_matrix, str]:
     """Return the counts of measured cells, wherever they are.
 
@@ -113,7 +124,8 @@ def get_counts(adata: AnnData, layer: str | None, name: str) -> tuple[sparse.csr
     Raises
     ------
     ValueError
-        When ``layers["counts"]`` holds none, or they cannot be recovered.
+        When ``layers["counts"]`` holds none, the expression is neither counts nor log1p values,
+        or they cannot be recovered.
     """
     where = "X" if layer is None else f"layers[{layer!r}]"
     if COUNTS in adata.layers:
@@ -127,8 +139,9 @@ def get_counts(adata: AnnData, layer: str | None, name: str) -> tuple[sparse.csr
         matrix = get_matrix(adata, layer)
     if is_counts(matrix):
         return sparse.csr_matrix(matrix, dtype=np.float32), where
+    check_log1p(adata, layer, name)
     units = find_count_units(matrix)
-    is_lost = np.isnan(units) & (np.asarray(abs(matrix).sum(axis=1)).ravel() > 0)
+    is_lost = np.isnan(units) & (np.ravel((matrix > 0).sum(axis=1)) > 0)
     if is_lost.any():
         raise ValueError(
             f"{int(is_lost.sum())} of the {adata.n_obs} cells in {name}.{where} are neither "
