@@ -154,6 +154,7 @@ def test_scores_of_calls_count_genes():
     strength = np.arange(N_GENES, 0.0, -1)
     signs = np.where(np.arange(N_GENES) % 2, -1, 1)
     calls = metrics.DeCalls(strength * signs, np.roll(strength, 4), is_real, is_predicted)
+    assert metrics.de_count(calls) == 6
     assert metrics.de_count_ratio(calls) == 7 / 9
     assert metrics.de_precision(calls) == 2 / 6
     assert metrics.de_recall(calls) == 2 / 8
