@@ -115,8 +115,8 @@ CHANGES = (
     Change(
         "second half of the ceiling divided by the size of the first",
         "scbig/metrics/_score.py",
-        "/ (n_cells - first.n_cells)[:, None]",
-        "/ first.n_cells[:, None]",
+        "second = Moments(n_cells - first.n_cells, ",
+        "second = Moments(first.n_cells, ",
         CEILING,
     ),
     Change(
