@@ -223,7 +223,7 @@ def test_controls_with_counts_beside_nonsense_lend_no_depth(screen: AnnData, tmp
     assert read(files["predicted"]).uns["cell_eval"]["counts"] == "layers['p_counts']"
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_sixteen_bits(screen: AnnData, tmp_path: Path):
     """Their sum overflows and scipy has no such matrices; each value is a value all the same."""
     n = 4000  # a sum of 80 x 4,000 values of about 3

@@ -24,6 +24,7 @@ from gears.utils import create_cell_graph_for_prediction
 from torch_geometric.loader import DataLoader
 
 BATCH_SIZE = 32
+GENES = "genes.pkl"
 
 
 def main() -> None:
@@ -36,7 +37,8 @@ def main() -> None:
     train, query = read_exchange(folder)
     terms = read_terms(arguments.gene_sets)
     train, query = (keep_known(cells, terms) for cells in (train, query))
-    enter_folder(folder / "gears", terms)
+    targets = {gene for cells in (train, query) for gene in get_all_targets(cells)}
+    enter_folder(folder / "gears", terms, sorted({*train.var_names, *targets}))
     # GEARS draws from the global generators.
     np.random.seed(SEED)  # noqa: NPY002
     torch.manual_seed(SEED)
@@ -65,11 +67,18 @@ def keep_known(cells: ad.AnnData, terms: dict[str, set[str]]) -> ad.AnnData:
     return cells[is_known].copy()
 
 
-def enter_folder(folder: Path, terms: dict[str, set[str]]) -> None:
-    """Go where GEARS finds the terms, and the folder ``data`` that it writes the graph to."""
+def get_all_targets(cells: ad.AnnData) -> set[str]:
+    """Return the genes of all labels."""
+    return {gene for label in cells.obs["perturbation"].unique() for gene in get_targets(label)}
+
+
+def enter_folder(folder: Path, terms: dict[str, set[str]], genes: list[str]) -> None:
+    """Go where GEARS finds terms, the genes of its graph, and ``data`` to write the graph to."""
     (folder / "data").mkdir(parents=True, exist_ok=True)
     with (folder / "gene2go_all.pkl").open("wb") as file:
         pickle.dump(terms, file)
+    with (folder / GENES).open("wb") as file:
+        pickle.dump(genes, file)
     os.chdir(folder)
 
 
@@ -84,7 +93,7 @@ def fit(train: ad.AnnData, epochs: int) -> GEARS:
     adata = ad.AnnData(train.X, obs=conditions.to_frame("condition"), var=train.var.copy())
     adata.obs["cell_type"] = "all"
     adata.var["gene_name"] = adata.var_names
-    data = PertData(".", default_pert_graph=False)
+    data = PertData(".", gene_set_path=GENES, default_pert_graph=False)
     data.new_data_process("screen", adata)
     data.split, data.seed = "no_test", SEED
     data.set2conditions = choose_conditions(conditions, train.obs["role"] == "val")
