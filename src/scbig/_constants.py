@@ -37,5 +37,6 @@ JUDGE = _JudgeKeys()
 REGISTRY = _RegistryKeys()
 
 COUNTS = "counts"
-STD_SUFFIX = "_std"
+COUNTS_SUFFIX = "_counts"
+SOURCE_SUFFIX = "_source"
 CONFIDENCE_SUFFIX = "_confidence"

@@ -43,7 +43,6 @@ class Predictor(Protocol):
         perturbations: Sequence[str | Sequence[str]] | None = None,
         key_added: str | None = None,
         n_cells: int | None = None,
-        n_samples: int = 1,
         seed: int | None = None,
     ) -> AnnData:
         """Write predicted expression into a layer, and return what was written into."""

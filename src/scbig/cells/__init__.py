@@ -11,14 +11,26 @@ from scbig.cells._gene_model import GeneModel, fit_gene_model
 from scbig.cells._hurdle import HurdleCells, move_values
 from scbig.cells._paths import CountPaths, SourceCells
 from scbig.cells._recovery import recover_counts
+from scbig.cells._renew import renew_cells
+from scbig.cells._screen_model import (
+    MIN_RECOVERED as MIN_RECOVERED,
+    ContextModel,
+    ScreenModel,
+    fit_screen_model,
+    read_counts,
+    scale_counts,
+    take_genes,
+)
 from scbig.cells._sources import draw_sources, map_depths
 from scbig.cells._transport import TransportedCells, transport_cells
 
 __all__ = [
     "CellCounts",
+    "ContextModel",
     "CountPaths",
     "GeneModel",
     "HurdleCells",
+    "ScreenModel",
     "SourceCells",
     "TransportedCells",
     "check_counts",
@@ -26,9 +38,14 @@ __all__ = [
     "draw_paths",
     "draw_sources",
     "fit_gene_model",
+    "fit_screen_model",
     "map_depths",
     "move_values",
     "normalise_counts",
+    "read_counts",
     "recover_counts",
+    "renew_cells",
+    "scale_counts",
+    "take_genes",
     "transport_cells",
 ]

@@ -20,12 +20,18 @@ from scbig.data._expression import (
     GeneMatch,
     from_mudata,
     get_gene_names,
+    get_log_base as get_log_base,
     get_matrix,
     match_genes,
 )
 from scbig.data._fields import ExpressionField, PerturbationField
 from scbig.data._folders import read_folder as read_folder, write_folder as write_folder
 from scbig.data._locus_conventions import find_locus_labels, infer_locus_schema
+from scbig.data._make_cells import (
+    MeanChange as MeanChange,
+    Wanted as Wanted,
+    make_cells as make_cells,
+)
 from scbig.data._query import (
     Query,
     annotate_query,

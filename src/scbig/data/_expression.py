@@ -122,6 +122,18 @@ def get_matrix(adata: AnnData, layer: str | None) -> Any:
     return adata.X if layer is None else adata.layers[layer]
 
 
+def get_log_base(adata: AnnData) -> float | None:
+    """Return the base of the logarithm that scanpy noted; ``None`` for the natural one.
+
+    Parameters
+    ----------
+    adata
+        Annotated data.
+    """
+    base = adata.uns.get("log1p", {}).get("base")
+    return None if base is None else float(base)
+
+
 def is_csc(matrix: Any) -> bool:
     """Whether a matrix is stored by columns, in memory or in a file."""
     return isinstance(matrix, CSCDataset) or (sparse.issparse(matrix) and matrix.format == "csc")

@@ -13,7 +13,6 @@ from anndata import AnnData
 from anndata.utils import make_index_unique
 from scipy import sparse
 
-from scbig._constants import OBS
 from scbig._types import Arrays, Values
 from scbig.data._expression import Expression, get_matrix
 from scbig.data._screen import (
@@ -47,12 +46,21 @@ class Query:
         Expression of the source cells, over all genes of ``out``.
     source_row
         Row of ``source`` that each row of ``out`` starts from, shape ``(n_rows,)``.
+    controls
+        Rows of ``source`` with all control cells of each context of ``screen``.
+    source_names
+        Names of the rows of ``source``.
+    is_new
+        Whether ``out`` was made for the query, and has no expression yet.
     """
 
     out: AnnData
     screen: Screen
     source: Expression
     source_row: np.ndarray
+    controls: Sequence[np.ndarray]
+    source_names: np.ndarray
+    is_new: bool
 
     def groups(self) -> Iterator[tuple[Targets, int, np.ndarray]]:
         """Yield targets, context and rows of each group to predict; controls are none."""
@@ -87,8 +95,9 @@ def make_query(
 
     Returns
     -------
-    A query whose ``out`` is a new AnnData: for each context the drawn control cells, once
-    labelled as control and once for each perturbation.
+    A query whose ``out`` is a new AnnData without expression: for each context the drawn control
+    cells, labelled as control, and as many rows as wanted for each perturbation. There are no
+    more rows of control cells than control cells.
 
     Raises
     ------
@@ -109,12 +118,16 @@ def make_query(
         )
     # Contexts that the model does not know are there only if controls were drawn from them.
     kept = [i for i, rows in enumerate(drawn) if i < len(contexts) or len(rows)]
-    context = np.searchsorted(kept, controls.context[block])
+    # No cell is handed out twice as a control.
+    blocks = [np.concatenate([np.unique(rows) for rows in drawn])] + [block] * (len(labels) - 1)
     return Query(
-        _make_output(cells, schema, block, list(labels)),
-        _cross(list(labels.values()), tuple(controls.contexts[i] for i in kept), context),
+        _make_output(cells, schema, blocks, list(labels)),
+        _cross(list(labels.values()), controls, kept, blocks),
         Expression(get_matrix(cells, schema.layer)),
-        np.tile(block, len(labels)),
+        np.concatenate(blocks),
+        [controls.get_controls(i) for i in kept],
+        cells.obs_names.astype(str).to_numpy(),
+        is_new=True,
     )
 
 
@@ -159,7 +172,15 @@ def annotate_query(
             )
         if len(rows):
             source_row[rows] = rng.choice(controls, len(rows))
-    return Query(adata, screen, Expression(get_matrix(adata, schema.layer)), source_row)
+    return Query(
+        adata,
+        screen,
+        Expression(get_matrix(adata, schema.layer)),
+        source_row,
+        [screen.get_controls(i) for i in range(len(screen.contexts))],
+        adata.obs_names.astype(str).to_numpy(),
+        is_new=False,
+    )
 
 
 def _read_labels(perturbations: Perturbations, schema: ScreenSchema) -> dict[str, Targets]:
@@ -190,8 +211,13 @@ def _draw(
     return np.sort(rng.choice(controls, wanted, replace=wanted > len(controls)))
 
 
-def _cross(wanted: Sequence[Targets], contexts: tuple[str, ...], context: np.ndarray) -> Screen:
-    """Return the screen of cells of the given contexts, repeated for each of the wanted targets.
+def _cross(
+    wanted: Sequence[Targets],
+    controls: Screen,
+    kept: Sequence[int],
+    blocks: Sequence[np.ndarray],
+) -> Screen:
+    """Return the screen of a block of cells for each of the wanted targets.
 
     Two labels may name the same targets: they are one condition.
     """
@@ -200,27 +226,22 @@ def _cross(wanted: Sequence[Targets], contexts: tuple[str, ...], context: np.nda
     condition = np.array([index[targets] for targets in wanted], dtype=np.int64)
     return Screen(
         conditions,
-        np.repeat(condition, len(context)),
-        contexts,
-        np.tile(context, len(wanted)),
+        np.repeat(condition, [len(block) for block in blocks]),
+        tuple(controls.contexts[i] for i in kept),
+        np.searchsorted(kept, controls.context[np.concatenate(blocks)]),
     )
 
 
 def _make_output(
-    cells: AnnData, schema: ScreenSchema, block: np.ndarray, labels: Sequence[str]
+    cells: AnnData, schema: ScreenSchema, blocks: Sequence[np.ndarray], labels: Sequence[str]
 ) -> AnnData:
-    """Repeat the drawn control cells under each label."""
-    obs = cells.obs.iloc[np.tile(block, len(labels))]
-    names = obs.index.astype(str)
-    obs = obs[list(schema.context_keys)].copy()
-    wanted = np.repeat(labels, len(block))
+    """Annotate a block of cells for each label."""
+    obs = cells.obs.iloc[np.concatenate(blocks)][list(schema.context_keys)].copy()
+    wanted = np.repeat(labels, [len(block) for block in blocks])
     obs.insert(0, schema.perturbation_key, pd.Categorical(wanted, categories=list(labels)))
-    obs[OBS.SOURCE] = names.to_numpy()
     obs.index = pd.Index([f"{i}_{label}" for i, label in enumerate(wanted)])
-    unique, inverse = np.unique(block, return_inverse=True)
-    x = get_matrix(cells, schema.layer)[unique]
-    x = sparse.csr_matrix(x, dtype=np.float32) if sparse.issparse(x) else np.asarray(x, np.float32)
-    return AnnData(x[np.tile(inverse, len(labels))], obs=obs, var=cells.var.copy())
+    log1p = {"log1p": dict(cells.uns["log1p"])} if "log1p" in cells.uns else {}
+    return AnnData(obs=obs, var=cells.var.copy(), uns=log1p)
 
 
 def make_controls(

@@ -7,12 +7,14 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 from anndata import AnnData
+from scipy import sparse
 
-from scbig._constants import CONFIDENCE_SUFFIX, STD_SUFFIX
+from scbig._constants import CONFIDENCE_SUFFIX, COUNTS_SUFFIX, SOURCE_SUFFIX
 from scbig.data._expression import GeneMatch
 from scbig.data._query import Query
 
 BATCH_SIZE = 2048
+EXPECTED = "expected"
 
 
 class GroupPredictor(Protocol):
@@ -32,14 +34,21 @@ class Prediction:
 
     Attributes
     ----------
-    mean
-        Predicted log1p expression, shape ``(n_rows, n_vars)``; mean over samples.
-    std
-        Standard deviation over samples, or ``None`` for one sample.
+    expression
+        Predicted log1p expression, shape ``(n_rows, n_vars)``: an array, or CSR.
+    counts
+        Counts that ``expression`` was normalised from, CSR of int32; ``None`` where there are none.
+    source_row
+        Row of the query's source that each row starts from, shape ``(n_rows,)``.
+    kind
+        What rows are: cells with ``"counts"``, cells of ``"values"`` alone, or ``"expected"``
+        expression, which is no cell.
     """
 
-    mean: np.ndarray
-    std: np.ndarray | None
+    expression: np.ndarray | sparse.csr_matrix
+    counts: sparse.csr_matrix | None
+    source_row: np.ndarray
+    kind: str
 
 
 def predict_query(
@@ -48,10 +57,9 @@ def predict_query(
     predictor: GroupPredictor,
     *,
     control_mean: np.ndarray,
-    n_samples: int,
     rng: np.random.Generator,
 ) -> Prediction:
-    """Predict all rows of a query, a batch of one condition and context at a time.
+    """Predict the expected expression of all rows, a batch of one condition and context at a time.
 
     Parameters
     ----------
@@ -64,56 +72,45 @@ def predict_query(
         Predicts one group: one perturbation in one context.
     control_mean
         Mean control expression ``(n_genes,)`` that stands in for missing genes.
-    n_samples
-        Number of predictions for each row.
     rng
-        Source of the samples.
+        Source of whatever is drawn.
 
     Returns
     -------
     The prediction, negative values set to zero; rows of control cells keep their expression.
-
-    Raises
-    ------
-    ValueError
-        When ``n_samples`` is less than one.
     """
-    if n_samples < 1:
-        raise ValueError(f"n_samples={n_samples}; give at least 1.")
     fill = control_mean.astype(np.float32)  # float64 would turn whole batches into float64
-    mean = np.empty(query.out.shape, dtype=np.float32)
-    std = np.zeros_like(mean) if n_samples > 1 else None
+    values = np.empty(query.out.shape, dtype=np.float32)
     is_found = match.columns >= 0
     for group, rows in _batches(query):
         x = query.source.rows(query.source_row[rows])
-        mean[rows] = x
+        values[rows] = x
         if group is None:
             continue
         genes = np.where(is_found, x[:, match.columns], fill)
-        samples = [predictor(genes, group, rng).clip(min=0) for _ in range(n_samples)]
         cells = np.ix_(rows, match.columns[is_found])
-        mean[cells] = np.mean(samples, axis=0)[:, is_found]
-        if std is not None:
-            std[cells] = np.std(samples, axis=0)[:, is_found]
-    return Prediction(mean, std)
+        values[cells] = predictor(genes, group, rng).clip(min=0)[:, is_found]
+    return Prediction(values, None, query.source_row, EXPECTED)
 
 
 def write_prediction(
-    adata: AnnData,
+    query: Query,
     key: str,
     prediction: Prediction,
     *,
     confidence: pd.Series | np.ndarray | None,
     description: dict[str, Any],
 ) -> AnnData:
-    """Write predicted expression into ``layers[key]`` and what belongs to it.
+    """Write a prediction into ``layers[key]`` and what belongs to it.
 
     Parameters
     ----------
-    adata
-        The object to write into.
+    query
+        What was asked, and the object to write into. If it was made for the query, its ``X`` is
+        the prediction too; that of other data is never touched.
     key
-        Name of the layer; also of the entry in ``uns`` and the stem of ``obs`` columns.
+        Name of the layer; also of the entry in ``uns`` and the stem of ``obs`` columns and of the
+        layer with counts.
     prediction
         Predicted expression of all rows and genes.
     confidence
@@ -123,19 +120,23 @@ def write_prediction(
 
     Returns
     -------
-    ``adata``.
+    The object that was written into.
     """
-    adata.layers[key] = prediction.mean
-    if prediction.std is not None:
-        adata.layers[key + STD_SUFFIX] = prediction.std
-    elif key + STD_SUFFIX in adata.layers:
-        # Left over from an earlier call, it would describe another layer.
-        del adata.layers[key + STD_SUFFIX]
+    adata = query.out
+    if query.is_new:
+        adata.X = prediction.expression.copy()
+    adata.layers[key] = prediction.expression
+    adata.obs[key + SOURCE_SUFFIX] = query.source_names[prediction.source_row]
+    # What an earlier call left would describe another layer.
+    if prediction.counts is not None:
+        adata.layers[key + COUNTS_SUFFIX] = prediction.counts
+    elif key + COUNTS_SUFFIX in adata.layers:
+        del adata.layers[key + COUNTS_SUFFIX]
     if confidence is not None:
         adata.obs[key + CONFIDENCE_SUFFIX] = np.asarray(confidence, dtype=np.float32)
     elif key + CONFIDENCE_SUFFIX in adata.obs:
         del adata.obs[key + CONFIDENCE_SUFFIX]
-    adata.uns[key] = description
+    adata.uns[key] = description | {"cells": prediction.kind}
     return adata
 
 

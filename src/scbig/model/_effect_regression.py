@@ -99,6 +99,7 @@ class ShiftMethod(RegressionMethod):
     """
 
     is_anchored = False
+    makes_cells = False
 
     def make_mover(
         self, targets: Sequence[Targets], context: np.ndarray, control_mean: np.ndarray

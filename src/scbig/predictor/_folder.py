@@ -11,6 +11,7 @@ from anndata import AnnData
 from scvi.model.base import BaseModelClass
 
 from scbig._types import Arrays, Values
+from scbig.cells import ScreenModel
 from scbig.data import Effects, effects_from_plain, effects_to_plain, read_folder, write_folder
 from scbig.predictor._judge import FloorComparison
 from scbig.predictor._method import Method, seeded
@@ -29,6 +30,7 @@ class StoredModel(RegisteredModel):
     _vocabulary: Vocabulary
     _method: Method
     _effects: Effects | None
+    _cells: ScreenModel | None
     _seed: int
     _n_steps: int
     _missing_embedding: str
@@ -41,6 +43,7 @@ class StoredModel(RegisteredModel):
         method: Method,
         *,
         effects: Effects | None,
+        cells: ScreenModel | None,
         uses_networks: bool,
     ) -> None:
         """Take what was read or trained."""
@@ -76,10 +79,14 @@ class StoredModel(RegisteredModel):
             "vocabulary": vocabulary,
             "method": method,
             "effects": None,
+            "cells": None,
         }
         if self._effects is not None:
             values["effects"], effect_arrays = effects_to_plain(self._effects)
             arrays |= effect_arrays
+        if self._cells is not None:
+            values["cells"], cell_arrays = self._cells.to_plain()
+            arrays |= add_prefix(cell_arrays, "cells")
         write_folder(dir_path, type(self).__name__, values, arrays, overwrite=overwrite)
 
     @classmethod
@@ -113,6 +120,9 @@ class StoredModel(RegisteredModel):
         vocabulary = Vocabulary.from_plain(values["vocabulary"], arrays)
         effects = values["effects"]
         effects = None if effects is None else effects_from_plain(effects, arrays)
+        cells = values.get("cells")
+        if cells is not None:
+            cells = ScreenModel.from_plain(cells, take_prefix(arrays, "cells"))
         model = cls.__new__(cls)
         BaseModelClass.__init__(model, registry=values["registry"])
         model._seed, model._n_steps = values["seed"], values["n_steps"]
@@ -125,7 +135,11 @@ class StoredModel(RegisteredModel):
                 vocabulary, effects, values["method"], take_prefix(arrays, "method")
             )
         model._set_state(
-            vocabulary, method, effects=effects, uses_networks=values["uses_networks"]
+            vocabulary,
+            method,
+            effects=effects,
+            cells=cells,
+            uses_networks=values["uses_networks"],
         )
         model.history_ = history_from_plain(values["history"])
         model.init_params_ = {}

@@ -88,8 +88,6 @@ class CellMover(Protocol):
         x: np.ndarray,
         rows: np.ndarray,
         rng: np.random.Generator | None = None,
-        *,
-        is_sampled: bool = False,
     ) -> np.ndarray:
         """Predict perturbed cells.
 
@@ -101,8 +99,6 @@ class CellMover(Protocol):
             Numbers of B conditions in that context.
         rng
             Source of whatever is drawn; by default it is always the same.
-        is_sampled
-            Whether several predictions of each cell are wanted, which should then differ.
 
         Returns
         -------
@@ -131,8 +127,6 @@ class EffectMover:
         x: np.ndarray,
         rows: np.ndarray,
         rng: np.random.Generator | None = None,
-        *,
-        is_sampled: bool = False,
     ) -> np.ndarray:
         """Predict perturbed cells; nothing is drawn."""
         cells = torch.from_numpy(np.asarray(x, dtype=np.float32))

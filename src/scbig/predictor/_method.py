@@ -49,6 +49,9 @@ class Method(ABC):
     keeps_networks: bool = True
     #: Whether anchored networks have to pass a test on the held-out conditions.
     use_gate: bool = True
+    #: Whether cells are made that have the expected expression as their mean; otherwise the mover
+    #: hands cells out.
+    makes_cells: bool = True
     #: Control cells of each context that the networks are scored on.
     n_validation_cells: int = 64
 

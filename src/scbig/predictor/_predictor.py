@@ -12,6 +12,7 @@ from scvi.model.base import BaseModelClass
 
 from scbig import __version__
 from scbig._constants import REGISTRY
+from scbig.cells import ScreenModel
 from scbig.data import (
     Effects,
     Perturbations,
@@ -21,12 +22,13 @@ from scbig.data import (
     write_prediction,
 )
 from scbig.predictor._folder import StoredModel
-from scbig.predictor._judge import EffectMover
+from scbig.predictor._judge import CellMover, EffectMover
 from scbig.predictor._method import Method, seeded
 from scbig.predictor._request import (
     Request,
     answer_request,
     read_request,
+    sample_request,
     spread_confidence,
 )
 from scbig.predictor._stage import Hardware, StageRunner, join_histories
@@ -93,7 +95,9 @@ class BasePredictor(StoredModel):
         init_params
             ``locals()`` of the constructor.
         """
-        self._set_state(vocabulary, method, effects=None, uses_networks=not method.is_anchored)
+        self._set_state(
+            vocabulary, method, effects=None, cells=None, uses_networks=not method.is_anchored
+        )
         self._n_steps = 0
         self.comparison_ = None
         self.init_params_ = BaseModelClass._get_init_params(self, init_params)
@@ -104,9 +108,11 @@ class BasePredictor(StoredModel):
         method: Method,
         *,
         effects: Effects | None,
+        cells: ScreenModel | None,
         uses_networks: bool,
     ) -> None:
-        self._vocabulary, self._method, self._effects = vocabulary, method, effects
+        self._vocabulary, self._method = vocabulary, method
+        self._effects, self._cells = effects, cells
         self.module = method.module
         self.is_trained_ = effects is not None
         self._uses_networks = uses_networks
@@ -193,8 +199,13 @@ class BasePredictor(StoredModel):
                 uses_networks=self._uses_networks, compares=self.compares_with_floors
             )
             undo.pop_all()
+        made_of = outcome.cells if self._cells is None else self._cells.extend(outcome.cells)
         self._set_state(
-            vocabulary, method, effects=outcome.effects, uses_networks=outcome.uses_networks
+            vocabulary,
+            method,
+            effects=outcome.effects,
+            cells=made_of,
+            uses_networks=outcome.uses_networks,
         )
         self.history_ = join_histories(history, runner.history) if runner.history else history
         self._n_steps += runner.n_steps
@@ -223,17 +234,21 @@ class BasePredictor(StoredModel):
         perturbations: Perturbations | None = None,
         key_added: str | None = None,
         n_cells: int | None = None,
-        n_samples: int = 1,
+        sampling: bool = True,
         seed: int | None = None,
     ) -> AnnData:
-        """Predict perturbed expression and write it into a layer.
+        """Predict perturbed cells and write them into a layer.
 
-        With ``perturbations``, a new AnnData is made: control cells crossed with the wanted
-        perturbations, in every context, and the control cells themselves; its ``X`` is the
-        expression of the control cells. Without, ``adata`` is annotated: each perturbed row is
-        predicted for its own label from a control cell of its context, never from itself, and
-        control rows are their own expression. If ``adata.raw`` is set, call scanpy's tools with
-        ``use_raw=False``.
+        With ``perturbations``, a new AnnData is made: cells of the wanted perturbations, in every
+        context, and control cells; its ``X`` is the prediction, too. Without, ``adata`` is
+        annotated, and its ``X`` left alone: each perturbed row is predicted for its own label
+        from a control cell of its context, never from itself, and control rows are their own
+        expression. If ``adata.raw`` is set, call scanpy's tools with ``use_raw=False``.
+
+        Cells are made of control cells by count transport (:mod:`scbig.cells`), so that their
+        mean is that of the control cells and the expected effect, and their counts vary as those
+        of cells do. Where the counts behind the expression cannot be told, as after denoising,
+        values are moved without counts, and ``uns[key_added]["cells"]`` is ``"values"``.
 
         Parameters
         ----------
@@ -246,17 +261,19 @@ class BasePredictor(StoredModel):
             Name of the layer; by default the name of the model in small letters.
         n_cells
             Cells for each perturbation and context; by default all controls, at most 500.
-        n_samples
-            Number of predictions for each cell, of which the mean is written, and the standard
-            deviation into ``layers[key_added + "_std"]`` if there is more than one.
+        sampling
+            Make cells; otherwise the expected expression is written, which varies as no cell
+            does: it serves means, and no test of differential expression.
         seed
-            Seed of the control cells drawn and of the samples; by default the model's.
+            Seed of all that is drawn; by default the model's.
 
         Returns
         -------
-        The object that was written into: ``layers[key_added]`` (non-negative log1p expression),
-        ``obs[key_added + "_confidence"]`` (see :meth:`get_confidence`; not for baselines, which
-        have none) and ``uns[key_added]`` (how it was made).
+        The object that was written into: ``layers[key_added]`` (log1p expression, CSR),
+        ``layers[key_added + "_counts"]`` (integers that it is normalised from, CSR),
+        ``obs[key_added + "_source"]`` (name of the control cell), ``obs[key_added +
+        "_confidence"]`` (see :meth:`get_confidence`; not for baselines, which have none) and
+        ``uns[key_added]`` (how it was made).
 
         Raises
         ------
@@ -272,10 +289,10 @@ class BasePredictor(StoredModel):
                 f"layers[{key!r}] holds the measured expression and would be overwritten. "
                 f"Choose another name: key_added={self.default_key!r}"
             )
-        request, prediction = self._predict(adata, perturbations, n_cells, n_samples, seed)
+        request, prediction = self._predict(adata, perturbations, n_cells, sampling, seed)
         confidence = self._method.get_confidence(request.targets, request.context)
         return write_prediction(
-            request.query.out,
+            request.query,
             key,
             prediction,
             confidence=spread_confidence(request, confidence),
@@ -284,7 +301,6 @@ class BasePredictor(StoredModel):
                 "version": __version__,
                 "schema": {k: v for k, v in self._vocabulary.schema.to_dict().items() if v},
                 "seed": seed,
-                "n_samples": n_samples,
                 "steps": self._n_steps,
             },
         )
@@ -295,14 +311,14 @@ class BasePredictor(StoredModel):
         *,
         perturbations: Perturbations | None = None,
         n_cells: int | None = None,
-        n_samples: int = 1,
+        sampling: bool = True,
         seed: int | None = None,
     ) -> np.ndarray:
         """Predict as :meth:`predict` does, and write nothing.
 
         Parameters
         ----------
-        adata, perturbations, n_cells, n_samples, seed
+        adata, perturbations, n_cells, sampling, seed
             See :meth:`predict`.
 
         Returns
@@ -311,7 +327,8 @@ class BasePredictor(StoredModel):
         :meth:`predict` returns.
         """
         seed = self._seed if seed is None else seed
-        return self._predict(adata, perturbations, n_cells, n_samples, seed)[1].mean
+        values = self._predict(adata, perturbations, n_cells, sampling, seed)[1].expression
+        return values if isinstance(values, np.ndarray) else values.toarray()
 
     def get_confidence(self, perturbations: Perturbations) -> pd.Series:
         """Forecast how well each condition is predicted.
@@ -356,12 +373,10 @@ class BasePredictor(StoredModel):
         adata: AnnData | None,
         perturbations: Perturbations | None,
         n_cells: int | None,
-        n_samples: int,
+        sampling: bool,
         seed: int,
     ) -> tuple[Request, Prediction]:
         effects, rng = self._check_trained(), np.random.default_rng(seed)
-        if n_samples < 1:
-            raise ValueError(f"n_samples={n_samples}; give at least 1.")
         if adata is None and perturbations is not None:
             adata = self._vocabulary.controls
         request = read_request(
@@ -369,20 +384,19 @@ class BasePredictor(StoredModel):
         )
         self._check_known({target for group in request.targets for target in group})
         control_mean = effects.get_control(request.context)
+        targets, context = request.targets, request.context
+        makes_cells = sampling and self._method.makes_cells and self._cells is not None
+        change: np.ndarray | CellMover
         if self._uses_networks:
-            mover = self._method.make_mover(request.targets, request.context, control_mean)
+            change = mover = self._method.make_mover(targets, context, control_mean)
         else:
-            expected = self._method.predict_effects(request.targets, request.context)
-            mover = EffectMover(expected, control_mean)
-        prediction = answer_request(
-            request,
-            self._vocabulary,
-            mover,
-            expected_expression=effects.get_control(np.array([-1]))[0],
-            n_samples=n_samples,
-            rng=rng,
-        )
-        return request, prediction
+            change = self._method.predict_effects(targets, context)
+            mover = EffectMover(change, control_mean)
+        if makes_cells:
+            args = self._vocabulary, self._cells, change, effects, seed
+            return request, sample_request(request, *args)
+        expected = effects.get_control(np.array([-1]))[0]
+        return request, answer_request(request, self._vocabulary, mover, expected, rng)
 
     def _check_known(self, targets: Collection[str]) -> None:
         """Raise when nothing is known of a target, unless the mean effect will do."""

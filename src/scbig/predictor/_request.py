@@ -6,16 +6,21 @@ from dataclasses import dataclass
 import numpy as np
 from anndata import AnnData
 
+from scbig.cells import ScreenModel
 from scbig.data import (
+    Effects,
+    GeneMatch,
     Perturbations,
     Prediction,
     Query,
     ScreenSchema,
     Targets,
+    Wanted,
     annotate_query,
     check_expression,
     get_gene_names,
     infer_schema,
+    make_cells,
     make_query,
     match_genes,
     predict_query,
@@ -35,6 +40,7 @@ class Request:
     targets: Sequence[Targets]  # of each group
     context: np.ndarray  # (n_groups,)
     rows: Sequence[np.ndarray]  # row numbers of each group
+    is_own: bool  # whether it starts from the control cells that travel with the predictor
 
 
 def read_request(
@@ -62,6 +68,7 @@ def read_request(
         targets=[vocabulary.resolve(targets) for targets, *_ in groups],
         context=np.array([context for _, context, _ in groups], dtype=np.int64),
         rows=[rows for *_, rows in groups],
+        is_own=adata is vocabulary.controls,
     )
 
 
@@ -85,29 +92,60 @@ def answer_request(
     request: Request,
     vocabulary: Vocabulary,
     mover: CellMover,
-    *,
     expected_expression: np.ndarray,
-    n_samples: int,
     rng: np.random.Generator,
 ) -> Prediction:
-    """Carry the control cells of a request to their conditions.
+    """Carry the control cells of a request to their conditions, without noise.
 
     The mover was prepared for the groups of the request, in their order.
     """
-    names = get_gene_names(request.query.out, vocabulary.schema.gene_key)
-    match = match_genes(names, vocabulary.genes, resolve=vocabulary.resolve_gene)
 
     def predict_group(x: np.ndarray, group: int, rng: np.random.Generator) -> np.ndarray:
-        return mover(x, np.array([group]), rng, is_sampled=n_samples > 1)[0]
+        return mover(x, np.array([group]), rng)[0]
 
+    match = _match(request, vocabulary)
     return predict_query(
-        request.query,
-        match,
-        predict_group,
-        control_mean=expected_expression,
-        n_samples=n_samples,
-        rng=rng,
+        request.query, match, predict_group, control_mean=expected_expression, rng=rng
     )
+
+
+def sample_request(
+    request: Request,
+    vocabulary: Vocabulary,
+    model: ScreenModel,
+    change: np.ndarray | CellMover,
+    effects: Effects,
+    seed: int,
+) -> Prediction:
+    """Make cells of the conditions of a request.
+
+    Their mean change is that which is given for each group, or which a mover makes of control
+    cells.
+    """
+
+    def get_change(x: np.ndarray, group: int) -> np.ndarray:
+        if isinstance(change, np.ndarray):
+            return change[group]
+        moved = change(x, np.array([group]), np.random.default_rng(seed))[0]
+        return (moved - x).mean(axis=0, dtype=np.float64)
+
+    is_new = request.context >= len(vocabulary.contexts)
+    control_mean = effects.get_control(request.context)
+    control_mean[is_new] = np.nan
+    wanted = Wanted(
+        targets=request.targets,
+        change=get_change,
+        control_mean=control_mean,
+        is_own=request.is_own,
+        expected=effects.get_control(np.array([-1]))[0],
+        seed=seed,
+    )
+    return make_cells(request.query, _match(request, vocabulary), model, wanted)
+
+
+def _match(request: Request, vocabulary: Vocabulary) -> GeneMatch:
+    names = get_gene_names(request.query.out, vocabulary.schema.gene_key)
+    return match_genes(names, vocabulary.genes, resolve=vocabulary.resolve_gene)
 
 
 def spread_confidence(request: Request, values: np.ndarray | None) -> np.ndarray | None:

@@ -11,6 +11,7 @@ from numbers import Integral
 
 import numpy as np
 
+from scbig.cells import ScreenModel, fit_screen_model
 from scbig.data import Effects, Targets, compute_effects, join_effects
 from scbig.predictor._judge import (
     CellMover,
@@ -52,6 +53,7 @@ class Outcome:
     """What training leaves beside a fitted method."""
 
     effects: Effects  # that it was fitted on, of earlier screens too
+    cells: ScreenModel  # of this screen
     uses_networks: bool
     comparison: FloorComparison | None  # before the refit
 
@@ -98,7 +100,21 @@ class Recipe:
         if compares:
             nothing = f"No conditions were held out: {self.name} was not compared with the floors."
             logger.info("%s", comparison or nothing)
-        return Outcome(task.trained, uses_networks, comparison)
+        return Outcome(task.trained, self._fit_cells(task), uses_networks, comparison)
+
+    def _fit_cells(self, task: Task) -> ScreenModel:
+        """Learn how counts are distributed, of the training cells."""
+        expression, screen = self.cells.expression, self.cells.screen
+        model = fit_screen_model(
+            lambda rows: (expression.rows(rows), None),
+            task.groups,
+            [screen.get_controls(context) for context in range(len(screen.contexts))],
+            np.random.default_rng(self.request.seed),
+            self.cells.base,
+        )
+        found = "found" if model.has_counts else "too few to make cells of counts"
+        logger.info("Counts of %.1f%% of the cells looked at: %s.", 100 * model.share, found)
+        return model
 
     def _fit_networks(self, task: Task, *, uses_networks: bool) -> bool:
         """Train the networks, and say whether they are to predict."""

@@ -19,6 +19,7 @@ from scbig.data import (
     controls_from_plain,
     controls_to_plain,
     get_gene_names,
+    get_log_base,
     get_matrix,
     join_controls,
     make_controls,
@@ -40,10 +41,13 @@ class ScreenCells:
         Log1p expression of all cells, in the genes of the predictor.
     screen
         Condition and context of all cells.
+    base
+        Base of the logarithm; ``None`` for the natural one.
     """
 
     expression: Expression
     screen: Screen
+    base: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +116,7 @@ class Vocabulary:
     def read_screen(self, adata: AnnData) -> ScreenCells:
         """Read the cells of a screen; contexts that are new are numbered after the known ones."""
         screen = make_screen(adata.obs, self.schema, self.contexts, resolve=self.resolve)
-        return ScreenCells(self.read(adata), screen)
+        return ScreenCells(self.read(adata), screen, get_log_base(adata))
 
     def extend(self, cells: ScreenCells, obs: pd.DataFrame, rng: np.random.Generator) -> Self:
         """Append what a further screen has and the earlier ones had not.
@@ -223,7 +227,9 @@ def read_vocabulary(
     """Read a registered screen for the first time; ``rng`` draws the controls that travel."""
     genes = tuple(map(str, get_gene_names(adata, schema.gene_key)))
     cells = ScreenCells(
-        Expression(get_matrix(adata, schema.layer)), make_screen(adata.obs, schema)
+        Expression(get_matrix(adata, schema.layer)),
+        make_screen(adata.obs, schema),
+        get_log_base(adata),
     )
     controls = make_controls(
         cells.expression, cells.screen, adata.obs[schema.obs_keys], genes, rng

@@ -160,16 +160,10 @@ class StreamMover:
         x: np.ndarray,
         rows: np.ndarray,
         rng: np.random.Generator | None = None,
-        *,
-        is_sampled: bool = False,
     ) -> np.ndarray:
-        """Predict perturbed cells; several samples draw the latent of each control cell."""
+        """Predict perturbed cells; nothing is drawn."""
         module, device = self.module, self.module.device
         cells = torch.from_numpy(np.asarray(x, dtype=np.float32))
-        noise = None
-        if is_sampled and rng is not None:
-            drawn = rng.normal(size=(len(cells), module.config.n_latent))
-            noise = torch.from_numpy(drawn.astype(np.float32))
         # Each condition with each cell, so many at once that their tokens find room.
         condition = torch.from_numpy(np.asarray(rows)).repeat_interleave(len(cells))
         cell = torch.arange(len(cells)).repeat(len(rows))
@@ -180,7 +174,6 @@ class StreamMover:
                     cells[one].to(device),
                     self.condition.select(which).to(device),
                     self.control_mean[which].to(device),
-                    None if noise is None else noise[one].to(device),
                 ).cpu()
                 for which, one in zip(condition.split(size), cell.split(size), strict=True)
             ]

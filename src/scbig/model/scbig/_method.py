@@ -251,18 +251,13 @@ class FlowMover:
         x: np.ndarray,
         rows: np.ndarray,
         rng: np.random.Generator | None = None,
-        *,
-        is_sampled: bool = False,
     ) -> np.ndarray:
-        """Predict perturbed cells; several samples start in a cloud around each control cell."""
+        """Predict perturbed cells; nothing is drawn."""
         module, device = self.module, self.module.device
         cells = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)).to(device)
         chosen = torch.from_numpy(np.asarray(rows))
         with evaluating(module):
             z = module.encode(cells)
-            if is_sampled and rng is not None:
-                noise = rng.normal(scale=module.config.sigma, size=z.shape)
-                z = z + torch.from_numpy(noise).to(z)
             predicted = module.predict_cells(
                 cells.expand(len(rows), -1, -1),
                 z.expand(len(rows), -1, -1),

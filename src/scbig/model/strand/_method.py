@@ -192,10 +192,8 @@ class LocusBridge(Method):
         x: np.ndarray,
         rows: np.ndarray,
         rng: np.random.Generator | None = None,
-        *,
-        is_sampled: bool = False,
     ) -> np.ndarray:
-        """Predict perturbed cells; every call draws its own noise, sampled or not."""
+        """Predict perturbed cells; every call draws its own noise."""
         module, device = self.module, self.module.device
         seed = 0 if rng is None else int(rng.integers(2**62))
         chosen = torch.from_numpy(np.asarray(rows))

@@ -217,7 +217,7 @@ class STRAND(BasePredictor):
         perturbations: Perturbations | None = None,
         key_added: str | None = None,
         n_cells: int | None = None,
-        n_samples: int = 1,
+        sampling: bool = True,
         seed: int | None = None,
         loci: Loci | None = None,
         fasta: Fasta | None = None,
@@ -228,7 +228,7 @@ class STRAND(BasePredictor):
 
         Parameters
         ----------
-        adata, key_added, n_cells, n_samples, seed
+        adata, key_added, n_cells, sampling, seed
             See :meth:`scbig.model.SCBIG.predict`.
         perturbations
             Locus ids, guides, genes (all loci of one at once), places such as
@@ -262,7 +262,7 @@ class STRAND(BasePredictor):
             perturbations=perturbations,
             key_added=key_added,
             n_cells=n_cells,
-            n_samples=n_samples,
+            sampling=sampling,
             seed=seed,
         )
 

@@ -1,0 +1,331 @@
+"""What of a screen's counts is needed to make cells of its conditions: genes, and depths."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+
+import numpy as np
+from scipy import sparse
+
+from scbig._types import Arrays, Values
+from scbig.cells._counts import CellCounts, check_counts
+from scbig.cells._gene_model import GeneModel, fit_gene_model
+from scbig.cells._recovery import recover_counts
+from scbig.cells._sources import DEPTH_PRIOR, map_depths
+
+# With fewer of its cells recovered, a screen is taken to have no counts.
+MIN_RECOVERED = 0.5
+# Cells of a group, of the controls of a context, and of all groups that are looked at, at most.
+_N_GROUP, _N_CONTROLS, _N_ALL = 200, 2000, 40_000
+_MIN_GROUP = 20
+_RANKS = np.linspace(0, 1, 101)
+_ALL_GENES = ("reference", "trend")
+
+Key = tuple[str, ...]
+# Values of cells by number, and their counts where these are kept.
+ReadCells = Callable[[np.ndarray], tuple[np.ndarray | sparse.csr_matrix, sparse.csr_matrix | None]]
+
+
+@dataclass(frozen=True)
+class ContextModel:
+    """Counts of genes and depths of cells in one context.
+
+    Attributes
+    ----------
+    genes
+        Mean and dispersion of each gene.
+    control_depths
+        Quantiles of the depths of the control cells, shape ``(101,)``.
+    depths
+        The same of all perturbed training cells.
+    own
+        Of the conditions that were trained on: their numbers of cells, and quantiles.
+    """
+
+    genes: GeneModel
+    control_depths: np.ndarray
+    depths: np.ndarray
+    own: Mapping[Key, tuple[int, np.ndarray]] = field(default_factory=dict)
+
+    def compute_depths(self, controls: np.ndarray, condition: Key) -> np.ndarray:
+        """Compute the depth that each control cell has as a cell of a condition.
+
+        Parameters
+        ----------
+        controls
+            Depths of all control cells at hand, which may be those of other data, shape
+            ``(n_controls,)``.
+        condition
+            The condition; unless it was trained on, the depths of all perturbed cells count.
+
+        Returns
+        -------
+        Depths, in which cells change as those of the same rank did in the screen,
+        ``(n_controls,)``.
+        """
+        n, own = self.own.get(condition, (0, None))
+        n_prior = DEPTH_PRIOR * len(_RANKS) / max(n, 1)
+        after = map_depths(controls, self.depths, own, n_prior)
+        return controls * after / map_depths(controls, self.control_depths)
+
+
+@dataclass(frozen=True)
+class ScreenModel:
+    """What is known of a screen's counts.
+
+    Attributes
+    ----------
+    contexts
+        What is known of each context, by number; empty where counts cannot be had.
+    target_sum
+        Target sum of the values.
+    base
+        Base of their logarithm; ``None`` for the natural one.
+    share
+        Share of the cells looked at whose counts are known.
+    """
+
+    contexts: Mapping[int, ContextModel]
+    target_sum: float
+    base: float | None
+    share: float
+
+    @property
+    def has_counts(self) -> bool:
+        """Whether cells can be made as counts."""
+        return bool(self.contexts)
+
+    def get_context(self, context: int, controls: CellCounts) -> ContextModel:
+        """Return what is known of a context; of a new one, what its control cells tell.
+
+        Parameters
+        ----------
+        context
+            Its number.
+        controls
+            Its control cells, all recovered.
+        """
+        if context in self.contexts:
+            return self.contexts[context]
+        genes = fit_gene_model(controls.counts, controls.depth, np.zeros(len(controls.depth)))
+        same = np.quantile(controls.depth, _RANKS)
+        return ContextModel(genes, same, same)
+
+    def extend(self, further: "ScreenModel") -> "ScreenModel":
+        """Add what a further screen tells; what both tell is taken from it.
+
+        Parameters
+        ----------
+        further
+            The model of the further screen, whose contexts are numbered alike.
+
+        Returns
+        -------
+        The model of both.
+        """
+        if not further.has_counts:
+            return self if self.has_counts else further
+        joined = dict(self.contexts)
+        for number, context in further.contexts.items():
+            known = joined[number].own if number in joined else {}
+            joined[number] = replace(context, own={**known, **context.own})
+        return replace(further, contexts=joined)
+
+    def to_plain(self) -> tuple[Values, Arrays]:
+        """Return values for JSON and arrays for safetensors."""
+        values: Values = {
+            "target_sum": self.target_sum if np.isfinite(self.target_sum) else None,
+            "base": self.base,
+            "share": self.share,
+            "contexts": {},
+        }
+        arrays: Arrays = {}
+        for number, context in self.contexts.items():
+            start = f"{number}."
+            values["contexts"][str(number)] = {
+                "reference": context.genes.reference,
+                "own": [list(key) for key in context.own],
+                "n_own": [n for n, _ in context.own.values()],
+            }
+            arrays |= {
+                start + name.name: np.ascontiguousarray(getattr(context.genes, name.name))
+                for name in fields(GeneModel)
+                if name.name != "reference"
+            }
+            own = [quantiles for _, quantiles in context.own.values()]
+            arrays[start + "own"] = np.reshape(own, (len(own), len(_RANKS)))
+            arrays[start + "control_depths"] = context.control_depths
+            arrays[start + "depths"] = context.depths
+        return values, arrays
+
+    @classmethod
+    def from_plain(cls, values: Values, arrays: Arrays) -> "ScreenModel":
+        """Rebuild what :meth:`to_plain` returned."""
+        contexts = {}
+        for number, plain in values["contexts"].items():
+            start = f"{number}."
+            own = {
+                tuple(key): (n, quantiles)
+                for key, n, quantiles in zip(
+                    plain["own"], plain["n_own"], arrays[start + "own"], strict=True
+                )
+            }
+            genes = GeneModel(
+                reference=plain["reference"],
+                **{
+                    name.name: arrays[start + name.name]
+                    for name in fields(GeneModel)
+                    if name.name != "reference"
+                },
+            )
+            depths = arrays[start + "control_depths"], arrays[start + "depths"]
+            contexts[int(number)] = ContextModel(genes, *depths, own)
+        target_sum = values["target_sum"]
+        total = np.nan if target_sum is None else target_sum
+        return cls(contexts, total, values["base"], values["share"])
+
+
+def fit_screen_model(
+    read: ReadCells,
+    groups: Sequence[tuple[Key, int, np.ndarray]],
+    controls: Sequence[np.ndarray],
+    rng: np.random.Generator,
+    base: float | None = None,
+) -> ScreenModel:
+    """Fit what cells are made with, looking at some cells of each group.
+
+    Parameters
+    ----------
+    read
+        Reads cells by number.
+    groups
+        Condition, context and row numbers of each group of perturbed training cells.
+    controls
+        Row numbers of the control cells of each context.
+    rng
+        Draws cells: at most 200 of each group, 40,000 of all, and 2,000 controls of a context.
+    base
+        Base of the logarithm; ``None`` for the natural one.
+
+    Returns
+    -------
+    The model; without contexts where the counts of fewer than half of the cells are known.
+    """
+    n_group = int(np.clip(_N_ALL // max(len(groups), 1), _MIN_GROUP, _N_GROUP))
+    drawn = [_thin(rows, _N_CONTROLS, rng) for rows in controls]
+    drawn += [_thin(rows, n_group, rng) for *_, rows in groups]
+    found = read_counts((read(rows) for rows in drawn if len(rows)), base)
+    owner = np.repeat(np.arange(len(drawn)), [len(rows) for rows in drawn])
+    share = float(found.is_recovered.mean())
+    if share < MIN_RECOVERED:
+        return ScreenModel({}, np.nan, base, share)
+    contexts = {}
+    for number in range(len(controls)):
+        members = [
+            i for i, (_, context, _) in enumerate(groups, len(controls)) if context == number
+        ]
+        rows = found.is_recovered & np.isin(owner, [number, *members])
+        if (rows & (owner == number)).any():
+            own = {i: groups[i - len(controls)][0] for i in members}
+            contexts[number] = _fit_context(found.subset(rows), owner[rows], number, own)
+    return ScreenModel(contexts, found.target_sum, base, share)
+
+
+def read_counts(
+    parts: Iterable[tuple[np.ndarray | sparse.csr_matrix, sparse.csr_matrix | None]],
+    base: float | None,
+) -> CellCounts:
+    """Read counts of cells: those that are kept with them, or else recovered.
+
+    Parameters
+    ----------
+    parts
+        Values of some cells, and their counts or ``None`` for all parts.
+    base
+        Base of the logarithm.
+
+    Returns
+    -------
+    The counts of all cells.
+
+    Raises
+    ------
+    ValueError
+        When counts disagree with the values.
+    """
+    pairs = [(sparse.csr_matrix(values), counts) for values, counts in parts]
+    values = sparse.vstack([part for part, _ in pairs], format="csr")
+    kept = [counts for _, counts in pairs if counts is not None]
+    if not kept:
+        return recover_counts(values, base)
+    return check_counts(sparse.vstack(kept, format="csr"), values, base)
+
+
+def scale_counts(found: CellCounts, target_sum: float) -> CellCounts:
+    """Let depths and values be those of another target sum.
+
+    Parameters
+    ----------
+    found
+        Counts of cells.
+    target_sum
+        The target sum of a screen model.
+
+    Returns
+    -------
+    The same counts.
+    """
+    ratio = target_sum / found.target_sum
+    depth = found.depth if found.is_closed else found.depth * ratio
+    total = found.total * ratio if found.is_closed else found.total
+    return replace(found, depth=depth, total=total, target_sum=target_sum)
+
+
+def take_genes(found: CellCounts, model: GeneModel, columns: np.ndarray, genes: np.ndarray):
+    """Take some genes of cells and of a model; the depths of cells stay what they are.
+
+    Parameters
+    ----------
+    found
+        Counts of cells, all recovered.
+    model
+        Mean and dispersion of genes.
+    columns, genes
+        Where the same genes stand among those of the cells, and of the model.
+
+    Returns
+    -------
+    The counts and the model of these genes.
+    """
+    counts = sparse.csr_matrix(found.counts[:, columns])
+    total = found.total
+    if len(columns) < found.counts.shape[1]:
+        sums = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
+        total = found.target_sum * sums / found.depth
+    taken = {
+        name.name: getattr(model, name.name)[genes]
+        for name in fields(GeneModel)
+        if name.name not in _ALL_GENES
+    }
+    return replace(found, counts=counts, total=total), replace(model, **taken)
+
+
+def _fit_context(
+    cells: CellCounts, owner: np.ndarray, control: int, own: Mapping[int, Key]
+) -> ContextModel:
+    is_control = owner == control
+    depth = cells.depth
+    perturbed = depth[~is_control] if (~is_control).any() else depth
+    return ContextModel(
+        fit_gene_model(cells.counts, depth, owner, control),
+        np.quantile(depth[is_control], _RANKS),
+        np.quantile(perturbed, _RANKS),
+        {
+            key: (int((owner == i).sum()), np.quantile(depth[owner == i], _RANKS))
+            for i, key in own.items()
+            if (owner == i).any()
+        },
+    )
+
+
+def _thin(rows: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    return rows if len(rows) <= n else np.sort(rng.choice(rows, n, replace=False))

@@ -1,0 +1,299 @@
+"""Cells of all groups of a query, made of its control cells."""
+
+import logging
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from scipy import sparse
+
+from scbig.cells import (
+    MIN_RECOVERED,
+    CellCounts,
+    ScreenModel,
+    draw_sources,
+    move_values,
+    read_counts,
+    renew_cells,
+    scale_counts,
+    take_genes,
+    transport_cells,
+)
+from scbig.data._expression import GeneMatch
+from scbig.data._query import Query, thin
+from scbig.data._screen import Targets
+from scbig.data._write import Prediction
+
+logger = logging.getLogger(__name__)
+
+# Control cells whose mean change is that of a condition, where networks predict it.
+N_AVERAGED = 256
+# Fewer control cells of a known context do not tell its mean.
+MIN_CONTROLS = 50
+_N_AT_ONCE = 2048
+COUNTS, VALUES = "counts", "values"
+
+
+class MeanChange(Protocol):
+    """Expected mean change of control cells towards one group of a query."""
+
+    def __call__(self, x: np.ndarray, group: int) -> np.ndarray:
+        """Predict it, shape ``(n_genes,)``, given control cells ``(n, n_genes)``."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What cells are to be.
+
+    Attributes
+    ----------
+    targets
+        Condition of each group of the query, as the model was trained on it.
+    change
+        Predicts the mean change towards a group.
+    control_mean
+        Mean control expression in the screen of each group's context, NaN for new contexts,
+        shape ``(n_groups, n_genes)``.
+    is_own
+        Whether the control cells are those that travel with the model, and not other data, which
+        tell their own mean.
+    expected
+        Expression of genes that the query lacks, shape ``(n_genes,)``.
+    seed
+        Seed, from which each condition and context has a generator of its own.
+    """
+
+    targets: Sequence[Targets]
+    change: MeanChange
+    control_mean: np.ndarray
+    is_own: bool
+    expected: np.ndarray
+    seed: int
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """Control cells of one context: row numbers, values and counts over all genes of the query."""
+
+    rows: np.ndarray
+    values: sparse.csr_matrix
+    mean: np.ndarray  # of all control cells, those that are not in the pool too
+    n_controls: int
+    counts: CellCounts | None = None
+
+
+@dataclass(frozen=True)
+class _Made:
+    """Numbers of source cells in their pool, and what was made of them."""
+
+    drawn: np.ndarray
+    values: sparse.csr_matrix
+    counts: sparse.csr_matrix | None
+
+
+@dataclass(frozen=True)
+class _Genes:
+    """Where the genes that query and model share stand in the one, and in the other."""
+
+    columns: np.ndarray
+    of_model: np.ndarray
+
+
+def make_cells(query: Query, match: GeneMatch, model: ScreenModel, wanted: Wanted) -> Prediction:
+    """Make the cells of each condition and context of a query.
+
+    Their mean expression is that of the control cells of the context and the expected change;
+    see :func:`scbig.cells.transport_cells`. Where counts cannot be had, values are moved by
+    :func:`scbig.cells.move_values`.
+
+    Parameters
+    ----------
+    query
+        What to predict.
+    match
+        Where the model's genes stand among the genes of the query. Genes that the model does
+        not know keep the expression of the source cell.
+    model
+        What is known of the screen's counts.
+    wanted
+        What cells are to be.
+
+    Returns
+    -------
+    The prediction; control cells are themselves.
+    """
+    pools = _read_pools(query, model, wanted.seed)
+    has_counts = all(pool.counts is not None for pool in pools.values())
+    make = _transport if has_counts else _move
+    shared = np.flatnonzero(match.columns >= 0)
+    genes = _Genes(match.columns[shared], shared)
+    source_row = query.source_row.copy()
+    made, order = [], []
+    for group, (targets, context, rows) in enumerate(query.groups()):
+        pool = pools[context]
+        change = wanted.change(_take_dense(pool, match, wanted.expected), group)
+        target = np.maximum(_get_mean(pool, match, wanted, group) + change, 0)[shared]
+        rng = _spawn(wanted.seed, targets, query.screen.contexts[context])
+        own = context, wanted.targets[group]
+        cells = make(pool, genes, model, target, rng, len(rows), own)
+        source_row[rows] = pool.rows[cells.drawn]
+        made.append(_fill_in(pool, genes.columns, cells))
+        order.append(rows)
+    for context, pool in pools.items():
+        rows = np.flatnonzero(query.screen.is_control & (query.screen.context == context))
+        at = np.searchsorted(pool.rows, source_row[rows])
+        made.append(_Made(at, pool.values[at], pool.counts and pool.counts.counts[at]))
+        order.append(rows)
+    back = np.argsort(np.concatenate(order), kind="stable")
+    values = sparse.vstack([part.values for part in made], format="csr")[back]
+    if not has_counts:
+        return Prediction(values, None, source_row, VALUES)
+    counts = sparse.vstack([part.counts for part in made], format="csr")[back]
+    return Prediction(values, counts, source_row, COUNTS)
+
+
+def _spawn(seed: int, targets: Targets, context: str) -> np.random.Generator:
+    """Generator of one condition and context, whatever else is asked for."""
+    names = (zlib.crc32(repr(name).encode()) for name in (targets, context))
+    return np.random.default_rng([seed, *names])
+
+
+def _read_pools(query: Query, model: ScreenModel, seed: int) -> dict[int, _Pool]:
+    """Control cells of each context: those to make cells of, and those to hand out."""
+    is_control = query.screen.is_control
+    pools = {}
+    for context, controls in enumerate(query.controls):
+        if len(controls):
+            handed_out = query.source_row[is_control & (query.screen.context == context)]
+            rows = np.union1d(thin(controls, np.random.default_rng([seed, context])), handed_out)
+            values = _read_sparse(query, rows)
+            mean = _average(query, controls, rows, values)
+            pools[context] = _Pool(rows, values, mean, len(controls))
+    return _read_counts(pools, model) if model.has_counts else pools
+
+
+def _read_counts(pools: dict[int, _Pool], model: ScreenModel) -> dict[int, _Pool]:
+    """Find the counts of the cells, or leave them away where too few are known."""
+    found = read_counts(((pool.values, None) for pool in pools.values()), model.base)
+    owner = np.repeat(list(pools), [len(pool.rows) for pool in pools.values()])
+    is_known = found.is_recovered
+    if is_known.mean() < MIN_RECOVERED or len(set(owner[is_known])) < len(pools):
+        logger.warning(
+            "The counts of only %d of %d control cells can be told from their expression: cells "
+            "are made without counts.",
+            is_known.sum(),
+            len(owner),
+        )
+        return pools
+    if not is_known.all():
+        logger.info(
+            "The counts of %d of %d control cells cannot be told; no cells are made of them.",
+            (~is_known).sum(),
+            len(owner),
+        )
+    found = scale_counts(found, model.target_sum)
+    return {
+        context: replace(pool, counts=found.subset(owner == context))
+        for context, pool in pools.items()
+    }
+
+
+def _average(
+    query: Query, controls: np.ndarray, rows: np.ndarray, values: sparse.csr_matrix
+) -> np.ndarray:
+    """Mean of all control cells, of which ``values`` are at hand."""
+    if len(rows) == len(controls):
+        return np.asarray(values.mean(axis=0, dtype=np.float64)).ravel()
+    total = np.zeros(values.shape[1])
+    for start in range(0, len(controls), _N_AT_ONCE):
+        piece = query.source.rows(controls[start : start + _N_AT_ONCE])
+        total += piece.sum(axis=0, dtype=np.float64)
+    return total / len(controls)
+
+
+def _read_sparse(query: Query, rows: np.ndarray) -> sparse.csr_matrix:
+    pieces = np.split(rows, np.arange(_N_AT_ONCE, len(rows), _N_AT_ONCE))
+    parts = [sparse.csr_matrix(query.source.rows(piece)) for piece in pieces]
+    return sparse.vstack(parts, format="csr")
+
+
+def _get_mean(pool: _Pool, match: GeneMatch, wanted: Wanted, group: int) -> np.ndarray:
+    """Mean control expression of the model's genes."""
+    known = wanted.control_mean[group]
+    is_known = not np.isnan(known).any()
+    if is_known and (wanted.is_own or pool.n_controls < MIN_CONTROLS):
+        return known
+    at_hand = pool.mean[match.columns]
+    return np.where(match.columns >= 0, at_hand, wanted.expected)
+
+
+def _take_dense(pool: _Pool, match: GeneMatch, expected: np.ndarray) -> np.ndarray:
+    """Some control cells in the genes of the model."""
+    n_cells = len(pool.rows)
+    rows = np.linspace(0, n_cells - 1, min(n_cells, N_AVERAGED)).astype(np.int64)
+    dense = pool.values[rows].toarray().astype(np.float32)
+    return np.where(match.columns >= 0, dense[:, match.columns], expected.astype(np.float32))
+
+
+def _transport(
+    pool: _Pool,
+    genes: _Genes,
+    model: ScreenModel,
+    target: np.ndarray,
+    rng: np.random.Generator,
+    n_cells: int,
+    group: tuple[int, Targets],
+) -> _Made:
+    """Cells by count transport."""
+    if pool.counts is None:
+        raise RuntimeError("There are no counts to transport.")
+    context, condition = group
+    usable = np.flatnonzero(pool.counts.is_recovered)
+    controls = pool.counts.subset(usable)
+    known = model.get_context(context, controls)
+    # A new context is modelled in the genes of the query.
+    of_model = genes.of_model if context in model.contexts else genes.columns
+    depths = known.compute_depths(controls.depth, condition)
+    controls, gene_model = take_genes(controls, known.genes, genes.columns, of_model)
+    drawn = draw_sources(len(usable), n_cells, rng)
+    again = np.arange(len(usable), len(drawn)) if n_cells > len(usable) else drawn[:0]
+    sources = renew_cells(controls.subset(drawn), gene_model, again, rng)
+    cells = transport_cells(sources, gene_model, target, rng, new_depth=depths[drawn])
+    first = cells.head(n_cells)
+    return _Made(usable[drawn[:n_cells]], first.values, first.counts)
+
+
+def _move(
+    pool: _Pool,
+    genes: _Genes,
+    model: ScreenModel,
+    target: np.ndarray,
+    rng: np.random.Generator,
+    n_cells: int,
+    group: tuple[int, Targets],
+) -> _Made:
+    """Cells without counts."""
+    drawn = draw_sources(len(pool.rows), n_cells, rng)
+    dense = pool.values[:, genes.columns].toarray()
+    moved = move_values(dense[drawn], target, rng, donors=dense).values[:n_cells]
+    return _Made(drawn[:n_cells], sparse.csr_matrix(moved), None)
+
+
+def _fill_in(pool: _Pool, columns: np.ndarray, made: _Made) -> _Made:
+    """Put made genes among all genes of the query; the others are those of the source."""
+    n_genes = pool.values.shape[1]
+    others = np.setdiff1d(np.arange(n_genes), columns)
+    order = np.argsort(np.concatenate([columns, others]))
+    if np.array_equal(order, np.arange(n_genes)) and not len(others):
+        return made
+
+    def join(part: sparse.csr_matrix, source: sparse.csr_matrix) -> sparse.csr_matrix:
+        rest = source[made.drawn][:, others]
+        return sparse.csr_matrix(sparse.hstack([part, rest], format="csc")[:, order])
+
+    values = join(made.values, pool.values)
+    if made.counts is None or pool.counts is None:
+        return _Made(made.drawn, values, None)
+    return _Made(made.drawn, values, join(made.counts, pool.counts.counts))
