@@ -7,7 +7,7 @@ import numpy as np
 from scipy import sparse
 
 from scbig._types import Arrays, Values
-from scbig.cells._counts import CellCounts, check_counts
+from scbig.cells._counts import CellCounts, check_counts, compute_log1p, get_unit
 from scbig.cells._gene_model import GeneModel, fit_gene_model
 from scbig.cells._recovery import recover_counts
 from scbig.cells._sources import DEPTH_PRIOR, map_depths
@@ -307,6 +307,38 @@ def take_genes(found: CellCounts, model: GeneModel, columns: np.ndarray, genes: 
         if name.name not in _ALL_GENES
     }
     return replace(found, counts=counts, total=total), replace(model, **taken)
+
+
+def bound_target(target: np.ndarray, controls: CellCounts) -> np.ndarray:
+    """Lower wanted means that no cells of one target sum can have, all by one factor.
+
+    A mean logarithm is at most the logarithm of the mean, so that the wanted means add up, before
+    the logarithm, to less than the target sum; by how much less depends on how cells vary.
+
+    Parameters
+    ----------
+    target
+        Wanted mean of each gene, shape ``(n_genes,)``.
+    controls
+        Control cells, which tell how cells vary.
+
+    Returns
+    -------
+    The means; they are changed only if they add up to more than the middle between the target sum
+    and what the means of control cells add up to.
+    """
+    unit = get_unit(controls.base)
+    # No gene has more than the whole cell.
+    target = np.clip(target, 0, np.log1p(controls.target_sum) / unit)
+    if not controls.is_closed:
+        return target
+    values = compute_log1p(controls.counts, controls.depth, controls.target_sum, controls.base)
+    mean = np.asarray(values.mean(axis=0, dtype=np.float64)).ravel()
+    most = (controls.target_sum + np.expm1(mean * unit).sum()) / 2
+    wanted = np.expm1(target * unit)
+    if wanted.sum() <= most:
+        return target
+    return np.log1p(wanted * most / wanted.sum()) / unit
 
 
 def _fit_context(

@@ -331,7 +331,6 @@ class PredictionRequest:
 
     perturbations: tuple[str, ...]
     n_cells: int | None = None
-    n_samples: int = 1
     key_added: str | None = None
     seed: int | None = None
     loci: PriorFiles = PriorFiles()

@@ -56,12 +56,6 @@ def predict(
             help="Cells a perturbation and context; by default all controls, at most 500.",
         ),
     ] = None,
-    n_samples: Annotated[
-        int,
-        typer.Option(
-            min=1, metavar="N", help="Predictions of each cell; above 1, their spread is written."
-        ),
-    ] = 1,
     key_added: Annotated[
         str | None, typer.Option(help="Name of the layer; that of the model by default.")
     ] = None,
@@ -87,8 +81,8 @@ def predict(
     """Predict perturbed cells with a saved model.
 
     Writes an .h5ad file with the control cells and, for each perturbation, as many predicted
-    ones: `X` is the control cell, `layers["scbig"]` the prediction (log1p) and
-    `obs["scbig_confidence"]` how far it is to be trusted.
+    ones: `X` and `layers["scbig"]` are the prediction (log1p), `layers["scbig_counts"]` its
+    counts, and `obs["scbig_confidence"]` says how far it is to be trusted.
 
     Examples
     --------
@@ -109,7 +103,6 @@ def predict(
             PredictionRequest(
                 perturbations=split_list(perturbations),
                 n_cells=n_cells,
-                n_samples=n_samples,
                 key_added=key_added,
                 seed=seed,
                 loci=PriorFiles(
@@ -164,7 +157,6 @@ def run_predict(
         perturbations=_split_labels(schema, wanted.perturbations),
         key_added=wanted.key_added,
         n_cells=wanted.n_cells,
-        n_samples=wanted.n_samples,
         seed=wanted.seed,
         **known,
     )

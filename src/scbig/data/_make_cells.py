@@ -13,6 +13,7 @@ from scbig.cells import (
     MIN_RECOVERED,
     CellCounts,
     ScreenModel,
+    bound_target,
     draw_sources,
     move_values,
     read_counts,
@@ -260,6 +261,7 @@ def _transport(
     drawn = draw_sources(len(usable), n_cells, rng)
     again = np.arange(len(usable), len(drawn)) if n_cells > len(usable) else drawn[:0]
     sources = renew_cells(controls.subset(drawn), gene_model, again, rng)
+    target = bound_target(target, controls)
     cells = transport_cells(sources, gene_model, target, rng, new_depth=depths[drawn])
     first = cells.head(n_cells)
     return _Made(usable[drawn[:n_cells]], first.values, first.counts)

@@ -37,7 +37,7 @@ class Prediction:
     expression
         Predicted log1p expression, shape ``(n_rows, n_vars)``: an array, or CSR.
     counts
-        Counts that ``expression`` was normalised from, CSR of int32; ``None`` where there are none.
+        Counts that it was normalised from, CSR of int32; ``None`` where there are none.
     source_row
         Row of the query's source that each row starts from, shape ``(n_rows,)``.
     kind

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from anndata import AnnData
 
-from scbig._constants import OBS
+from scbig._constants import SOURCE_SUFFIX
 from scbig.data import Expression, ScreenSchema
 from scbig.metrics._catalogue import Metric
 from scbig.metrics._discrimination import get_target_mask
@@ -277,7 +277,7 @@ def _check_paired(
             "is_paired=True says that X holds the control cells that the prediction started "
             "from. Name the layer of the prediction: layer='...'"
         )
-    if OBS.SOURCE in predicted.obs:
+    if layer + SOURCE_SUFFIX in predicted.obs:
         return
     own = {cells.names[i] for key in cells.perturbed for i in cells.groups[key]}
     measured = {truth.cells.names[i] for rows in truth.rows for i in rows}
@@ -285,6 +285,6 @@ def _check_paired(
         raise ValueError(
             f"is_paired=True says that X of predicted holds control cells, but {len(shared)} of "
             "its perturbed cells are named as measured cells of real. Predict new cells: "
-            f"predict(perturbations=[...]) writes obs[{OBS.SOURCE!r}]; or give other names: "
+            "predict(perturbations=[...]); or give other names: "
             "predicted.obs_names = [f'predicted_{i}' for i in range(predicted.n_obs)]"
         )

@@ -97,10 +97,11 @@ class Recipe:
             task = whole if self.method.refit(whole) else task
         self.method.calibrate(task)
         self.method.release()
+        cells = self._fit_cells(task)
         if compares:
             nothing = f"No conditions were held out: {self.name} was not compared with the floors."
             logger.info("%s", comparison or nothing)
-        return Outcome(task.trained, self._fit_cells(task), uses_networks, comparison)
+        return Outcome(task.trained, cells, uses_networks, comparison)
 
     def _fit_cells(self, task: Task) -> ScreenModel:
         """Learn how counts are distributed, of the training cells."""

@@ -1,27 +1,23 @@
 """What does an annotated screen predict for its test cells, and from which controls?"""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from anndata import AnnData
 
-from scbig._constants import OBS
+from scbig._constants import SOURCE_SUFFIX
 from scbig.data import (
+    EXPECTED,
     Expression,
-    Query,
     ScreenSchema,
-    annotate_query,
-    get_context_names,
     get_matrix,
     infer_schema,
 )
 from scbig.tl._split_screen import SplitScreen, take_cells
 
 logger = logging.getLogger(__name__)
-
-MAX_ROWS = 1000
 
 
 def read_schema(adata: AnnData, layer: str, given: Mapping[str, Any]) -> ScreenSchema:
@@ -55,56 +51,30 @@ def take_prediction(
 ) -> AnnData:
     """Take the prediction of the test cells out of an annotated screen, into ``layers[layer]``.
 
-    If their control cells can be found again, these are ``X``, named in ``obs["scbig_source"]``,
-    as after ``predict(perturbations=[...])``; otherwise ``X`` is the prediction, too.
+    Of expected expression, the control cells that it starts from are ``X``, named in ``obs``;
+    otherwise ``X`` is the prediction, too.
     """
     predicted = take_cells(adata, parts.test_rows, schema, layer=layer)
     predicted.layers[layer] = predicted.X
-    contexts = sorted(set(get_context_names(parts.training.obs, schema.context_keys)))
-    sources = _find_sources(adata, layer, schema, contexts, parts.test_rows)
+    sources = _find_sources(adata, layer, parts.test_rows)
     if sources is not None:
         predicted.X = Expression(get_matrix(adata, schema.layer)).rows(sources)
-        predicted.obs[OBS.SOURCE] = np.asarray(adata.obs_names[sources].astype(str))
+        predicted.obs[layer + SOURCE_SUFFIX] = np.asarray(adata.obs_names[sources].astype(str))
     return predicted
 
 
-def _find_sources(
-    adata: AnnData, layer: str, schema: ScreenSchema, contexts: Sequence[str], rows: np.ndarray
-) -> np.ndarray | None:
-    """Draw again what ``predict(adata)`` drew, and see whether the layer started from it.
-
-    Returned is the row of the control cell that each of ``rows`` started from; ``None`` if that
-    cannot be told, as for a layer that scbig did not write.
-    """
-    description = adata.uns.get(layer)
-    if not isinstance(description, Mapping) or "seed" not in description:
+def _find_sources(adata: AnnData, layer: str, rows: np.ndarray) -> np.ndarray | None:
+    """Row of the control cell that each of ``rows`` started from, if its mean shows the draw."""
+    note, key = adata.uns.get(layer), layer + SOURCE_SUFFIX
+    is_expected = isinstance(note, Mapping) and note.get("cells") == EXPECTED
+    if not is_expected or key not in adata.obs:
         return None
-    rng = np.random.default_rng(int(description["seed"]))
-    query = annotate_query(adata, schema, contexts=contexts, rng=rng)
-    if _lowers_variance(query, Expression(get_matrix(adata, layer)), rows):
-        return query.source_row[rows]
+    sources = adata.obs_names.astype(str).get_indexer(adata.obs[key].astype(str).iloc[rows])
+    if (sources >= 0).all():
+        return sources
     logger.warning(
-        "The control cells that layers[%r] started from cannot be found again: the data have "
-        "changed since predict(adata). The chance of their draw stays in its scores.",
+        "The control cells that layers[%r] started from are not among the cells any more: the "
+        "data have changed since predict(adata). The chance of their draw stays in its scores.",
         layer,
     )
     return None
-
-
-def _lowers_variance(query: Query, predicted: Expression, rows: np.ndarray) -> bool:
-    """Whether the change varies less from cell to cell than the predicted cells themselves."""
-    if len(rows) > MAX_ROWS:
-        rows = rows[np.linspace(0, len(rows) - 1, MAX_ROWS).astype(int)]
-    after = predicted.rows(rows)
-    change = after - query.source.rows(query.source_row[rows])
-    code = query.screen.condition[rows] * len(query.screen.contexts) + query.screen.context[rows]
-    return _sum_within(change, code) < _sum_within(after, code)
-
-
-def _sum_within(values: np.ndarray, code: np.ndarray) -> float:
-    """Sum of squared distances to the mean of the own group."""
-    total = 0.0
-    for group in np.unique(code):
-        own = values[code == group]
-        total += float(np.square(own - own.mean(axis=0)).sum())
-    return total

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pandas as pd
 from anndata import AnnData
 
-from scbig._constants import OBS
+from scbig._constants import OBS, SOURCE_SUFFIX
 from scbig.baselines import FLOORS, Baseline, EmbeddingBaseline, OwnMean
 from scbig.data import ScreenSchema, infer_schema
 from scbig.metrics import Evaluator
@@ -43,10 +43,10 @@ def evaluate(
     :class:`scbig.baselines.OwnMean` is a floor, too, the controls held out are those of the
     scores, and the ceiling is the agreement of training and test cells.
 
-    A layer that ``predict(adata)`` wrote started from control cells drawn with a seed. They are
-    drawn again, and the mean change from them is added to the mean of all controls, so that the
-    chance of the draw adds nothing to the layer, as it adds nothing to the floors. The means of
-    another layer are taken as they are.
+    The cells that ``predict`` makes have the predicted mean, whatever control cells were drawn.
+    Expected expression (``sampling=False``) has not: there the mean change from the control
+    cells named in ``obs`` is added to the mean of all controls, so that the chance of the draw
+    adds nothing. The means of another layer are taken as they are.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def evaluate(
     schema = read_schema(adata, layer, {name: value for name, value in given.items() if value})
     parts = take_apart(adata, schema, split_key)
     predicted = take_prediction(adata, layer, schema, parts)
-    is_paired = OBS.SOURCE in predicted.obs
+    is_paired = layer + SOURCE_SUFFIX in predicted.obs
     evaluator = Evaluator(parts.real, parts.schema, reference=parts.training, metrics=metrics)
     scores = evaluator.score(predicted, layer=layer, is_paired=is_paired)
     return _frame(layer, scores, evaluator, parts, gene_embedding)
@@ -125,9 +125,7 @@ def evaluate_cells(
     adata
         Screen with the measured cells and the split.
     predicted
-        Predicted cells of the test conditions, with the same columns of labels. If they have
-        ``obs["scbig_source"]``, as those of scbig do, ``X`` is the control cell that each row
-        of ``layer`` started from, and the mean change is added to the mean of all controls.
+        Predicted cells of the test conditions, with the same columns of labels.
     layer
         Layer of ``predicted`` with the prediction; ``None`` for ``X``.
     schema
@@ -147,8 +145,7 @@ def evaluate_cells(
     """
     parts = take_apart(adata, infer_schema(adata) if schema is None else schema, split_key)
     evaluator = Evaluator(parts.real, parts.schema, reference=parts.training, metrics=metrics)
-    is_paired = layer is not None and OBS.SOURCE in predicted.obs
-    scores = evaluator.score(predicted, layer=layer, is_paired=is_paired)
+    scores = evaluator.score(predicted, layer=layer)
     return _frame(layer or "predicted", scores, evaluator, parts, gene_embedding)
 
 
@@ -186,9 +183,7 @@ def _score_floors(
             logger.warning("%s cannot be trained: %s", floor.__name__, error)
             scores[floor.default_key] = evaluator.get_failed(str(error))
         else:
-            scores[floor.default_key] = evaluator.score(
-                predicted, layer=floor.default_key, is_paired=True
-            )
+            scores[floor.default_key] = evaluator.score(predicted, layer=floor.default_key)
     return scores
 
 
