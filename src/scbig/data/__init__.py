@@ -18,6 +18,7 @@ from scbig.data._effects import (
 from scbig.data._expression import (
     Expression,
     GeneMatch,
+    find_counts_layer as find_counts_layer,
     from_mudata,
     get_gene_names,
     get_log_base as get_log_base,
@@ -30,6 +31,7 @@ from scbig.data._locus_conventions import find_locus_labels, infer_locus_schema
 from scbig.data._make_cells import (
     MeanChange as MeanChange,
     Wanted as Wanted,
+    check_counts_layer as check_counts_layer,
     make_cells as make_cells,
 )
 from scbig.data._query import (

@@ -18,6 +18,7 @@ from scipy import sparse
 logger = logging.getLogger(__name__)
 
 CHUNK_SIZE = 4096
+COUNTS_LAYER = "counts"
 MAX_MISSING_SHARE = 0.2
 Resolver = Callable[[str, set[str]], str | None]
 
@@ -132,6 +133,31 @@ def get_log_base(adata: AnnData) -> float | None:
     """
     base = adata.uns.get("log1p", {}).get("base")
     return None if base is None else float(base)
+
+
+def find_counts_layer(adata: AnnData, wanted: str | None, layer: str | None) -> str | None:
+    """Return the layer with the counts behind the expression; ``None`` where there is none.
+
+    Parameters
+    ----------
+    adata
+        Annotated data.
+    wanted
+        Name of the layer; ``None`` for ``"counts"``, if it is there.
+    layer
+        Layer with the expression.
+
+    Raises
+    ------
+    ValueError
+        When the named layer is not there.
+    """
+    if wanted is not None and wanted not in adata.layers:
+        # anndata 0.13 lists X among the layers, under None.
+        found = [name for name in adata.layers if name is not None]
+        raise ValueError(f"There is no layer {wanted!r} with counts. Layers found: {found}.")
+    name = COUNTS_LAYER if wanted is None else wanted
+    return name if name in adata.layers and name != layer else None
 
 
 def is_csc(matrix: Any) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
+from anndata import AnnData
 from scipy import sparse
 
 from scbig.cells import (
@@ -14,6 +15,7 @@ from scbig.cells import (
     CellCounts,
     ScreenModel,
     bound_target,
+    check_counts,
     draw_sources,
     move_values,
     read_counts,
@@ -22,7 +24,13 @@ from scbig.cells import (
     take_genes,
     transport_cells,
 )
-from scbig.data._expression import GeneMatch
+from scbig.data._expression import (
+    Expression,
+    GeneMatch,
+    find_counts_layer,
+    get_log_base,
+    get_matrix,
+)
 from scbig.data._query import Query, thin
 from scbig.data._screen import Targets
 from scbig.data._write import Prediction
@@ -34,6 +42,7 @@ N_AVERAGED = 256
 # Fewer control cells of a known context do not tell its mean.
 MIN_CONTROLS = 50
 _N_AT_ONCE = 2048
+_N_CHECKED = 1000
 COUNTS, VALUES = "counts", "values"
 
 
@@ -155,6 +164,35 @@ def make_cells(query: Query, match: GeneMatch, model: ScreenModel, wanted: Wante
     return Prediction(values, counts, source_row, COUNTS)
 
 
+def check_counts_layer(adata: AnnData, wanted: str | None, layer: str | None) -> None:
+    """Raise when the counts of a screen disagree with its expression, as far as 1,000 cells tell.
+
+    Parameters
+    ----------
+    adata
+        Annotated data.
+    wanted
+        Layer with counts; ``None`` for ``"counts"``, if it is there.
+    layer
+        Layer with the expression.
+
+    Raises
+    ------
+    ValueError
+        When there is no such layer, or what it holds are not the counts of these cells.
+    """
+    name = find_counts_layer(adata, wanted, layer)
+    if name is None:
+        return
+    matrix = Expression(get_matrix(adata, layer))
+    rows = np.arange(min(adata.n_obs, _N_CHECKED))
+    try:
+        counts = sparse.csr_matrix(Expression(adata.layers[name]).rows(rows))
+        check_counts(counts, matrix.rows(rows), get_log_base(adata))
+    except ValueError as error:
+        raise ValueError(f"layers[{name!r}]: {error}") from error
+
+
 def _spawn(seed: int, targets: Targets, context: str) -> np.random.Generator:
     """Generator of one condition and context, whatever else is asked for."""
     names = (zlib.crc32(repr(name).encode()) for name in (targets, context))
@@ -169,15 +207,21 @@ def _read_pools(query: Query, model: ScreenModel, seed: int) -> dict[int, _Pool]
         if len(controls):
             handed_out = query.source_row[is_control & (query.screen.context == context)]
             rows = np.union1d(thin(controls, np.random.default_rng([seed, context])), handed_out)
-            values = _read_sparse(query, rows)
+            values = _read_sparse(query.source, rows)
             mean = _average(query, controls, rows, values)
             pools[context] = _Pool(rows, values, mean, len(controls))
-    return _read_counts(pools, model) if model.has_counts else pools
+    return _read_counts(pools, model, query.counts) if model.has_counts else pools
 
 
-def _read_counts(pools: dict[int, _Pool], model: ScreenModel) -> dict[int, _Pool]:
+def _read_counts(
+    pools: dict[int, _Pool], model: ScreenModel, kept: Expression | None
+) -> dict[int, _Pool]:
     """Find the counts of the cells, or leave them away where too few are known."""
-    found = read_counts(((pool.values, None) for pool in pools.values()), model.base)
+    parts = (
+        (pool.values, None if kept is None else _read_sparse(kept, pool.rows))
+        for pool in pools.values()
+    )
+    found = read_counts(parts, model.base)
     owner = np.repeat(list(pools), [len(pool.rows) for pool in pools.values()])
     is_known = found.is_recovered
     if is_known.mean() < MIN_RECOVERED or len(set(owner[is_known])) < len(pools):
@@ -214,9 +258,9 @@ def _average(
     return total / len(controls)
 
 
-def _read_sparse(query: Query, rows: np.ndarray) -> sparse.csr_matrix:
+def _read_sparse(expression: Expression, rows: np.ndarray) -> sparse.csr_matrix:
     pieces = np.split(rows, np.arange(_N_AT_ONCE, len(rows), _N_AT_ONCE))
-    parts = [sparse.csr_matrix(query.source.rows(piece)) for piece in pieces]
+    parts = [sparse.csr_matrix(expression.rows(piece)) for piece in pieces]
     return sparse.vstack(parts, format="csr")
 
 

@@ -14,7 +14,7 @@ from anndata.utils import make_index_unique
 from scipy import sparse
 
 from scbig._types import Arrays, Values
-from scbig.data._expression import Expression, get_matrix
+from scbig.data._expression import COUNTS_LAYER, Expression, get_matrix
 from scbig.data._screen import (
     Perturbations,
     Screen,
@@ -52,6 +52,8 @@ class Query:
         Names of the rows of ``source``.
     is_new
         Whether ``out`` was made for the query, and has no expression yet.
+    counts
+        Counts of the source cells, where they are kept.
     """
 
     out: AnnData
@@ -61,6 +63,7 @@ class Query:
     controls: Sequence[np.ndarray]
     source_names: np.ndarray
     is_new: bool
+    counts: Expression | None = None
 
     def groups(self) -> Iterator[tuple[Targets, int, np.ndarray]]:
         """Yield targets, context and rows of each group to predict; controls are none."""
@@ -75,6 +78,7 @@ def make_query(
     contexts: Sequence[str],
     n_cells: int | None,
     rng: np.random.Generator,
+    counts_layer: str | None = None,
 ) -> Query:
     """Cross control cells with wanted perturbations, in every context of the controls.
 
@@ -92,6 +96,8 @@ def make_query(
         Cells for each perturbation and context; by default all controls, at most 500.
     rng
         Draws the control cells.
+    counts_layer
+        Layer with their counts, if there is one.
 
     Returns
     -------
@@ -128,6 +134,7 @@ def make_query(
         [controls.get_controls(i) for i in kept],
         cells.obs_names.astype(str).to_numpy(),
         is_new=True,
+        counts=_read_layer(cells, counts_layer),
     )
 
 
@@ -137,6 +144,7 @@ def annotate_query(
     *,
     contexts: Sequence[str],
     rng: np.random.Generator,
+    counts_layer: str | None = None,
 ) -> Query:
     """Predict each row of ``adata`` for its own label, from a control cell of its context.
 
@@ -150,6 +158,8 @@ def annotate_query(
         Context names known to the model.
     rng
         Draws a control cell for each perturbed row.
+    counts_layer
+        Layer with the counts of the cells, if there is one.
 
     Returns
     -------
@@ -180,7 +190,12 @@ def annotate_query(
         [screen.get_controls(i) for i in range(len(screen.contexts))],
         adata.obs_names.astype(str).to_numpy(),
         is_new=False,
+        counts=_read_layer(adata, counts_layer),
     )
+
+
+def _read_layer(adata: AnnData, layer: str | None) -> Expression | None:
+    return None if layer is None else Expression(adata.layers[layer])
 
 
 def _read_labels(perturbations: Perturbations, schema: ScreenSchema) -> dict[str, Targets]:
@@ -252,6 +267,7 @@ def make_controls(
     rng: np.random.Generator,
     *,
     known: Sequence[str] = (),
+    counts: Expression | None = None,
 ) -> AnnData:
     """Draw the control cells that travel with a predictor: at most 2,000 of each context.
 
@@ -267,6 +283,8 @@ def make_controls(
         Draws the cells.
     known
         Contexts to leave out.
+    counts
+        Counts of the cells, which are kept beside their expression.
 
     Returns
     -------
@@ -279,13 +297,20 @@ def make_controls(
     ]
     rows = np.concatenate([np.empty(0, dtype=np.int64), *drawn])
     # Context by context: many contexts at once would not fit into memory as dense rows.
-    x = [sparse.csr_matrix((0, expression.n_genes), dtype=np.float32)]
-    x += [sparse.csr_matrix(expression.rows(part)) for part in drawn]
     return AnnData(
-        sparse.vstack(x, format="csr"),
+        _stack_rows(expression, drawn, np.float32),
         obs=obs.iloc[rows].astype(str),
         var=pd.DataFrame(index=list(genes)),
+        layers={} if counts is None else {COUNTS_LAYER: _stack_rows(counts, drawn, np.int32)},
     )
+
+
+def _stack_rows(
+    expression: Expression, drawn: Sequence[np.ndarray], dtype: type
+) -> sparse.csr_matrix:
+    x = [sparse.csr_matrix((0, expression.n_genes), dtype=dtype)]
+    x += [sparse.csr_matrix(expression.rows(part).astype(dtype)) for part in drawn]
+    return sparse.vstack(x, format="csr")
 
 
 def join_controls(old: AnnData, new: AnnData) -> AnnData:
@@ -305,7 +330,14 @@ def join_controls(old: AnnData, new: AnnData) -> AnnData:
     obs = pd.concat([old.obs, new.obs])
     # Barcodes are unique within a screen only.
     obs.index = make_index_unique(obs.index)
-    return AnnData(sparse.vstack([old.X, new.X], format="csr"), obs=obs, var=old.var)
+    # Counts that only some have would be told apart from those that are recovered.
+    has_both = COUNTS_LAYER in old.layers and COUNTS_LAYER in new.layers
+    layers = {
+        name: sparse.vstack([old.layers[name], new.layers[name]], format="csr")
+        for name in [COUNTS_LAYER] * has_both
+    }
+    x = sparse.vstack([old.X, new.X], format="csr")
+    return AnnData(x, obs=obs, var=old.var, layers=layers)
 
 
 def thin(rows: np.ndarray, rng: np.random.Generator, n_kept: int = MAX_CONTROLS) -> np.ndarray:
@@ -339,13 +371,19 @@ def controls_to_plain(controls: AnnData) -> tuple[Values, Arrays]:
     -------
     Their annotation as values, and their expression as arrays.
     """
-    x = sparse.csr_matrix(controls.X)
+    matrices = {"controls": sparse.csr_matrix(controls.X)}
+    if COUNTS_LAYER in controls.layers:
+        matrices["control_counts"] = sparse.csr_matrix(controls.layers[COUNTS_LAYER])
     values = {
         "names": controls.obs_names.tolist(),
         "obs": {key: controls.obs[key].astype(str).tolist() for key in controls.obs},
         "genes": controls.var_names.tolist(),
     }
-    return values, {f"controls.{part}": getattr(x, part) for part in _SPARSE_PARTS}
+    return values, {
+        f"{name}.{part}": getattr(matrix, part)
+        for name, matrix in matrices.items()
+        for part in _SPARSE_PARTS
+    }
 
 
 def controls_from_plain(values: Values, arrays: Arrays) -> AnnData:
@@ -360,9 +398,13 @@ def controls_from_plain(values: Values, arrays: Arrays) -> AnnData:
     -------
     The control cells.
     """
-    x = sparse.csr_matrix(
-        tuple(arrays[f"controls.{part}"] for part in _SPARSE_PARTS),
-        shape=(len(values["names"]), len(values["genes"])),
+    shape = len(values["names"]), len(values["genes"])
+    x, counts = (
+        sparse.csr_matrix(tuple(arrays[f"{name}.{part}"] for part in _SPARSE_PARTS), shape=shape)
+        if f"{name}.indptr" in arrays
+        else None
+        for name in ("controls", "control_counts")
     )
     obs = pd.DataFrame(values["obs"], index=values["names"])
-    return AnnData(x, obs=obs, var=pd.DataFrame(index=values["genes"]))
+    layers = {} if counts is None else {COUNTS_LAYER: counts}
+    return AnnData(x, obs=obs, var=pd.DataFrame(index=values["genes"]), layers=layers)

@@ -144,7 +144,12 @@ class StoredModel(RegisteredModel):
         model.history_ = history_from_plain(values["history"])
         model.init_params_ = {}
         if adata is not None:
-            model._attach_adata(adata, vocabulary.schema, is_log1p=vocabulary.is_log1p)
+            model._attach_adata(
+                adata,
+                vocabulary.schema,
+                is_log1p=vocabulary.is_log1p,
+                counts_layer=vocabulary.counts_layer,
+            )
         return model
 
     @classmethod

@@ -81,7 +81,10 @@ class BasePredictor(StoredModel):
         schema = ScreenSchema.from_dict(dict(registry["schema"]))
         is_log1p = bool(self.registry_["setup_args"]["is_log1p"])
         rng = np.random.default_rng(self._seed)
-        return read_vocabulary(self.adata, schema, rng, is_log1p=is_log1p)
+        counts_layer = self.registry_["setup_args"]["counts_layer"]
+        return read_vocabulary(
+            self.adata, schema, rng, is_log1p=is_log1p, counts_layer=counts_layer
+        )
 
     def start(self, vocabulary: Vocabulary, method: Method, init_params: dict[str, Any]) -> None:
         """Begin untrained, given ``locals()`` of the constructor for scvi-tools to know.

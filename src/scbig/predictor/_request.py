@@ -18,6 +18,7 @@ from scbig.data import (
     Wanted,
     annotate_query,
     check_expression,
+    find_counts_layer,
     get_gene_names,
     infer_schema,
     make_cells,
@@ -56,11 +57,21 @@ def read_request(
     else:
         schema = _check_adata(adata, vocabulary)
     contexts = vocabulary.contexts
+    wanted = vocabulary.counts_layer if vocabulary.counts_layer in adata.layers else None
+    counts_layer = find_counts_layer(adata, wanted, schema.layer)
     if perturbations is None:
-        query = annotate_query(adata, schema, contexts=contexts, rng=rng)
+        query = annotate_query(
+            adata, schema, contexts=contexts, rng=rng, counts_layer=counts_layer
+        )
     else:
         query = make_query(
-            adata, schema, perturbations, contexts=contexts, n_cells=n_cells, rng=rng
+            adata,
+            schema,
+            perturbations,
+            contexts=contexts,
+            n_cells=n_cells,
+            rng=rng,
+            counts_layer=counts_layer,
         )
     groups = list(query.screen.get_groups())
     return Request(

@@ -10,7 +10,13 @@ from mudata import MuData
 from scvi.data import AnnDataManager
 from scvi.model.base import BaseModelClass
 
-from scbig.data import ExpressionField, PerturbationField, ScreenSchema, infer_schema
+from scbig.data import (
+    ExpressionField,
+    PerturbationField,
+    ScreenSchema,
+    check_counts_layer,
+    infer_schema,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +69,7 @@ class RegisteredModel(BaseModelClass):
         separator: str | None = None,
         gene_key: str | None = None,
         is_log1p: bool = False,
+        counts_layer: str | None = None,
     ) -> None:
         """Register a screen; the usual conventions are recognised.
 
@@ -88,6 +95,9 @@ class RegisteredModel(BaseModelClass):
             Column of ``var`` with gene names, where ``var_names`` are other identifiers.
         is_log1p
             Take integer values for log1p values.
+        counts_layer
+            Layer with the counts behind the expression; ``layers["counts"]`` is taken where it is
+            there. Without, counts are recovered from the expression.
 
         Raises
         ------
@@ -112,6 +122,7 @@ class RegisteredModel(BaseModelClass):
             separator=separator,
             gene_key=gene_key,
         )
+        check_counts_layer(adata, counts_layer, layer)
         fields = [
             PerturbationField(schema),
             ExpressionField(layer, gene_key, is_log1p=is_log1p),
@@ -121,7 +132,9 @@ class RegisteredModel(BaseModelClass):
         cls.register_manager(manager)
         logger.info(schema.describe())
 
-    def _attach_adata(self, adata: AnnData, schema: ScreenSchema, *, is_log1p: bool) -> None:
+    def _attach_adata(
+        self, adata: AnnData, schema: ScreenSchema, *, is_log1p: bool, counts_layer: str | None
+    ) -> None:
         """Register a screen with a loaded model, under the conventions it was trained with."""
         cls = type(self)
         cls.setup_anndata(
@@ -133,6 +146,7 @@ class RegisteredModel(BaseModelClass):
             separator=schema.separator or "",
             gene_key=schema.gene_key,
             is_log1p=is_log1p,
+            counts_layer=counts_layer if counts_layer in adata.layers else None,
         )
         self._adata = adata
         self._adata_manager = cls._get_most_recent_anndata_manager(adata, required=True)

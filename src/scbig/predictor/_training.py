@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
 from scbig.cells import ScreenModel, fit_screen_model
 from scbig.data import Effects, Targets, compute_effects, join_effects
@@ -106,8 +107,12 @@ class Recipe:
     def _fit_cells(self, task: Task) -> ScreenModel:
         """Learn how counts are distributed, of the training cells."""
         expression, screen = self.cells.expression, self.cells.screen
+        counts = self.cells.counts
         model = fit_screen_model(
-            lambda rows: (expression.rows(rows), None),
+            lambda rows: (
+                expression.rows(rows),
+                None if counts is None else csr_matrix(counts.rows(rows)),
+            ),
             task.groups,
             [screen.get_controls(context) for context in range(len(screen.contexts))],
             np.random.default_rng(self.request.seed),

@@ -18,6 +18,7 @@ from scbig.data import (
     Targets,
     controls_from_plain,
     controls_to_plain,
+    find_counts_layer,
     get_gene_names,
     get_log_base,
     get_matrix,
@@ -43,11 +44,14 @@ class ScreenCells:
         Condition and context of all cells.
     base
         Base of the logarithm; ``None`` for the natural one.
+    counts
+        Counts of all cells, where they are kept.
     """
 
     expression: Expression
     screen: Screen
     base: float | None = None
+    counts: Expression | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +70,8 @@ class Vocabulary:
         Whether integer values are taken for log1p values.
     controls
         Control cells to predict from when no data are given.
+    counts_layer
+        Layer with the counts of screens; ``None`` for ``"counts"``, where it is there.
     embeddings
         Embeddings of perturbation targets; none where targets are not compared.
     """
@@ -76,6 +82,7 @@ class Vocabulary:
     contexts: tuple[str, ...]
     is_log1p: bool
     controls: AnnData
+    counts_layer: str | None = None
     embeddings: TargetEmbeddings = field(default_factory=TargetEmbeddings)
 
     @cached_property
@@ -116,7 +123,17 @@ class Vocabulary:
     def read_screen(self, adata: AnnData) -> ScreenCells:
         """Read the cells of a screen; contexts that are new are numbered after the known ones."""
         screen = make_screen(adata.obs, self.schema, self.contexts, resolve=self.resolve)
-        return ScreenCells(self.read(adata), screen, get_log_base(adata))
+        expression = self.read(adata)
+        return ScreenCells(expression, screen, get_log_base(adata), self.read_counts(adata))
+
+    def read_counts(self, adata: AnnData) -> Expression | None:
+        """Read the counts of the predictor's genes, where they are kept of all of them."""
+        layer = find_counts_layer(adata, self.counts_layer, self.schema.layer)
+        names = get_gene_names(adata, self.schema.gene_key)
+        columns = match_genes(names, self.genes, resolve=self.resolve_gene).columns
+        if layer is None or (columns < 0).any():
+            return None
+        return Expression(adata.layers[layer], columns)
 
     def extend(self, cells: ScreenCells, obs: pd.DataFrame, rng: np.random.Generator) -> Self:
         """Append what a further screen has and the earlier ones had not.
@@ -145,6 +162,7 @@ class Vocabulary:
             self.genes,
             rng,
             known=self.contexts,
+            counts=cells.counts,
         )
         return replace(
             self,
@@ -194,6 +212,7 @@ class Vocabulary:
             "targets": list(self.targets),
             "contexts": list(self.contexts),
             "is_log1p": self.is_log1p,
+            "counts_layer": self.counts_layer,
             "controls": controls,
             "embeddings": [{"names": list(t.names), "source": t.source} for t in tables],
             "aliases": None if aliases is None else aliases.to_dict(),
@@ -214,6 +233,7 @@ class Vocabulary:
             targets=tuple(values["targets"]),
             contexts=tuple(values["contexts"]),
             is_log1p=values["is_log1p"],
+            counts_layer=values.get("counts_layer"),
             controls=controls_from_plain(values["controls"], dict(arrays)),
             embeddings=TargetEmbeddings(
                 tuple(tables), None if aliases is None else GeneAliases(aliases)
@@ -222,17 +242,30 @@ class Vocabulary:
 
 
 def read_vocabulary(
-    adata: AnnData, schema: ScreenSchema, rng: np.random.Generator, *, is_log1p: bool
+    adata: AnnData,
+    schema: ScreenSchema,
+    rng: np.random.Generator,
+    *,
+    is_log1p: bool,
+    counts_layer: str | None = None,
 ) -> tuple[Vocabulary, ScreenCells]:
     """Read a registered screen for the first time; ``rng`` draws the controls that travel."""
     genes = tuple(map(str, get_gene_names(adata, schema.gene_key)))
+    layer = find_counts_layer(adata, counts_layer, schema.layer)
     cells = ScreenCells(
         Expression(get_matrix(adata, schema.layer)),
         make_screen(adata.obs, schema),
         get_log_base(adata),
+        None if layer is None else Expression(adata.layers[layer]),
     )
     controls = make_controls(
-        cells.expression, cells.screen, adata.obs[schema.obs_keys], genes, rng
+        cells.expression,
+        cells.screen,
+        adata.obs[schema.obs_keys],
+        genes,
+        rng,
+        counts=cells.counts,
     )
-    screen = cells.screen
-    return Vocabulary(schema, genes, screen.targets, screen.contexts, is_log1p, controls), cells
+    targets, contexts = cells.screen.targets, cells.screen.contexts
+    known = schema, genes, targets, contexts, is_log1p, controls, counts_layer
+    return Vocabulary(*known), cells
