@@ -188,6 +188,7 @@ def test_a_further_screen_is_joined_with_the_earlier(simulated: AnnData, held_ou
     method = Recorder()
     further = simulated[~simulated.obs["perturbation"].isin(held_out)].copy()
     further.X = further.X * 2
+    del further.layers["counts"]
     model = run(simulated, method, validation=[])
     before = model._effects
     model.adata = _set_up(further)

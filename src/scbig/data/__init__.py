@@ -6,6 +6,13 @@ from scbig.data._cell_eval import (
     make_judged_real as make_judged_real,
     to_cell_eval,
 )
+from scbig.data._controls import (
+    controls_from_plain,
+    controls_to_plain,
+    join_controls,
+    make_controls,
+    thin,
+)
 from scbig.data._conventions import check_expression, infer_schema
 from scbig.data._effects import (
     Effects,
@@ -34,16 +41,7 @@ from scbig.data._make_cells import (
     check_counts_layer as check_counts_layer,
     make_cells as make_cells,
 )
-from scbig.data._query import (
-    Query,
-    annotate_query,
-    controls_from_plain,
-    controls_to_plain,
-    join_controls,
-    make_controls,
-    make_query,
-    thin,
-)
+from scbig.data._query import Query, annotate_query, make_query
 from scbig.data._screen import (
     Perturbations,
     Screen,

@@ -24,6 +24,7 @@ from scbig.cells import (
     take_genes,
     transport_cells,
 )
+from scbig.data._controls import thin
 from scbig.data._expression import (
     Expression,
     GeneMatch,
@@ -31,7 +32,7 @@ from scbig.data._expression import (
     get_log_base,
     get_matrix,
 )
-from scbig.data._query import Query, thin
+from scbig.data._query import Query
 from scbig.data._screen import Targets
 from scbig.data._write import Prediction
 

@@ -41,7 +41,6 @@ class StoredModel(RegisteredModel):
         self,
         vocabulary: Vocabulary,
         method: Method,
-        *,
         effects: Effects | None,
         cells: ScreenModel | None,
         uses_networks: bool,
@@ -134,13 +133,7 @@ class StoredModel(RegisteredModel):
             method = load_method(
                 vocabulary, effects, values["method"], take_prefix(arrays, "method")
             )
-        model._set_state(
-            vocabulary,
-            method,
-            effects=effects,
-            cells=cells,
-            uses_networks=values["uses_networks"],
-        )
+        model._set_state(vocabulary, method, effects, cells, values["uses_networks"])
         model.history_ = history_from_plain(values["history"])
         model.init_params_ = {}
         if adata is not None:

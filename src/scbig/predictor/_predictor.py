@@ -22,13 +22,12 @@ from scbig.data import (
     write_prediction,
 )
 from scbig.predictor._folder import StoredModel
-from scbig.predictor._judge import CellMover, EffectMover
+from scbig.predictor._judge import CellMover
 from scbig.predictor._method import Method, seeded
 from scbig.predictor._request import (
     Request,
     answer_request,
     read_request,
-    sample_request,
     spread_confidence,
 )
 from scbig.predictor._stage import Hardware, StageRunner, join_histories
@@ -81,10 +80,8 @@ class BasePredictor(StoredModel):
         schema = ScreenSchema.from_dict(dict(registry["schema"]))
         is_log1p = bool(self.registry_["setup_args"]["is_log1p"])
         rng = np.random.default_rng(self._seed)
-        counts_layer = self.registry_["setup_args"]["counts_layer"]
-        return read_vocabulary(
-            self.adata, schema, rng, is_log1p=is_log1p, counts_layer=counts_layer
-        )
+        layer = self.registry_["setup_args"].get("counts_layer")
+        return read_vocabulary(self.adata, schema, rng, is_log1p=is_log1p, counts_layer=layer)
 
     def start(self, vocabulary: Vocabulary, method: Method, init_params: dict[str, Any]) -> None:
         """Begin untrained, given ``locals()`` of the constructor for scvi-tools to know.
@@ -98,9 +95,7 @@ class BasePredictor(StoredModel):
         init_params
             ``locals()`` of the constructor.
         """
-        self._set_state(
-            vocabulary, method, effects=None, cells=None, uses_networks=not method.is_anchored
-        )
+        self._set_state(vocabulary, method, None, None, not method.is_anchored)
         self._n_steps = 0
         self.comparison_ = None
         self.init_params_ = BaseModelClass._get_init_params(self, init_params)
@@ -109,13 +104,12 @@ class BasePredictor(StoredModel):
         self,
         vocabulary: Vocabulary,
         method: Method,
-        *,
         effects: Effects | None,
         cells: ScreenModel | None,
         uses_networks: bool,
     ) -> None:
-        self._vocabulary, self._method = vocabulary, method
-        self._effects, self._cells = effects, cells
+        self._vocabulary, self._method, self._effects = vocabulary, method, effects
+        self._cells = cells
         self.module = method.module
         self.is_trained_ = effects is not None
         self._uses_networks = uses_networks
@@ -203,13 +197,7 @@ class BasePredictor(StoredModel):
             )
             undo.pop_all()
         made_of = outcome.cells if self._cells is None else self._cells.extend(outcome.cells)
-        self._set_state(
-            vocabulary,
-            method,
-            effects=outcome.effects,
-            cells=made_of,
-            uses_networks=outcome.uses_networks,
-        )
+        self._set_state(vocabulary, method, outcome.effects, made_of, outcome.uses_networks)
         self.history_ = join_histories(history, runner.history) if runner.history else history
         self._n_steps += runner.n_steps
         self.comparison_ = outcome.comparison
@@ -248,10 +236,9 @@ class BasePredictor(StoredModel):
         from a control cell of its context, never from itself, and control rows are their own
         expression. If ``adata.raw`` is set, call scanpy's tools with ``use_raw=False``.
 
-        Cells are made of control cells by count transport (:mod:`scbig.cells`), so that their
-        mean is that of the control cells and the expected effect, and their counts vary as those
-        of cells do. Where the counts behind the expression cannot be told, as after denoising,
-        values are moved without counts, and ``uns[key_added]["cells"]`` is ``"values"``.
+        Cells are made of control cells by count transport: their mean is that of the controls
+        and the expected effect, and their counts vary as those of cells do. Where counts cannot
+        be told, as after denoising, ``uns[key_added]["cells"]`` is ``"values"``.
 
         Parameters
         ----------
@@ -379,27 +366,21 @@ class BasePredictor(StoredModel):
         sampling: bool,
         seed: int,
     ) -> tuple[Request, Prediction]:
-        effects, rng = self._check_trained(), np.random.default_rng(seed)
+        effects = self._check_trained()
         if adata is None and perturbations is not None:
             adata = self._vocabulary.controls
-        request = read_request(
-            self._vocabulary, self._get_adata(adata), perturbations, n_cells, rng
-        )
+        adata = self._get_adata(adata)
+        request = read_request(self._vocabulary, adata, perturbations, n_cells, seed)
         self._check_known({target for group in request.targets for target in group})
         control_mean = effects.get_control(request.context)
-        targets, context = request.targets, request.context
-        makes_cells = sampling and self._method.makes_cells and self._cells is not None
-        change: np.ndarray | CellMover
-        if self._uses_networks:
-            change = mover = self._method.make_mover(targets, context, control_mean)
-        else:
-            change = self._method.predict_effects(targets, context)
-            mover = EffectMover(change, control_mean)
-        if makes_cells:
-            args = self._vocabulary, self._cells, change, effects, seed
-            return request, sample_request(request, *args)
-        expected = effects.get_control(np.array([-1]))[0]
-        return request, answer_request(request, self._vocabulary, mover, expected, rng)
+        method, known = self._method, (request.targets, request.context)
+        change: np.ndarray | CellMover = (
+            method.make_mover(*known, control_mean)
+            if self._uses_networks
+            else method.predict_effects(*known)
+        )
+        cells = self._cells if sampling and method.makes_cells else None
+        return request, answer_request(request, self._vocabulary, change, effects, cells, seed)
 
     def _check_known(self, targets: Collection[str]) -> None:
         """Raise when nothing is known of a target, unless the mean effect will do."""

@@ -9,7 +9,6 @@ from anndata import AnnData
 from scbig.cells import ScreenModel
 from scbig.data import (
     Effects,
-    GeneMatch,
     Perturbations,
     Prediction,
     Query,
@@ -26,7 +25,7 @@ from scbig.data import (
     match_genes,
     predict_query,
 )
-from scbig.predictor._judge import CellMover
+from scbig.predictor._judge import CellMover, EffectMover
 from scbig.predictor._vocabulary import Vocabulary
 
 
@@ -49,9 +48,10 @@ def read_request(
     adata: AnnData,
     perturbations: Perturbations | None,
     n_cells: int | None,
-    rng: np.random.Generator,
+    seed: int,
 ) -> Request:
     """Read what is to be predicted; without perturbations, each row of ``adata`` for its label."""
+    rng = np.random.default_rng(seed)
     if adata is vocabulary.controls:
         schema = vocabulary.schema.without_places()
     else:
@@ -102,61 +102,37 @@ def _check_adata(adata: AnnData, vocabulary: Vocabulary) -> ScreenSchema:
 def answer_request(
     request: Request,
     vocabulary: Vocabulary,
-    mover: CellMover,
-    expected_expression: np.ndarray,
-    rng: np.random.Generator,
+    change: np.ndarray | CellMover,
+    effects: Effects,
+    cells: ScreenModel | None,
+    seed: int,
 ) -> Prediction:
-    """Carry the control cells of a request to their conditions, without noise.
+    """Make cells of the groups of a request, or their expected expression without ``cells``.
 
-    The mover was prepared for the groups of the request, in their order.
+    The change is that of the mean of each group, in their order, or what a mover makes of control
+    cells.
     """
+    names = get_gene_names(request.query.out, vocabulary.schema.gene_key)
+    match = match_genes(names, vocabulary.genes, resolve=vocabulary.resolve_gene)
+    expected = effects.get_control(np.array([-1]))[0]
+    control_mean = effects.get_control(request.context)
+    mover = EffectMover(change, control_mean) if isinstance(change, np.ndarray) else change
 
     def predict_group(x: np.ndarray, group: int, rng: np.random.Generator) -> np.ndarray:
         return mover(x, np.array([group]), rng)[0]
 
-    match = _match(request, vocabulary)
-    return predict_query(
-        request.query, match, predict_group, control_mean=expected_expression, rng=rng
-    )
-
-
-def sample_request(
-    request: Request,
-    vocabulary: Vocabulary,
-    model: ScreenModel,
-    change: np.ndarray | CellMover,
-    effects: Effects,
-    seed: int,
-) -> Prediction:
-    """Make cells of the conditions of a request.
-
-    Their mean change is that which is given for each group, or which a mover makes of control
-    cells.
-    """
-
     def get_change(x: np.ndarray, group: int) -> np.ndarray:
         if isinstance(change, np.ndarray):
             return change[group]
-        moved = change(x, np.array([group]), np.random.default_rng(seed))[0]
+        moved = predict_group(x, group, np.random.default_rng(seed))
         return (moved - x).mean(axis=0, dtype=np.float64)
 
-    is_new = request.context >= len(vocabulary.contexts)
-    control_mean = effects.get_control(request.context)
-    control_mean[is_new] = np.nan
-    wanted = Wanted(
-        targets=request.targets,
-        change=get_change,
-        control_mean=control_mean,
-        is_own=request.is_own,
-        expected=effects.get_control(np.array([-1]))[0],
-        seed=seed,
-    )
-    return make_cells(request.query, _match(request, vocabulary), model, wanted)
-
-
-def _match(request: Request, vocabulary: Vocabulary) -> GeneMatch:
-    names = get_gene_names(request.query.out, vocabulary.schema.gene_key)
-    return match_genes(names, vocabulary.genes, resolve=vocabulary.resolve_gene)
+    if cells is None:
+        rng = np.random.default_rng(seed)
+        return predict_query(request.query, match, predict_group, control_mean=expected, rng=rng)
+    control_mean[request.context >= len(vocabulary.contexts)] = np.nan
+    wanted = Wanted(request.targets, get_change, control_mean, request.is_own, expected, seed)
+    return make_cells(request.query, match, cells, wanted)
 
 
 def spread_confidence(request: Request, values: np.ndarray | None) -> np.ndarray | None:

@@ -106,6 +106,7 @@ class STRAND(BasePredictor):
         separator: str | None = None,
         gene_key: str | None = None,
         is_log1p: bool = False,
+        counts_layer: str | None = None,
     ) -> None:
         """Register a screen as for all models; the labels are loci.
 
@@ -117,7 +118,7 @@ class STRAND(BasePredictor):
             Column of ``obs`` with locus ids, guides or genes; ``"locus"`` if there is one.
         perturbation_key
             The same under the name that all models have for it; give one of the two.
-        layer, control, context_keys, gene_key, is_log1p
+        layer, control, context_keys, gene_key, is_log1p, counts_layer
             See :meth:`scbig.model.SCBIG.setup_anndata`.
         separator
             What stands between the loci of a label; recognised by default. Where guides are
@@ -140,6 +141,7 @@ class STRAND(BasePredictor):
             separator=separator,
             gene_key=gene_key,
             is_log1p=is_log1p,
+            counts_layer=counts_layer,
         )
 
     def train(

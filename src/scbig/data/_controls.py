@@ -1,0 +1,168 @@
+"""Control cells that travel with a predictor, to predict from when no data are given."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from anndata.utils import make_index_unique
+from scipy import sparse
+
+from scbig._types import Arrays, Values
+from scbig.data._expression import COUNTS_LAYER, Expression
+from scbig.data._screen import Screen
+
+# Enough to draw from; a genome-wide screen has far more.
+MAX_CONTROLS = 2000
+_SPARSE_PARTS = ("data", "indices", "indptr")
+
+
+def make_controls(
+    expression: Expression,
+    screen: Screen,
+    obs: pd.DataFrame,
+    genes: Sequence[str],
+    rng: np.random.Generator,
+    *,
+    known: Sequence[str] = (),
+    counts: Expression | None = None,
+) -> AnnData:
+    """Draw the control cells that travel with a predictor: at most 2,000 of each context.
+
+    Parameters
+    ----------
+    expression, screen
+        Cells of a screen.
+    obs
+        Columns of their annotation to keep.
+    genes
+        Gene names.
+    rng
+        Draws the cells.
+    known
+        Contexts to leave out.
+    counts
+        Counts of the cells, which are kept beside their expression.
+
+    Returns
+    -------
+    The control cells, context by context.
+    """
+    drawn = [
+        thin(screen.get_controls(i), rng)
+        for i, name in enumerate(screen.contexts)
+        if name not in known
+    ]
+    rows = np.concatenate([np.empty(0, dtype=np.int64), *drawn])
+    # Context by context: many contexts at once would not fit into memory as dense rows.
+    return AnnData(
+        _stack_rows(expression, drawn, np.float32),
+        obs=obs.iloc[rows].astype(str),
+        var=pd.DataFrame(index=list(genes)),
+        layers={} if counts is None else {COUNTS_LAYER: _stack_rows(counts, drawn, np.int32)},
+    )
+
+
+def _stack_rows(
+    expression: Expression, drawn: Sequence[np.ndarray], dtype: type
+) -> sparse.csr_matrix:
+    x = [sparse.csr_matrix((0, expression.n_genes), dtype=dtype)]
+    x += [sparse.csr_matrix(expression.rows(part).astype(dtype)) for part in drawn]
+    return sparse.vstack(x, format="csr")
+
+
+def join_controls(old: AnnData, new: AnnData) -> AnnData:
+    """Append further control cells.
+
+    Parameters
+    ----------
+    old, new
+        Control cells with the same genes and columns, see :func:`make_controls`.
+
+    Returns
+    -------
+    All of them; names that occur in both are made unique.
+    """
+    if not new.n_obs:
+        return old
+    obs = pd.concat([old.obs, new.obs])
+    # Barcodes are unique within a screen only.
+    obs.index = make_index_unique(obs.index)
+    # Counts that only some have would be told apart from those that are recovered.
+    has_both = COUNTS_LAYER in old.layers and COUNTS_LAYER in new.layers
+    layers = {
+        name: sparse.vstack([old.layers[name], new.layers[name]], format="csr")
+        for name in [COUNTS_LAYER] * has_both
+    }
+    x = sparse.vstack([old.X, new.X], format="csr")
+    return AnnData(x, obs=obs, var=old.var, layers=layers)
+
+
+def thin(rows: np.ndarray, rng: np.random.Generator, n_kept: int = MAX_CONTROLS) -> np.ndarray:
+    """Draw at most ``n_kept`` of the row numbers, in their order.
+
+    Parameters
+    ----------
+    rows
+        Row numbers, sorted.
+    rng
+        Draws them.
+    n_kept
+        Largest number to keep.
+
+    Returns
+    -------
+    The kept row numbers, sorted.
+    """
+    return rows if len(rows) <= n_kept else np.sort(rng.choice(rows, n_kept, replace=False))
+
+
+def controls_to_plain(controls: AnnData) -> tuple[Values, Arrays]:
+    """Take control cells apart.
+
+    Parameters
+    ----------
+    controls
+        Control cells, see :func:`make_controls`.
+
+    Returns
+    -------
+    Their annotation as values, and their expression as arrays.
+    """
+    matrices = {"controls": sparse.csr_matrix(controls.X)}
+    if COUNTS_LAYER in controls.layers:
+        matrices["control_counts"] = sparse.csr_matrix(controls.layers[COUNTS_LAYER])
+    values = {
+        "names": controls.obs_names.tolist(),
+        "obs": {key: controls.obs[key].astype(str).tolist() for key in controls.obs},
+        "genes": controls.var_names.tolist(),
+    }
+    return values, {
+        f"{name}.{part}": getattr(matrix, part)
+        for name, matrix in matrices.items()
+        for part in _SPARSE_PARTS
+    }
+
+
+def controls_from_plain(values: Values, arrays: Arrays) -> AnnData:
+    """Rebuild what :func:`controls_to_plain` took apart.
+
+    Parameters
+    ----------
+    values, arrays
+        What it returned; further arrays do no harm.
+
+    Returns
+    -------
+    The control cells.
+    """
+    shape = len(values["names"]), len(values["genes"])
+    x, counts = (
+        sparse.csr_matrix(tuple(arrays[f"{name}.{part}"] for part in _SPARSE_PARTS), shape=shape)
+        if f"{name}.indptr" in arrays
+        else None
+        for name in ("controls", "control_counts")
+    )
+    obs = pd.DataFrame(values["obs"], index=values["names"])
+    layers = {} if counts is None else {COUNTS_LAYER: counts}
+    return AnnData(x, obs=obs, var=pd.DataFrame(index=values["genes"]), layers=layers)
