@@ -55,7 +55,6 @@ class Shift:
         perturbations: Sequence[str | Sequence[str]] | None = None,
         key_added: str | None = None,
         n_cells: int | None = None,
-        n_samples: int = 1,
         seed: int | None = None,
     ) -> AnnData:
         key = self.adata.uns["keys"]["perturbation"]

@@ -36,7 +36,7 @@ class Shift:
         self.shift = 0.25 * (max_steps or 1)
 
     def predict(self, adata=None, *, perturbations=None, key_added=None, n_cells=None,
-                n_samples=1, seed=None):
+                seed=None):
         start = self.adata if adata is None else adata
         key = self.adata.uns["shift"]["key"]
         rows = np.arange(n_cells or 5) % start.n_obs

@@ -29,19 +29,22 @@ def test_new_cells_are_the_controls(store, values, obs, storage, layer):
     is_control = (obs["perturbation"] == "control").to_numpy()
     assert out.n_obs == 3 * is_control.sum()
     assert out.raw is None
-    assert list(out.obs) == ["perturbation", "batch", "scbig_source"]
+    assert list(out.obs) == ["perturbation", "batch"]
+    assert out.X is None
     assert list(out.var_names) == [f"G{i}" for i in range(8)]
     assert out.obs_names.is_unique
-    source = adata.obs_names.get_indexer(out.obs["scbig_source"])
-    x = out.X.toarray() if "dense" not in storage else out.X
+    source = query.source_row
+    x = query.source.rows(source)
     assert x.dtype == np.float32
     np.testing.assert_array_equal(x, values[source])
-    np.testing.assert_array_equal(query.source_row, source)
-    np.testing.assert_array_equal(query.source.rows(query.source_row), x)
+    assert query.source_names[source].tolist() == obs.index[source].tolist()
+    for rows, context in zip(query.controls, CONTEXTS, strict=True):
+        is_here = is_control & (obs["batch"] == context).to_numpy()
+        np.testing.assert_array_equal(rows, np.flatnonzero(is_here))
     assert out.obs["batch"].tolist() == obs["batch"].iloc[source].tolist()
-    for label, cells in out.obs.groupby("perturbation", observed=False):
-        assert label in ("control", "G7", "G0+G1")
-        assert sorted(cells["scbig_source"]) == sorted(obs.index[is_control])
+    for label in ("control", "G7", "G0+G1"):
+        rows = source[(out.obs["perturbation"] == label).to_numpy()]
+        assert sorted(rows) == np.flatnonzero(is_control).tolist()
     expected = [SCHEMA.parse(label) for label in out.obs["perturbation"]]
     assert [query.screen.conditions[c] for c in query.screen.condition] == expected
 
@@ -50,10 +53,8 @@ def test_source_data_are_not_written_into(adata):
     adata.raw = adata.copy()
     adata.layers["log"] = adata.X * 2
     query = make(adata, ["G0"])
-    query.out.X[:] = 7
     query.out.var["new"] = 1
     assert "new" not in adata.var
-    assert adata.X.max() < 7
     assert [name for name in query.out.layers if name is not None] == []
     assert query.out.raw is None
 
@@ -61,12 +62,16 @@ def test_source_data_are_not_written_into(adata):
 @pytest.mark.parametrize(("n_cells", "sizes"), [(3, (3, 3)), (20, (20, 20)), (None, (5, 10))])
 def test_number_of_cells_by_context(adata, caplog, n_cells, sizes):
     with caplog.at_level(logging.INFO, "scbig.data"):
-        out = make(adata, ["G0", "G1"], n_cells=n_cells).out
+        query = make(adata, ["G0", "G1"], n_cells=n_cells)
+    out = query.out
     counts = out.obs.groupby(["perturbation", "batch"], observed=True).size()
     assert counts["G1"].loc[["a", "b"]].tolist() == list(sizes)
-    assert counts.groupby("batch", observed=True).nunique().tolist() == [1, 1]
-    sources = out.obs[out.obs["perturbation"] == "G0"]["scbig_source"]
-    assert sources.is_unique == (n_cells != 20)
+    assert counts["G0"].tolist() == counts["G1"].tolist()
+    sources = query.source_row[(out.obs["perturbation"] == "G0").to_numpy()]
+    assert (len(set(sources)) == len(sources)) == (n_cells != 20)
+    # A control cell is itself, and handed out once.
+    controls = query.source_row[(out.obs["perturbation"] == "control").to_numpy()]
+    assert len(set(controls)) == len(controls)
     assert ("5 control cells; 20 are drawn with replacement" in caplog.text) == (n_cells == 20)
 
 

@@ -3,13 +3,14 @@
 import anndata
 import numpy as np
 import pandas as pd
-import pytest
+from scipy import sparse
 
 from scbig.data import (
     GeneMatch,
     Prediction,
     ScreenSchema,
     annotate_query,
+    make_query,
     match_genes,
     predict_query,
     write_prediction,
@@ -33,13 +34,11 @@ def make_shift(query):
     return shift
 
 
-def run(query, match, predictor=None, *, control_mean=None, n_samples=1, seed=0):
+def run(query, match, predictor=None, *, control_mean=None, seed=0):
     predictor = make_shift(query) if predictor is None else predictor
     control_mean = np.full(len(match.columns), 3.0) if control_mean is None else control_mean
     rng = np.random.default_rng(seed)
-    return predict_query(
-        query, match, predictor, control_mean=control_mean, n_samples=n_samples, rng=rng
-    )
+    return predict_query(query, match, predictor, control_mean=control_mean, rng=rng)
 
 
 def annotate(adata):
@@ -54,9 +53,10 @@ def test_prediction_by_hand(store, values, obs, storage):
     added = (n_targets + 10 * (obs["batch"] == "b")).where(n_targets > 0, 0).to_numpy()
     expected = values[query.source_row] + added[:, None].astype(np.float32)
     expected[n_targets > 0, 0] = 0  # negative values are none
-    np.testing.assert_allclose(prediction.mean, expected, rtol=1e-6)
-    assert prediction.mean.dtype == np.float32
-    assert prediction.std is None
+    np.testing.assert_allclose(prediction.expression, expected, rtol=1e-6)
+    assert prediction.expression.dtype == np.float32
+    assert prediction.counts is None
+    assert prediction.kind == "expected"
 
 
 def test_genes_by_name(adata):
@@ -69,7 +69,7 @@ def test_genes_by_name(adata):
         return x + np.array([1, 2, 3], np.float32)
 
     query = annotate(adata)
-    mean = run(query, match, record, control_mean=np.array([7.0, 8.0, 9.0])).mean
+    mean = run(query, match, record, control_mean=np.array([7.0, 8.0, 9.0])).expression
     source = adata.X[query.source_row]
     rows = np.flatnonzero(adata.obs["perturbation"] != "control")
     inputs = np.concatenate(seen)
@@ -81,40 +81,16 @@ def test_genes_by_name(adata):
     np.testing.assert_allclose(mean, expected, rtol=1e-6)
 
 
-def test_samples(adata):
-    match = match_genes(adata.var_names, GENES)
-    query = annotate(adata)
-
-    def noisy(x, group, rng):
-        return x + rng.uniform(1, 2, size=x.shape)
-
-    seen = []
-    prediction = run(query, match, lambda *a: seen.append(noisy(*a)) or seen[-1], n_samples=4)
-    groups = list(query.screen.get_groups())
-    for i, (_, _, rows) in enumerate(groups):
-        samples = np.stack(seen[4 * i : 4 * i + 4])
-        np.testing.assert_allclose(prediction.mean[rows], samples.mean(axis=0), rtol=1e-6)
-        np.testing.assert_allclose(prediction.std[rows], samples.std(axis=0), rtol=1e-5)
-    controls = query.screen.is_control
-    np.testing.assert_array_equal(prediction.mean[controls], adata.X[controls])
-    assert (prediction.std[controls] == 0).all()
-    again = run(query, match, noisy, n_samples=4)
-    np.testing.assert_array_equal(again.mean, prediction.mean)
-    assert (run(query, match, noisy, n_samples=4, seed=1).mean != again.mean).any()
-    with pytest.raises(ValueError, match="n_samples=0; give at least 1"):
-        run(query, match, n_samples=0)
-
-
 def test_large_groups_are_predicted_in_pieces(adata, monkeypatch):
     monkeypatch.setattr("scbig.data._write.BATCH_SIZE", 4)
     match = GeneMatch(np.arange(8), (), 0)
     query = annotate(adata)
     sizes = []
-    pieces = run(query, match, lambda x, *_: sizes.append(len(x)) or x * 2).mean
+    pieces = run(query, match, lambda x, *_: sizes.append(len(x)) or x * 2).expression
     assert max(sizes) == 4
     assert sum(sizes) == 45
     monkeypatch.undo()
-    np.testing.assert_array_equal(pieces, run(query, match, lambda x, *_: x * 2).mean)
+    np.testing.assert_array_equal(pieces, run(query, match, lambda x, *_: x * 2).expression)
 
 
 def test_groups_are_counted_as_the_query_lists_them(adata, monkeypatch):
@@ -139,35 +115,59 @@ def test_groups_are_counted_as_the_query_lists_them(adata, monkeypatch):
 
 
 def test_what_is_written(adata, tmp_path):
-    mean = np.full(adata.shape, 2.0, np.float32)
+    before, x = adata.X.copy(), np.full(adata.shape, 2.0, np.float32)
+    counts = sparse.csr_matrix(np.ones(adata.shape, np.int32))
     confidence = pd.Series(np.linspace(0, 1, 60))
     description = {"class": "Dummy", "schema": {"control": "control"}, "seed": 1}
+    query = annotate(adata)
     out = write_prediction(
-        adata,
+        query,
         "dummy",
-        Prediction(mean, mean / 4),
+        Prediction(x, counts, query.source_row, "counts"),
         confidence=confidence,
         description=description,
     )
     assert out is adata
+    np.testing.assert_array_equal(adata.X, before)
     adata.write_h5ad(tmp_path / "out.h5ad")
     read = anndata.read_h5ad(tmp_path / "out.h5ad")
-    np.testing.assert_array_equal(read.layers["dummy"], mean)
-    np.testing.assert_array_equal(read.layers["dummy_std"], mean / 4)
+    np.testing.assert_array_equal(read.layers["dummy"], x)
+    np.testing.assert_array_equal(read.layers["dummy_counts"].toarray(), 1)
     np.testing.assert_allclose(read.obs["dummy_confidence"], confidence, atol=1e-7)
+    sources = adata.obs_names.get_indexer(read.obs["dummy_source"])
+    np.testing.assert_array_equal(sources, query.source_row)
     assert read.uns["dummy"]["schema"]["control"] == "control"
     assert read.uns["dummy"]["seed"] == 1
+    assert read.uns["dummy"]["cells"] == "counts"
+
+
+def test_new_cells_have_the_prediction_as_expression(adata):
+    adata.uns["log1p"] = {"base": 2}
+    rng = np.random.default_rng(0)
+    query = make_query(adata, SCHEMA, ["G0"], contexts=("a", "b"), n_cells=None, rng=rng)
+    prediction = run(query, match_genes(pd.Index(GENES), GENES))
+    out = write_prediction(query, "k", prediction, confidence=None, description={})
+    np.testing.assert_array_equal(out.X, prediction.expression)
+    np.testing.assert_array_equal(out.layers["k"], out.X)
+    # scanpy works in place: one of them must not change with the other.
+    out.X[:] = 0
+    assert out.layers["k"].max() > 0
+    assert out.uns["log1p"] == {"base": 2}
+    assert out.uns["k"] == {"cells": "expected"}
 
 
 def test_what_is_left_of_an_earlier_prediction_goes(adata):
-    x = np.ones(adata.shape, np.float32)
-    ones = np.ones(60)
-    write_prediction(adata, "k", Prediction(x, x), confidence=ones, description={"n": 2})
-    write_prediction(adata, "l", Prediction(x, x), confidence=ones, description={})
-    write_prediction(adata, "k", Prediction(2 * x, None), confidence=None, description={"n": 1})
-    assert {"k", "l", "l_std"} <= set(adata.layers)
-    assert "k_std" not in adata.layers
+    query = annotate(adata)
+    x, ones = np.ones(adata.shape, np.float32), np.ones(60)
+    counts = sparse.csr_matrix(x)
+    whole = Prediction(x, counts, query.source_row, "counts")
+    write_prediction(query, "k", whole, confidence=ones, description={"n": 2})
+    write_prediction(query, "l", whole, confidence=ones, description={})
+    bare = Prediction(2 * x, None, query.source_row, "values")
+    write_prediction(query, "k", bare, confidence=None, description={"n": 1})
+    assert {"k", "l", "l_counts"} <= set(adata.layers)
+    assert "k_counts" not in adata.layers
     assert "k_confidence" not in adata.obs
     assert "l_confidence" in adata.obs
     assert adata.layers["k"].max() == 2
-    assert adata.uns["k"] == {"n": 1}
+    assert adata.uns["k"] == {"n": 1, "cells": "values"}
