@@ -209,6 +209,7 @@ class RuleMethod(Method):
     def __init__(self, vocabulary: Vocabulary, floor: FloorRule) -> None:
         self.vocabulary = vocabulary
         self.floor = floor
+        self.makes_cells = floor.makes_cells
         self._kernel: TargetKernel | None = None
         self._rule: Rule | None = None
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from types import TracebackType
@@ -12,18 +12,17 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scbig._constants import SOURCE_SUFFIX
 from scbig._protocols import Predictor
 from scbig.benchmark._parts import Meter, Part, PartResult
 from scbig.benchmark._settings import BenchmarkSettings, PredictorSpec, Resources
 from scbig.data import (
-    EXPECTED,
     ScreenSchema,
     Targets,
     get_context_names,
     get_gene_names,
     get_matrix,
     make_screen,
+    put_sources,
 )
 from scbig.metrics import Evaluator
 from scbig.splits import Split, get_roles
@@ -247,20 +246,8 @@ class SplitRunner:
         with meter:
             ask = self._train(part.spec, part.seed)
             predicted = ask(self._settings.n_cells)
-        is_paired = self._put_sources(predicted)
+        is_paired = put_sources(predicted, LAYER, self._controls)
         return self._evaluator.score(predicted, layer=LAYER, is_paired=is_paired), ask
-
-    def _put_sources(self, predicted: AnnData) -> bool:
-        """Put the control cells that expected expression starts from into ``X``.
-
-        Cells have the predicted mean, whatever control cells were drawn; what is shifted has not.
-        """
-        note = predicted.uns.get(LAYER)
-        if not isinstance(note, Mapping) or note.get("cells") != EXPECTED:
-            return False
-        rows = self._controls.obs_names.get_indexer(predicted.obs[LAYER + SOURCE_SUFFIX])
-        predicted.X = get_matrix(self._controls, None)[rows]
-        return True
 
     def _score_ceiling(self, split: Split) -> pd.DataFrame:
         """Score real cells: those of training where a split divides conditions, else halves."""

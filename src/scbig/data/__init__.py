@@ -53,7 +53,13 @@ from scbig.data._screen import (
 )
 from scbig.data._simulate import simulate_screen
 from scbig.data._simulate_locus import simulate_locus_screen
-from scbig.data._write import EXPECTED as EXPECTED, Prediction, predict_query, write_prediction
+from scbig.data._write import (
+    EXPECTED as EXPECTED,
+    Prediction,
+    predict_query,
+    put_sources as put_sources,
+    write_prediction,
+)
 
 __all__ = [
     "CellBatches",

@@ -1,6 +1,6 @@
 """Predictions of all rows of a query, and the one place where they are written into an AnnData."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,7 +10,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from scbig._constants import CONFIDENCE_SUFFIX, COUNTS_SUFFIX, SOURCE_SUFFIX
-from scbig.data._expression import GeneMatch
+from scbig.data._expression import GeneMatch, get_matrix
 from scbig.data._query import Query
 
 BATCH_SIZE = 2048
@@ -138,6 +138,33 @@ def write_prediction(
         del adata.obs[key + CONFIDENCE_SUFFIX]
     adata.uns[key] = description | {"cells": prediction.kind}
     return adata
+
+
+def put_sources(predicted: AnnData, key: str, source: AnnData) -> bool:
+    """Put the control cells that expected expression starts from into ``X``, to be compared.
+
+    Cells have the predicted mean, whatever control cells were drawn; expected expression has not.
+
+    Parameters
+    ----------
+    predicted
+        What ``predict(perturbations=[...])`` returned.
+    key
+        Name of its layer.
+    source
+        The data that it started from, with expression in ``X``.
+
+    Returns
+    -------
+    Whether this was done: the layer holds expected expression of these control cells.
+    """
+    note, column = predicted.uns.get(key), key + SOURCE_SUFFIX
+    is_expected = isinstance(note, Mapping) and note.get("cells") == EXPECTED
+    if not is_expected or column not in predicted.obs:
+        return False
+    rows = source.obs_names.astype(str).get_indexer(predicted.obs[column].astype(str))
+    predicted.X = get_matrix(source, None)[rows]
+    return True
 
 
 def _batches(query: Query) -> Iterator[tuple[int | None, np.ndarray]]:

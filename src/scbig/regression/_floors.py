@@ -53,11 +53,14 @@ class FloorRule:
         ``choose_kernel`` chose.
     is_tuned
         Whether something is chosen on the held-out conditions.
+    makes_cells
+        Whether cells are to be made; otherwise control cells are predicted as they are.
     """
 
     choose_kernel: Callable[[Effects, Effects, Embeddings], TargetKernel]
     make_rule: Callable[[Effects, TargetKernel], Rule]
     is_tuned: bool = False
+    makes_cells: bool = True
 
 
 def predict_floors(
@@ -320,7 +323,7 @@ def _add_up(effects: Effects, kernel: TargetKernel) -> Rule:
 #: The floors by their keys, in the order of every table.
 FLOOR_RULES: Mapping[str, FloorRule] = MappingProxyType(
     {
-        "no_change": FloorRule(_ignore, _predict_no_change),
+        "no_change": FloorRule(_ignore, _predict_no_change, makes_cells=False),
         "train_mean": FloorRule(_ignore, _predict_train_mean),
         "additive": FloorRule(_ignore, _add_up),
         "ridge": FloorRule(_use_indicators, InterceptRegression, is_tuned=True),

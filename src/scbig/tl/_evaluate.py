@@ -8,7 +8,7 @@ from anndata import AnnData
 
 from scbig._constants import OBS, SOURCE_SUFFIX
 from scbig.baselines import FLOORS, Baseline, EmbeddingBaseline, OwnMean
-from scbig.data import ScreenSchema, infer_schema
+from scbig.data import ScreenSchema, infer_schema, put_sources
 from scbig.metrics import Evaluator
 from scbig.priors import GeneEmbedding
 from scbig.tl._annotated import read_schema, take_prediction
@@ -183,7 +183,9 @@ def _score_floors(
             logger.warning("%s cannot be trained: %s", floor.__name__, error)
             scores[floor.default_key] = evaluator.get_failed(str(error))
         else:
-            scores[floor.default_key] = evaluator.score(predicted, layer=floor.default_key)
+            key = floor.default_key
+            is_paired = put_sources(predicted, key, parts.controls)
+            scores[key] = evaluator.score(predicted, layer=key, is_paired=is_paired)
     return scores
 
 
