@@ -64,7 +64,9 @@ def test_a_baseline_predicts_what_its_rule_says(
         read_effects(screen), [("B", "OLD")], np.zeros(1, int), (UnitVectors(table),)
     )
     is_control = (screen.obs["perturbation"] == "control").to_numpy()
-    predicted = baseline.predict(screen, perturbations=["OLD+B"], n_cells=int(is_control.sum()))
+    predicted = baseline.predict(
+        screen, perturbations=["OLD+B"], n_cells=int(is_control.sum()), sampling=False
+    )
     mean = predicted.layers[cls.default_key][predicted.obs["perturbation"] == "OLD+B"].mean(axis=0)
     expected = np.maximum(screen.X[is_control].mean(axis=0) + rule[cls.default_key][0], 0)
     np.testing.assert_allclose(mean, expected, rtol=1e-4)

@@ -214,7 +214,11 @@ def _draw(
             len(controls),
             wanted,
         )
-    return np.sort(rng.choice(controls, wanted, replace=wanted > len(controls)))
+    if wanted <= len(controls):
+        return np.sort(rng.choice(controls, wanted, replace=False))
+    # All of them, as often as each other.
+    rest = rng.choice(controls, wanted % len(controls), replace=False)
+    return np.sort(np.concatenate([np.tile(controls, wanted // len(controls)), rest]))
 
 
 def _cross(

@@ -122,13 +122,13 @@ class RegisteredModel(BaseModelClass):
             separator=separator,
             gene_key=gene_key,
         )
-        check_counts_layer(adata, counts_layer, layer)
         fields = [
             PerturbationField(schema),
             ExpressionField(layer, gene_key, is_log1p=is_log1p),
         ]
         manager = AnnDataManager(fields=fields, setup_method_args=setup_args)
         manager.register_fields(adata)
+        check_counts_layer(adata, counts_layer, layer)
         cls.register_manager(manager)
         logger.info(schema.describe())
 
