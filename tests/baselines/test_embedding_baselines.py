@@ -180,6 +180,7 @@ def test_validation_conditions_decide_on_the_penalty(simulated: AnnData):
     source = np.arange(noisy.n_obs)
     source[rows] = np.resize(np.flatnonzero(noisy.obs["perturbation"] == "control"), len(rows))
     noisy.X = noisy.X[source]
+    del noisy.layers["counts"]
     as_measured = fit(RidgeIndicator, simulated, {"validation": labels})._method._kernel.settings
     as_noise = fit(RidgeIndicator, noisy, {"validation": labels})._method._kernel.settings
     assert as_noise.noise > as_measured.noise

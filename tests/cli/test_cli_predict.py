@@ -39,13 +39,14 @@ def test_other_control_cells_and_a_spread(
     out = tmp_path / "predicted.h5ad"
     result = scbig_command(
         "predict", model_folder, "--perturbations", "GENE0001", "--out", out, "--data",
-        counts_file, "--normalize", "--n-cells", 5, "--n-samples", 2, "--key-added", "mine",
+        counts_file, "--normalize", "--n-cells", 5, "--key-added", "mine",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     written = ad.read_h5ad(out)
-    assert {"mine", "mine_std"} <= set(written.layers)
-    sources = small_screen[written.obs["scbig_source"].tolist()]
-    np.testing.assert_allclose(written.X.toarray(), sources.X.toarray(), rtol=1e-5)
+    assert {"mine", "mine_counts"} <= set(written.layers)
+    rows = (written.obs["perturbation"] == "control").to_numpy()
+    sources = small_screen[written.obs["mine_source"][rows].tolist()]
+    np.testing.assert_allclose(written.X[rows].toarray(), sources.X.toarray(), rtol=1e-5)
 
 
 @pytest.mark.parametrize(

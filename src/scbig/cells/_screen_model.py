@@ -280,7 +280,9 @@ def scale_counts(found: CellCounts, target_sum: float) -> CellCounts:
     return replace(found, depth=depth, total=total, target_sum=target_sum)
 
 
-def take_genes(found: CellCounts, model: GeneModel, columns: np.ndarray, genes: np.ndarray):
+def take_genes(
+    found: CellCounts, model: GeneModel, columns: np.ndarray, genes: np.ndarray
+) -> tuple[CellCounts, GeneModel]:
     """Take some genes of cells and of a model; the depths of cells stay what they are.
 
     Parameters
