@@ -56,7 +56,7 @@ def test_the_order_of_targets_does_not_matter(dual: DualStreamMamba, targets: li
 def test_batches_of_cells_change_nothing(
     dual: DualStreamMamba, targets: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted = {"perturbations": targets[:1], "n_cells": 7, "n_samples": 2}
+    wanted = {"perturbations": targets[:1], "n_cells": 7}
     whole = dual.get_predicted_expression(**wanted)
     monkeypatch.setattr("scbig.model.dualstream._method.TOKENS_AT_ONCE", 45)
     np.testing.assert_allclose(dual.get_predicted_expression(**wanted), whole, atol=1e-5)
@@ -245,7 +245,7 @@ def test_a_loaded_model_is_like_the_saved_one(
         "arrays.safetensors",
         "model.json",
     ]
-    wanted = {"perturbations": [targets[0], "+".join(targets[1:4])], "n_samples": 2, "n_cells": 5}
+    wanted = {"perturbations": [targets[0], "+".join(targets[1:4])], "n_cells": 5}
     for loaded in (
         DualStreamMamba.load(tmp_path / "model"),
         DualStreamMamba.load(tmp_path / "model", screen.copy()),
