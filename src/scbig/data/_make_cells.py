@@ -142,12 +142,12 @@ def make_cells(query: Query, match: GeneMatch, model: ScreenModel, wanted: Wante
     genes = _Genes(match.columns[shared], shared)
     source_row = query.source_row.copy()
     made, order = [], []
-    for group, (targets, context, rows) in enumerate(query.groups()):
+    for group, (_, context, rows) in enumerate(query.groups()):
         pool = pools[context]
         change = wanted.change(_take_dense(pool, match, wanted.expected), group)
         target = np.maximum(_get_mean(pool, match, wanted, group) + change, 0)[shared]
-        rng = _spawn(wanted.seed, targets, query.screen.contexts[context])
         own = context, wanted.targets[group]
+        rng = _spawn(wanted.seed, own[1], query.screen.contexts[context])
         cells = make(pool, genes, model, target, rng, len(rows), own)
         source_row[rows] = pool.rows[cells.drawn]
         made.append(_fill_in(pool, genes.columns, cells))
