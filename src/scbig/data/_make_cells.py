@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 # Control cells whose mean change is that of a condition, where networks predict it.
 N_AVERAGED = 256
 # Fewer control cells of a known context do not tell its mean.
-MIN_CONTROLS = 50
+MIN_CONTROLS = 20
 _N_AT_ONCE = 2048
 _N_CHECKED = 1000
 COUNTS, VALUES = "counts", "values"
