@@ -14,7 +14,6 @@ class _VarKeys(NamedTuple):
 
 class _ObsKeys(NamedTuple):
     SPLIT: str = "scbig_split"
-    SOURCE: str = "scbig_source"
 
 
 class _JudgeKeys(NamedTuple):

@@ -64,18 +64,18 @@ def test_what_is_no_count_is_not_guessed():
 def test_rounding_by_hand(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     """Depths 10 and 20 at a target sum of 100: a count is worth 10 and 5."""
     predicted = make_cells(
-        [[2, 1, 7, 0], [5, 1, 4, 10], [2, 1, 7, 0]], ["A", "A", "ctrl"], target_sum=100
+        [[1, 1, 1, 1]] * 2 + [[2, 1, 7, 0], [5, 1, 4, 10]], ["A", "A", "ctrl", "ctrl"], target_sum=100
     )
-    shown = np.array([[24, 4.9, 75.1, 5.1], [24, 4.9, 75.1, 2.4], [20, 10, 70, 0]])
+    shown = np.array([[24, 4.9, 75.1, 5.1], [24, 4.9, 75.1, 2.4], [20, 10, 70, 0], [25, 5, 20, 50]])
     predicted.layers["p"] = np.log1p(shown).astype(np.float32)
-    predicted.obs["scbig_source"] = ["c2", "other", "c2"]
+    predicted.obs["p_source"] = ["ten", "twenty", "ten", "twenty"]
     with caplog.at_level(logging.INFO, "scbig"):
         files = to_cell_eval(predicted, path=tmp_path, layer="p", schema=SCHEMA)
     assert list(files) == ["predicted"]
     cells = read(files["predicted"])
-    expected = [[2, 0, 8, 1], [5, 1, 15, 0], [2, 1, 7, 0]]
+    expected = [[2, 0, 8, 1], [5, 1, 15, 0], [2, 1, 7, 0], [5, 1, 4, 10]]
     np.testing.assert_array_equal(cells.X.toarray(), expected)
-    assert cells.obs["target"].tolist() == ["A", "A", "non-targeting"]
+    assert cells.obs["target"].tolist() == ["A", "A", "non-targeting", "non-targeting"]
     assert "rounded at the depth of the source cell in 2" in caplog.text
     assert "rounded at the depth of the source cell in 2" in cells.uns["cell_eval"]["counts"]
 

@@ -261,7 +261,7 @@ def read_counts(
 
 
 def scale_counts(found: CellCounts, target_sum: float) -> CellCounts:
-    """Let depths and values be those of another target sum.
+    """Let depths be told as those of a screen model; values stay what they are.
 
     Parameters
     ----------
@@ -272,12 +272,13 @@ def scale_counts(found: CellCounts, target_sum: float) -> CellCounts:
 
     Returns
     -------
-    The same counts.
+    The same counts. Where cells sum to one target sum, whichever it is, depths are sums of counts
+    and stay; else they are those at the given target sum.
     """
-    ratio = target_sum / found.target_sum
-    depth = found.depth if found.is_closed else found.depth * ratio
-    total = found.total * ratio if found.is_closed else found.total
-    return replace(found, depth=depth, total=total, target_sum=target_sum)
+    if found.is_closed:
+        return found
+    depth = found.depth * (target_sum / found.target_sum)
+    return replace(found, depth=depth, target_sum=target_sum)
 
 
 def take_genes(

@@ -12,7 +12,7 @@ from anndata import AnnData
 from anndata.utils import make_index_unique
 from scipy import sparse
 
-from scbig._constants import JUDGE, OBS
+from scbig._constants import COUNTS_SUFFIX, JUDGE, SOURCE_SUFFIX
 from scbig.data._conventions import infer_schema
 from scbig.data._count_units import (
     check_log1p,
@@ -26,7 +26,6 @@ from scbig.data._screen import ScreenSchema, check_columns, make_screen
 
 logger = logging.getLogger(__name__)
 
-COUNTS_SUFFIX = "_counts"
 UNS_KEY = "cell_eval"
 FindDonors = Callable[[], Mapping[str, np.ndarray]]
 _FILES = ("predicted.h5ad", "real.h5ad")
@@ -52,12 +51,13 @@ def to_cell_eval(
 
     The counts of the real cells are ``layers["counts"]``, or the expression itself if it is
     counts, or they are recovered from log1p values (any target sum). Those of the predicted ones
-    are ``layers[layer + "_counts"]``, or the layer itself if it is counts. A prediction without
-    counts is **rounded at the depth of its source cell**, ``rint(expm1(x) * depth / target_sum)``;
-    the ratio is that of the control cell in ``X``, where ``obs["scbig_source"]`` says that this is
-    what ``X`` holds, and otherwise that of the control cells of the context in turn. Which it was
-    is logged and kept in ``uns["cell_eval"]``. A denoised mean, rounded, has few genes left: that
-    is what such a judge sees of it.
+    are ``layers[layer + "_counts"]``, which `predict` writes, or the layer itself if it is counts.
+    A prediction without counts (``sampling=False``, or another package's) is **rounded at the
+    depth of its source cell**, ``rint(expm1(x) * depth / target_sum)``; the ratio is that of the
+    control cell among ``predicted`` that ``obs[layer + "_source"]`` names, and otherwise that of
+    the control cells of the context in turn. Which it was is logged and kept in
+    ``uns["cell_eval"]``. A denoised mean, rounded, has few genes left: that is what such a judge
+    sees of it.
 
     Parameters
     ----------
@@ -223,9 +223,13 @@ def _find_depths(
     screen = make_screen(predicted.obs, schema)
     units = find_count_units(get_matrix(predicted, layer))
     n_own = int((~np.isnan(units)).sum())
-    if OBS.SOURCE in predicted.obs and layer is not None:
+    if layer is not None and layer + SOURCE_SUFFIX in predicted.obs:
+        sources = predicted.obs[layer + SOURCE_SUFFIX].astype(str)
         rows = np.flatnonzero(np.isnan(units))
-        units[rows] = find_count_units(predicted.X[rows])
+        is_told = screen.is_control & ~np.isnan(units)
+        # A control cell is its own source; handed out twice, it is as deep.
+        told = pd.Series(units[is_told], sources[is_told]).groupby(level=0).first()
+        units[rows] = sources.iloc[rows].map(told)
     known = ~np.isnan(units)
     n_source = int(known.sum()) - n_own
     donors = {} if known.all() else find_donors()

@@ -8,8 +8,9 @@ from anndata import AnnData
 from anndata.utils import make_index_unique
 from scipy import sparse
 
+from scbig._constants import COUNTS
 from scbig._types import Arrays, Values
-from scbig.data._expression import COUNTS_LAYER, Expression
+from scbig.data._expression import Expression
 from scbig.data._screen import Screen
 
 # Enough to draw from; a genome-wide screen has far more.
@@ -59,7 +60,7 @@ def make_controls(
         _stack_rows(expression, drawn, np.float32),
         obs=obs.iloc[rows].astype(str),
         var=pd.DataFrame(index=list(genes)),
-        layers={} if counts is None else {COUNTS_LAYER: _stack_rows(counts, drawn, np.int32)},
+        layers={} if counts is None else {COUNTS: _stack_rows(counts, drawn, np.int32)},
     )
 
 
@@ -89,10 +90,10 @@ def join_controls(old: AnnData, new: AnnData) -> AnnData:
     # Barcodes are unique within a screen only.
     obs.index = make_index_unique(obs.index)
     # Counts that only some have would be told apart from those that are recovered.
-    has_both = COUNTS_LAYER in old.layers and COUNTS_LAYER in new.layers
+    has_both = COUNTS in old.layers and COUNTS in new.layers
     layers = {
         name: sparse.vstack([old.layers[name], new.layers[name]], format="csr")
-        for name in [COUNTS_LAYER] * has_both
+        for name in [COUNTS] * has_both
     }
     x = sparse.vstack([old.X, new.X], format="csr")
     return AnnData(x, obs=obs, var=old.var, layers=layers)
@@ -130,8 +131,8 @@ def controls_to_plain(controls: AnnData) -> tuple[Values, Arrays]:
     Their annotation as values, and their expression as arrays.
     """
     matrices = {"controls": sparse.csr_matrix(controls.X)}
-    if COUNTS_LAYER in controls.layers:
-        matrices["control_counts"] = sparse.csr_matrix(controls.layers[COUNTS_LAYER])
+    if COUNTS in controls.layers:
+        matrices["control_counts"] = sparse.csr_matrix(controls.layers[COUNTS])
     values = {
         "names": controls.obs_names.tolist(),
         "obs": {key: controls.obs[key].astype(str).tolist() for key in controls.obs},
@@ -164,5 +165,5 @@ def controls_from_plain(values: Values, arrays: Arrays) -> AnnData:
         for name in ("controls", "control_counts")
     )
     obs = pd.DataFrame(values["obs"], index=values["names"])
-    layers = {} if counts is None else {COUNTS_LAYER: counts}
+    layers = {} if counts is None else {COUNTS: counts}
     return AnnData(x, obs=obs, var=pd.DataFrame(index=values["genes"]), layers=layers)

@@ -15,10 +15,11 @@ from anndata.abc import CSCDataset
 from mudata import MuData
 from scipy import sparse
 
+from scbig._constants import COUNTS
+
 logger = logging.getLogger(__name__)
 
 CHUNK_SIZE = 4096
-COUNTS_LAYER = "counts"
 MAX_MISSING_SHARE = 0.2
 Resolver = Callable[[str, set[str]], str | None]
 
@@ -156,7 +157,7 @@ def find_counts_layer(adata: AnnData, wanted: str | None, layer: str | None) -> 
         # anndata 0.13 lists X among the layers, under None.
         found = [name for name in adata.layers if name is not None]
         raise ValueError(f"There is no layer {wanted!r} with counts. Layers found: {found}.")
-    name = COUNTS_LAYER if wanted is None else wanted
+    name = COUNTS if wanted is None else wanted
     return name if name in adata.layers and name != layer else None
 
 

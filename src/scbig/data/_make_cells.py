@@ -135,11 +135,11 @@ def make_cells(query: Query, match: GeneMatch, model: ScreenModel, wanted: Wante
     -------
     The prediction; control cells are themselves.
     """
-    pools = _read_pools(query, model, wanted.seed)
-    has_counts = all(pool.counts is not None for pool in pools.values())
-    make = _transport if has_counts else _move
     shared = np.flatnonzero(match.columns >= 0)
     genes = _Genes(match.columns[shared], shared)
+    pools = _read_pools(query, model, genes.columns, wanted.seed)
+    has_counts = all(pool.counts is not None for pool in pools.values())
+    make = _transport if has_counts else _move
     source_row = query.source_row.copy()
     made, order = [], []
     for group, (_, context, rows) in enumerate(query.groups()):
@@ -155,7 +155,7 @@ def make_cells(query: Query, match: GeneMatch, model: ScreenModel, wanted: Wante
     for context, pool in pools.items():
         rows = np.flatnonzero(query.screen.is_control & (query.screen.context == context))
         at = np.searchsorted(pool.rows, source_row[rows])
-        made.append(_Made(at, pool.values[at], pool.counts and pool.counts.counts[at]))
+        made.append(_hand_out(pool, at))
         order.append(rows)
     back = np.argsort(np.concatenate(order), kind="stable")
     values = sparse.vstack([part.values for part in made], format="csr")[back]
@@ -200,7 +200,9 @@ def _spawn(seed: int, targets: Targets, context: str) -> np.random.Generator:
     return np.random.default_rng([seed, *names])
 
 
-def _read_pools(query: Query, model: ScreenModel, seed: int) -> dict[int, _Pool]:
+def _read_pools(
+    query: Query, model: ScreenModel, columns: np.ndarray, seed: int
+) -> dict[int, _Pool]:
     """Control cells of each context: those to make cells of, and those to hand out."""
     is_control = query.screen.is_control
     pools = {}
@@ -211,11 +213,11 @@ def _read_pools(query: Query, model: ScreenModel, seed: int) -> dict[int, _Pool]
             values = _read_sparse(query.source, rows)
             mean = _average(query, controls, rows, values)
             pools[context] = _Pool(rows, values, mean, len(controls))
-    return _read_counts(pools, model, query.counts) if model.has_counts else pools
+    return _read_counts(pools, model, query.counts, columns) if model.has_counts else pools
 
 
 def _read_counts(
-    pools: dict[int, _Pool], model: ScreenModel, kept: Expression | None
+    pools: dict[int, _Pool], model: ScreenModel, kept: Expression | None, columns: np.ndarray
 ) -> dict[int, _Pool]:
     """Find the counts of the cells, or leave them away where too few are known."""
     parts = (
@@ -224,8 +226,10 @@ def _read_counts(
     )
     found = read_counts(parts, model.base)
     owner = np.repeat(list(pools), [len(pool.rows) for pool in pools.values()])
+    if not _is_enough(found, owner) and len(columns) < found.counts.shape[1]:
+        found = _recover_shared(pools, model, columns)
     is_known = found.is_recovered
-    if is_known.mean() < MIN_RECOVERED or len(set(owner[is_known])) < len(pools):
+    if not _is_enough(found, owner):
         logger.warning(
             "The counts of only %d of %d control cells can be told from their expression: cells "
             "are made without counts.",
@@ -235,7 +239,8 @@ def _read_counts(
         return pools
     if not is_known.all():
         logger.info(
-            "The counts of %d of %d control cells cannot be told; no cells are made of them.",
+            "The counts of %d of %d control cells cannot be told: no cells are made of them, and "
+            "their own counts are rounded at the median depth.",
             (~is_known).sum(),
             len(owner),
         )
@@ -244,6 +249,28 @@ def _read_counts(
         context: replace(pool, counts=found.subset(owner == context))
         for context, pool in pools.items()
     }
+
+
+def _is_enough(found: CellCounts, owner: np.ndarray) -> bool:
+    """Whether most cells have counts, and some of each context."""
+    is_known = found.is_recovered
+    return is_known.mean() >= MIN_RECOVERED and len(set(owner[is_known])) == len(set(owner))
+
+
+def _recover_shared(pools: dict[int, _Pool], model: ScreenModel, columns: np.ndarray) -> CellCounts:
+    """Find counts of the model's genes alone: others need not be counts, as surface proteins."""
+    found = read_counts(((pool.values[:, columns], None) for pool in pools.values()), model.base)
+    n_cells, n_genes = len(found.depth), next(iter(pools.values())).values.shape[1]
+    counts = found.counts.tocoo()
+    wide = sparse.csr_matrix(
+        (counts.data, (counts.row, columns[counts.col])), shape=(n_cells, n_genes)
+    )
+    logger.info(
+        "Expression is log1p of counts in the model's genes only: the %d other genes are left "
+        "without counts.",
+        n_genes - len(columns),
+    )
+    return replace(found, counts=wide)
 
 
 def _average(
@@ -326,6 +353,27 @@ def _move(
     dense = pool.values[:, genes.columns].toarray()
     moved = move_values(dense[drawn], target, rng, donors=dense).values[:n_cells]
     return _Made(drawn[:n_cells], sparse.csr_matrix(moved), None)
+
+
+def _hand_out(pool: _Pool, drawn: np.ndarray) -> _Made:
+    """Control cells as they are."""
+    values, found = pool.values[drawn], pool.counts
+    if found is None:
+        return _Made(drawn, values, None)
+    counts = found.counts[drawn]
+    lacking = np.flatnonzero(~found.is_recovered[drawn])
+    if len(lacking):
+        # Empty cells would drag down sums over cells.
+        depth = np.median(found.depth[found.is_recovered])
+        scale = 1.0 if found.base is None else np.log(found.base)
+        rounded = ((values[lacking] * scale).expm1() * (depth / found.target_sum)).rint()
+        # Cells that are not recovered are empty rows, so that the two add up.
+        place = sparse.csr_matrix(
+            (np.ones(len(lacking)), (lacking, np.arange(len(lacking)))),
+            shape=(len(drawn), len(lacking)),
+        )
+        counts = (counts + place @ rounded).astype(np.int32)
+    return _Made(drawn, values, counts)
 
 
 def _fill_in(pool: _Pool, columns: np.ndarray, made: _Made) -> _Made:
