@@ -68,14 +68,19 @@ def test_what_cannot_be_predicted_is_an_error(
     assert not out.exists()
 
 
-def test_raw_counts_are_refused(
+def test_raw_counts_are_normalised_as_they_are_read(
     scbig_command: Callable, counts_file: Path, model_folder: Path, tmp_path: Path
 ):
-    result = scbig_command(
-        "predict", model_folder, "--perturbations", "GENE0001", "--data", counts_file,
-        "--out", tmp_path / "predicted.h5ad",
-    )  # fmt: skip
-    assert (result.exit_code, "X holds raw counts" in result.output) == (1, True)
+    made = {}
+    for name, options in (("raw", ()), ("normalised", ("--normalize",))):
+        out = tmp_path / f"{name}.h5ad"
+        result = scbig_command(
+            "predict", model_folder, "--perturbations", "GENE0001", "--data", counts_file,
+            "--n-cells", 5, "--out", out, *options,
+        )  # fmt: skip
+        assert result.exit_code == 0, result.output
+        made[name] = ad.read_h5ad(out).layers["scbig"].toarray()
+    np.testing.assert_allclose(made["raw"], made["normalised"], atol=1e-5)
 
 
 def test_a_folder_without_a_model_is_an_error(scbig_command: Callable, tmp_path: Path):

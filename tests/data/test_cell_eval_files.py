@@ -64,9 +64,13 @@ def test_what_is_no_count_is_not_guessed():
 def test_rounding_by_hand(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     """Depths 10 and 20 at a target sum of 100: a count is worth 10 and 5."""
     predicted = make_cells(
-        [[1, 1, 1, 1]] * 2 + [[2, 1, 7, 0], [5, 1, 4, 10]], ["A", "A", "ctrl", "ctrl"], target_sum=100
+        [[1, 1, 1, 1]] * 2 + [[2, 1, 7, 0], [5, 1, 4, 10]],
+        ["A", "A", "ctrl", "ctrl"],
+        target_sum=100,
     )
-    shown = np.array([[24, 4.9, 75.1, 5.1], [24, 4.9, 75.1, 2.4], [20, 10, 70, 0], [25, 5, 20, 50]])
+    shown = np.array(
+        [[24, 4.9, 75.1, 5.1], [24, 4.9, 75.1, 2.4], [20, 10, 70, 0], [25, 5, 20, 50]]
+    )
     predicted.layers["p"] = np.log1p(shown).astype(np.float32)
     predicted.obs["p_source"] = ["ten", "twenty", "ten", "twenty"]
     with caplog.at_level(logging.INFO, "scbig"):

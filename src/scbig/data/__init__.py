@@ -25,10 +25,8 @@ from scbig.data._effects import (
 from scbig.data._expression import (
     Expression,
     GeneMatch,
-    find_counts_layer as find_counts_layer,
     from_mudata,
     get_gene_names,
-    get_log_base as get_log_base,
     get_matrix,
     match_genes,
 )
@@ -42,6 +40,11 @@ from scbig.data._make_cells import (
     make_cells as make_cells,
 )
 from scbig.data._query import Query, annotate_query, make_query
+from scbig.data._raw_counts import (
+    CellMatrices as CellMatrices,
+    holds_counts as holds_counts,
+    read_matrices as read_matrices,
+)
 from scbig.data._screen import (
     Perturbations,
     Screen,

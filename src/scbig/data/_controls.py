@@ -1,6 +1,7 @@
 """Control cells that travel with a predictor, to predict from when no data are given."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from scipy import sparse
 
 from scbig._constants import COUNTS
 from scbig._types import Arrays, Values
-from scbig.data._expression import Expression
+from scbig.data._expression import Expression, get_log_base
 from scbig.data._screen import Screen
 
 # Enough to draw from; a genome-wide screen has far more.
@@ -27,6 +28,7 @@ def make_controls(
     *,
     known: Sequence[str] = (),
     counts: Expression | None = None,
+    base: float | None = None,
 ) -> AnnData:
     """Draw the control cells that travel with a predictor: at most 2,000 of each context.
 
@@ -44,6 +46,8 @@ def make_controls(
         Contexts to leave out.
     counts
         Counts of the cells, which are kept beside their expression.
+    base
+        Base of the logarithm of their expression; ``None`` for the natural one.
 
     Returns
     -------
@@ -61,7 +65,13 @@ def make_controls(
         obs=obs.iloc[rows].astype(str),
         var=pd.DataFrame(index=list(genes)),
         layers={} if counts is None else {COUNTS: _stack_rows(counts, drawn, np.int32)},
+        uns=_note_base(base),
     )
+
+
+def _note_base(base: float | None) -> dict[str, Any]:
+    """As scanpy notes that values are log1p."""
+    return {"log1p": {} if base is None else {"base": base}}
 
 
 def _stack_rows(
@@ -96,7 +106,7 @@ def join_controls(old: AnnData, new: AnnData) -> AnnData:
         for name in [COUNTS] * has_both
     }
     x = sparse.vstack([old.X, new.X], format="csr")
-    return AnnData(x, obs=obs, var=old.var, layers=layers)
+    return AnnData(x, obs=obs, var=old.var, layers=layers, uns=old.uns)
 
 
 def thin(rows: np.ndarray, rng: np.random.Generator, n_kept: int = MAX_CONTROLS) -> np.ndarray:
@@ -137,6 +147,7 @@ def controls_to_plain(controls: AnnData) -> tuple[Values, Arrays]:
         "names": controls.obs_names.tolist(),
         "obs": {key: controls.obs[key].astype(str).tolist() for key in controls.obs},
         "genes": controls.var_names.tolist(),
+        "base": get_log_base(controls),
     }
     return values, {
         f"{name}.{part}": getattr(matrix, part)
@@ -166,4 +177,5 @@ def controls_from_plain(values: Values, arrays: Arrays) -> AnnData:
     )
     obs = pd.DataFrame(values["obs"], index=values["names"])
     layers = {} if counts is None else {COUNTS: counts}
-    return AnnData(x, obs=obs, var=pd.DataFrame(index=values["genes"]), layers=layers)
+    var, uns = pd.DataFrame(index=values["genes"]), _note_base(values.get("base"))
+    return AnnData(x, obs=obs, var=var, layers=layers, uns=uns)

@@ -255,7 +255,7 @@ def check_expression(
             f"adata.{name} = adata.{name}.astype('float32')"
         )
     largest, is_large, fractions, expressed = 0.0, *np.zeros((3, adata.n_obs), dtype=bool)
-    for where, start, piece in _iter_pieces(matrix):
+    for where, start, piece in iter_pieces(matrix):
         values = piece.data if sparse.issparse(piece) else piece
         _check_finite(values, name, where)
         _check_sign(values, name, where, list(filter(None, adata.layers)))
@@ -305,7 +305,7 @@ def check_controls(is_control: np.ndarray, contexts: np.ndarray, names: list[str
         )
 
 
-def _iter_pieces(matrix: Any) -> Iterator[tuple[str, int, Any]]:
+def iter_pieces(matrix: Any) -> Iterator[tuple[str, int, Any]]:
     """Yield the matrix piece by piece, with its place and first cell; empty pieces not."""
     # A piece has about the volume of CHUNK_SIZE cells, along the axis that is cheap to cut.
     by_gene = is_csc(matrix)

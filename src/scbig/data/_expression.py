@@ -40,14 +40,23 @@ class Expression:
         default all columns in their order.
     fill
         Value for each gene, used where it is missing; zero by default.
+    target_sum
+        The matrix holds raw counts: normalise each cell to this sum, over all columns, and take
+        log1p. By default values are read as they are.
     """
 
     def __init__(
-        self, matrix: Any, columns: np.ndarray | None = None, fill: np.ndarray | None = None
+        self,
+        matrix: Any,
+        columns: np.ndarray | None = None,
+        fill: np.ndarray | None = None,
+        *,
+        target_sum: float | None = None,
     ) -> None:
         self._matrix = _by_rows(matrix)
         self._columns = columns
         self._fill = fill
+        self._target_sum = target_sum
 
     @property
     def n_cells(self) -> int:
@@ -63,7 +72,8 @@ class Expression:
     def dtype(self) -> np.dtype:
         """The precision of what is read: float32, or float16 where values are stored so."""
         stored = np.dtype(self._matrix.dtype)
-        return stored if stored == np.float16 else np.dtype(np.float32)
+        is_read_so = stored == np.float16 and self._target_sum is None
+        return stored if is_read_so else np.dtype(np.float32)
 
     def rows(self, indices: np.ndarray) -> np.ndarray:
         """Read cells by number.
@@ -79,7 +89,7 @@ class Expression:
         """
         # Files are read in increasing order without repeats; h5py refuses anything else.
         unique, inverse = np.unique(np.asarray(indices, dtype=np.int64), return_inverse=True)
-        return self._select(_to_dense(self._matrix[unique]))[inverse]
+        return self._select(self._read(self._matrix[unique]))[inverse]
 
     def chunks(self, size: int = CHUNK_SIZE) -> Iterator[tuple[slice, np.ndarray]]:
         """Read all cells in order.
@@ -96,7 +106,16 @@ class Expression:
         """
         for start in range(0, self.n_cells, size):
             rows = slice(start, min(start + size, self.n_cells))
-            yield rows, self._select(_to_dense(self._matrix[rows]))
+            yield rows, self._select(self._read(self._matrix[rows]))
+
+    def _read(self, rows: Any) -> np.ndarray:
+        values = _to_dense(rows)
+        if self._target_sum is None:
+            return values
+        depth = values.sum(axis=1, dtype=np.float64, keepdims=True)
+        # Empty cells stay empty, as scanpy has it.
+        scale = np.divide(self._target_sum, depth, out=np.zeros_like(depth), where=depth > 0)
+        return np.log1p(values * scale).astype(np.float32)
 
     def _select(self, values: np.ndarray) -> np.ndarray:
         if self._columns is None:

@@ -14,13 +14,14 @@ from scvi.data.fields import BaseAnnDataField
 from scbig._constants import REGISTRY
 from scbig.data._conventions import check_controls, check_expression, check_labels
 from scbig.data._expression import get_gene_names
+from scbig.data._raw_counts import holds_counts
 from scbig.data._screen import ScreenSchema, make_screen
 
 logger = logging.getLogger(__name__)
 
 
 class ExpressionField(BaseAnnDataField):
-    """Log1p-normalised expression in ``X`` or a layer.
+    """Log1p-normalised expression, or raw counts, in ``X`` or a layer.
 
     Parameters
     ----------
@@ -73,7 +74,8 @@ class ExpressionField(BaseAnnDataField):
             When names or values cannot be used.
         """
         get_gene_names(adata, self._gene_key)
-        check_expression(adata, self._layer, is_log1p=self._is_log1p)
+        if self._is_log1p or not holds_counts(adata, self._layer):
+            check_expression(adata, self._layer, is_log1p=self._is_log1p)
 
     def register_field(self, adata: AnnData) -> dict[str, Any]:
         """Check the field and record the gene names.

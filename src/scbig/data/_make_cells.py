@@ -10,6 +10,7 @@ import numpy as np
 from anndata import AnnData
 from scipy import sparse
 
+from scbig._constants import COUNTS as COUNTS_LAYER
 from scbig.cells import (
     MIN_RECOVERED,
     CellCounts,
@@ -25,14 +26,9 @@ from scbig.cells import (
     transport_cells,
 )
 from scbig.data._controls import thin
-from scbig.data._expression import (
-    Expression,
-    GeneMatch,
-    find_counts_layer,
-    get_log_base,
-    get_matrix,
-)
+from scbig.data._expression import Expression, GeneMatch
 from scbig.data._query import Query
+from scbig.data._raw_counts import read_matrices
 from scbig.data._screen import Targets
 from scbig.data._write import Prediction
 
@@ -165,7 +161,14 @@ def make_cells(query: Query, match: GeneMatch, model: ScreenModel, wanted: Wante
     return Prediction(values, counts, source_row, COUNTS)
 
 
-def check_counts_layer(adata: AnnData, wanted: str | None, layer: str | None) -> None:
+def check_counts_layer(
+    adata: AnnData,
+    wanted: str | None,
+    layer: str | None,
+    *,
+    is_log1p: bool = False,
+    target_sum: float | None = None,
+) -> bool:
     """Raise when the counts of a screen disagree with its expression, as far as 1,000 cells tell.
 
     Parameters
@@ -176,22 +179,30 @@ def check_counts_layer(adata: AnnData, wanted: str | None, layer: str | None) ->
         Layer with counts; ``None`` for ``"counts"``, if it is there.
     layer
         Layer with the expression.
+    is_log1p
+        Take whole values for log1p values.
+    target_sum
+        What raw counts are to be normalised to.
+
+    Returns
+    -------
+    Whether the expression is raw counts itself.
 
     Raises
     ------
     ValueError
         When there is no such layer, or what it holds are not the counts of these cells.
     """
-    name = find_counts_layer(adata, wanted, layer)
-    if name is None:
-        return
-    matrix = Expression(get_matrix(adata, layer))
+    found = read_matrices(adata, layer, wanted, is_log1p=is_log1p, target_sum=target_sum)
+    if found.is_raw or found.counts is None:
+        return found.is_raw
     rows = np.arange(min(adata.n_obs, _N_CHECKED))
     try:
-        counts = sparse.csr_matrix(Expression(adata.layers[name]).rows(rows))
-        check_counts(counts, matrix.rows(rows), get_log_base(adata))
+        counts = sparse.csr_matrix(found.counts.rows(rows))
+        check_counts(counts, found.expression.rows(rows), found.base)
     except ValueError as error:
-        raise ValueError(f"layers[{name!r}]: {error}") from error
+        raise ValueError(f"layers[{wanted or COUNTS_LAYER!r}]: {error}") from error
+    return False
 
 
 def _spawn(seed: int, targets: Targets, context: str) -> np.random.Generator:
@@ -257,7 +268,9 @@ def _is_enough(found: CellCounts, owner: np.ndarray) -> bool:
     return is_known.mean() >= MIN_RECOVERED and len(set(owner[is_known])) == len(set(owner))
 
 
-def _recover_shared(pools: dict[int, _Pool], model: ScreenModel, columns: np.ndarray) -> CellCounts:
+def _recover_shared(
+    pools: dict[int, _Pool], model: ScreenModel, columns: np.ndarray
+) -> CellCounts:
     """Find counts of the model's genes alone: others need not be counts, as surface proteins."""
     found = read_counts(((pool.values[:, columns], None) for pool in pools.values()), model.base)
     n_cells, n_genes = len(found.depth), next(iter(pools.values())).values.shape[1]

@@ -3,12 +3,14 @@
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 
 from scbig.data._expression import Expression, get_matrix
+from scbig.data._raw_counts import CellMatrices
 from scbig.data._screen import (
     Perturbations,
     Screen,
@@ -69,7 +71,7 @@ def make_query(
     contexts: Sequence[str],
     n_cells: int | None,
     rng: np.random.Generator,
-    counts_layer: str | None = None,
+    matrices: CellMatrices | None = None,
 ) -> Query:
     """Cross control cells with wanted perturbations, in every context of the controls.
 
@@ -87,8 +89,8 @@ def make_query(
         Cells for each perturbation and context; by default all controls, at most 500.
     rng
         Draws the control cells.
-    counts_layer
-        Layer with their counts, if there is one.
+    matrices
+        Their expression and counts; by default ``X`` or the layer of the schema is log1p values.
 
     Returns
     -------
@@ -117,15 +119,16 @@ def make_query(
     kept = [i for i, rows in enumerate(drawn) if i < len(contexts) or len(rows)]
     # No cell is handed out twice as a control.
     blocks = [np.concatenate([np.unique(rows) for rows in drawn])] + [block] * (len(labels) - 1)
+    matrices = _read(cells, schema) if matrices is None else matrices
     return Query(
-        _make_output(cells, schema, blocks, list(labels)),
+        _make_output(cells, schema, blocks, list(labels), is_raw=matrices.is_raw),
         _cross(list(labels.values()), controls, kept, blocks),
-        Expression(get_matrix(cells, schema.layer)),
+        matrices.expression,
         np.concatenate(blocks),
         [controls.get_controls(i) for i in kept],
         cells.obs_names.astype(str).to_numpy(),
         is_new=True,
-        counts=_read_layer(cells, counts_layer),
+        counts=matrices.counts,
     )
 
 
@@ -135,7 +138,7 @@ def annotate_query(
     *,
     contexts: Sequence[str],
     rng: np.random.Generator,
-    counts_layer: str | None = None,
+    matrices: CellMatrices | None = None,
 ) -> Query:
     """Predict each row of ``adata`` for its own label, from a control cell of its context.
 
@@ -149,8 +152,9 @@ def annotate_query(
         Context names known to the model.
     rng
         Draws a control cell for each perturbed row.
-    counts_layer
-        Layer with the counts of the cells, if there is one.
+    matrices
+        Expression and counts of the cells; by default ``X`` or the layer of the schema is log1p
+        values.
 
     Returns
     -------
@@ -173,20 +177,21 @@ def annotate_query(
             )
         if len(rows):
             source_row[rows] = rng.choice(controls, len(rows))
+    matrices = _read(adata, schema) if matrices is None else matrices
     return Query(
         adata,
         screen,
-        Expression(get_matrix(adata, schema.layer)),
+        matrices.expression,
         source_row,
         [screen.get_controls(i) for i in range(len(screen.contexts))],
         adata.obs_names.astype(str).to_numpy(),
         is_new=False,
-        counts=_read_layer(adata, counts_layer),
+        counts=matrices.counts,
     )
 
 
-def _read_layer(adata: AnnData, layer: str | None) -> Expression | None:
-    return None if layer is None else Expression(adata.layers[layer])
+def _read(adata: AnnData, schema: ScreenSchema) -> CellMatrices:
+    return CellMatrices(Expression(get_matrix(adata, schema.layer)), None, None, False)
 
 
 def _read_labels(perturbations: Perturbations, schema: ScreenSchema) -> dict[str, Targets]:
@@ -243,12 +248,19 @@ def _cross(
 
 
 def _make_output(
-    cells: AnnData, schema: ScreenSchema, blocks: Sequence[np.ndarray], labels: Sequence[str]
+    cells: AnnData,
+    schema: ScreenSchema,
+    blocks: Sequence[np.ndarray],
+    labels: Sequence[str],
+    *,
+    is_raw: bool,
 ) -> AnnData:
     """Annotate a block of cells for each label."""
     obs = cells.obs.iloc[np.concatenate(blocks)][list(schema.context_keys)].copy()
     wanted = np.repeat(labels, [len(block) for block in blocks])
     obs.insert(0, schema.perturbation_key, pd.Categorical(wanted, categories=list(labels)))
     obs.index = pd.Index([f"{i}_{label}" for i, label in enumerate(wanted)])
-    log1p = {"log1p": dict(cells.uns["log1p"])} if "log1p" in cells.uns else {}
+    log1p: dict[str, Any] = {"log1p": {}} if is_raw else {}
+    if "log1p" in cells.uns and not is_raw:
+        log1p = {"log1p": dict(cells.uns["log1p"])}
     return AnnData(obs=obs, var=cells.var.copy(), uns=log1p)

@@ -142,6 +142,7 @@ class StoredModel(RegisteredModel):
                 vocabulary.schema,
                 is_log1p=vocabulary.is_log1p,
                 counts_layer=vocabulary.counts_layer,
+                target_sum=vocabulary.target_sum,
             )
         return model
 

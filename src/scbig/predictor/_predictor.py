@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -80,8 +81,10 @@ class BasePredictor(StoredModel):
         schema = ScreenSchema.from_dict(dict(registry["schema"]))
         is_log1p = bool(self.registry_["setup_args"]["is_log1p"])
         rng = np.random.default_rng(self._seed)
-        layer = self.registry_["setup_args"].get("counts_layer")
-        return read_vocabulary(self.adata, schema, rng, is_log1p=is_log1p, counts_layer=layer)
+        given = {
+            key: self.registry_["setup_args"].get(key) for key in ("counts_layer", "target_sum")
+        }
+        return read_vocabulary(self.adata, schema, rng, is_log1p=is_log1p, **given)
 
     def start(self, vocabulary: Vocabulary, method: Method, init_params: dict[str, Any]) -> None:
         """Begin untrained, given ``locals()`` of the constructor for scvi-tools to know.
@@ -370,14 +373,17 @@ class BasePredictor(StoredModel):
         if adata is None and perturbations is not None:
             adata = self._vocabulary.controls
         adata = self._get_adata(adata)
-        request = read_request(self._vocabulary, adata, perturbations, n_cells, seed)
+        known = self._vocabulary
+        if known.target_sum is None and self._cells is not None and self._cells.has_counts:
+            known = replace(known, target_sum=self._cells.target_sum)
+        request = read_request(known, adata, perturbations, n_cells, seed)
         self._check_known({target for group in request.targets for target in group})
         control_mean = effects.get_control(request.context)
-        method, known = self._method, (request.targets, request.context)
+        method, groups = self._method, (request.targets, request.context)
         change: np.ndarray | CellMover = (
-            method.make_mover(*known, control_mean)
+            method.make_mover(*groups, control_mean)
             if self._uses_networks
-            else method.predict_effects(*known)
+            else method.predict_effects(*groups)
         )
         cells = self._cells if sampling and method.makes_cells else None
         return request, answer_request(request, self._vocabulary, change, effects, cells, seed)

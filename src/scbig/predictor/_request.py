@@ -17,13 +17,14 @@ from scbig.data import (
     Wanted,
     annotate_query,
     check_expression,
-    find_counts_layer,
     get_gene_names,
+    holds_counts,
     infer_schema,
     make_cells,
     make_query,
     match_genes,
     predict_query,
+    read_matrices,
 )
 from scbig.predictor._judge import CellMover, EffectMover
 from scbig.predictor._vocabulary import Vocabulary
@@ -58,11 +59,16 @@ def read_request(
         schema = _check_adata(adata, vocabulary)
     contexts = vocabulary.contexts
     wanted = vocabulary.counts_layer if vocabulary.counts_layer in adata.layers else None
-    counts_layer = find_counts_layer(adata, wanted, schema.layer)
+    matrices = read_matrices(
+        adata,
+        schema.layer,
+        wanted,
+        # The control cells that travel are log1p values, however few.
+        is_log1p=vocabulary.is_log1p or adata is vocabulary.controls,
+        target_sum=vocabulary.target_sum,
+    )
     if perturbations is None:
-        query = annotate_query(
-            adata, schema, contexts=contexts, rng=rng, counts_layer=counts_layer
-        )
+        query = annotate_query(adata, schema, contexts=contexts, rng=rng, matrices=matrices)
     else:
         query = make_query(
             adata,
@@ -71,7 +77,7 @@ def read_request(
             contexts=contexts,
             n_cells=n_cells,
             rng=rng,
-            counts_layer=counts_layer,
+            matrices=matrices,
         )
     groups = list(query.screen.get_groups())
     return Request(
@@ -95,7 +101,8 @@ def _check_adata(adata: AnnData, vocabulary: Vocabulary) -> ScreenSchema:
         separator=known.separator or "",
         gene_key=known.gene_key if known.gene_key in adata.var else None,
     )
-    check_expression(adata, schema.layer, is_log1p=vocabulary.is_log1p)
+    if vocabulary.is_log1p or not holds_counts(adata, schema.layer):
+        check_expression(adata, schema.layer, is_log1p=vocabulary.is_log1p)
     return schema
 
 

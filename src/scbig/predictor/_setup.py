@@ -70,13 +70,15 @@ class RegisteredModel(BaseModelClass):
         gene_key: str | None = None,
         is_log1p: bool = False,
         counts_layer: str | None = None,
+        target_sum: float | None = None,
     ) -> None:
         """Register a screen; the usual conventions are recognised.
 
         Parameters
         ----------
         adata
-            Log1p-normalised expression of single cells with perturbation labels. May be backed.
+            Expression of single cells with perturbation labels: log1p-normalised, or raw counts,
+            which are normalised as they are read. May be backed.
         layer
             Layer with the expression; ``None`` for ``X``.
         perturbation_key
@@ -94,10 +96,12 @@ class RegisteredModel(BaseModelClass):
         gene_key
             Column of ``var`` with gene names, where ``var_names`` are other identifiers.
         is_log1p
-            Take integer values for log1p values.
+            Take integer values for log1p values, and not for raw counts.
         counts_layer
             Layer with the counts behind the expression; ``layers["counts"]`` is taken where it is
             there. Without, counts are recovered from the expression.
+        target_sum
+            Sum that raw counts of a cell are normalised to before log1p; 10,000 by default.
 
         Raises
         ------
@@ -128,12 +132,27 @@ class RegisteredModel(BaseModelClass):
         ]
         manager = AnnDataManager(fields=fields, setup_method_args=setup_args)
         manager.register_fields(adata)
-        check_counts_layer(adata, counts_layer, layer)
+        is_raw = check_counts_layer(
+            adata, counts_layer, layer, is_log1p=is_log1p, target_sum=target_sum
+        )
+        if is_raw:
+            logger.info(
+                "%s holds raw counts: each cell is normalised to %g, and log1p is taken. "
+                "Another sum: target_sum=...",
+                "X" if layer is None else f"layers[{layer!r}]",
+                target_sum or 1e4,
+            )
         cls.register_manager(manager)
         logger.info(schema.describe())
 
     def _attach_adata(
-        self, adata: AnnData, schema: ScreenSchema, *, is_log1p: bool, counts_layer: str | None
+        self,
+        adata: AnnData,
+        schema: ScreenSchema,
+        *,
+        is_log1p: bool,
+        counts_layer: str | None,
+        target_sum: float | None,
     ) -> None:
         """Register a screen with a loaded model, under the conventions it was trained with."""
         cls = type(self)
@@ -147,6 +166,7 @@ class RegisteredModel(BaseModelClass):
             gene_key=schema.gene_key,
             is_log1p=is_log1p,
             counts_layer=counts_layer if counts_layer in adata.layers else None,
+            target_sum=target_sum,
         )
         self._adata = adata
         self._adata_manager = cls._get_most_recent_anndata_manager(adata, required=True)

@@ -12,20 +12,19 @@ from anndata import AnnData
 
 from scbig._types import Arrays, Values
 from scbig.data import (
+    CellMatrices,
     Expression,
     Screen,
     ScreenSchema,
     Targets,
     controls_from_plain,
     controls_to_plain,
-    find_counts_layer,
     get_gene_names,
-    get_log_base,
-    get_matrix,
     join_controls,
     make_controls,
     make_screen,
     match_genes,
+    read_matrices,
 )
 from scbig.priors import GeneAliases, GeneEmbedding, TargetEmbeddings, index_targets
 
@@ -72,6 +71,8 @@ class Vocabulary:
         Control cells to predict from when no data are given.
     counts_layer
         Layer with the counts of screens; ``None`` for ``"counts"``, where it is there.
+    target_sum
+        What raw counts are normalised to; ``None`` for 10,000.
     embeddings
         Embeddings of perturbation targets; none where targets are not compared.
     """
@@ -83,6 +84,7 @@ class Vocabulary:
     is_log1p: bool
     controls: AnnData
     counts_layer: str | None = None
+    target_sum: float | None = None
     embeddings: TargetEmbeddings = field(default_factory=TargetEmbeddings)
 
     @cached_property
@@ -113,27 +115,26 @@ class Vocabulary:
         if layer is not None and layer not in adata.layers:
             found = [name for name in adata.layers if name is not None]
             raise ValueError(f"There is no layer {layer!r}. Layers found: {found}.")
+        return self._read(adata, layer, None).expression
+
+    def _read(self, adata: AnnData, layer: str | None, counts_layer: str | None) -> CellMatrices:
         names = get_gene_names(adata, self.schema.gene_key)
         match = match_genes(names, self.genes, resolve=self.resolve_gene)
-        matrix = get_matrix(adata, layer)
-        if match.is_identity:
-            return Expression(matrix)
-        return Expression(matrix, match.columns, self.expected_expression)
+        return read_matrices(
+            adata,
+            layer,
+            counts_layer,
+            is_log1p=self.is_log1p,
+            target_sum=self.target_sum,
+            columns=None if match.is_identity else match.columns,
+            fill=None if match.is_identity else self.expected_expression,
+        )
 
     def read_screen(self, adata: AnnData) -> ScreenCells:
         """Read the cells of a screen; contexts that are new are numbered after the known ones."""
         screen = make_screen(adata.obs, self.schema, self.contexts, resolve=self.resolve)
-        expression = self.read(adata)
-        return ScreenCells(expression, screen, get_log_base(adata), self.read_counts(adata))
-
-    def read_counts(self, adata: AnnData) -> Expression | None:
-        """Read the counts of the predictor's genes, where they are kept of all of them."""
-        layer = find_counts_layer(adata, self.counts_layer, self.schema.layer)
-        names = get_gene_names(adata, self.schema.gene_key)
-        columns = match_genes(names, self.genes, resolve=self.resolve_gene).columns
-        if layer is None or (columns < 0).any():
-            return None
-        return Expression(adata.layers[layer], columns)
+        found = self._read(adata, self.schema.layer, self.counts_layer)
+        return ScreenCells(found.expression, screen, found.base, found.counts)
 
     def extend(self, cells: ScreenCells, obs: pd.DataFrame, rng: np.random.Generator) -> Self:
         """Append what a further screen has and the earlier ones had not.
@@ -162,6 +163,7 @@ class Vocabulary:
             self.genes,
             rng,
             known=self.contexts,
+            base=cells.base,
             counts=cells.counts,
         )
         return replace(
@@ -213,6 +215,7 @@ class Vocabulary:
             "contexts": list(self.contexts),
             "is_log1p": self.is_log1p,
             "counts_layer": self.counts_layer,
+            "target_sum": self.target_sum,
             "controls": controls,
             "embeddings": [{"names": list(t.names), "source": t.source} for t in tables],
             "aliases": None if aliases is None else aliases.to_dict(),
@@ -234,6 +237,7 @@ class Vocabulary:
             contexts=tuple(values["contexts"]),
             is_log1p=values["is_log1p"],
             counts_layer=values.get("counts_layer"),
+            target_sum=values.get("target_sum"),
             controls=controls_from_plain(values["controls"], dict(arrays)),
             embeddings=TargetEmbeddings(
                 tuple(tables), None if aliases is None else GeneAliases(aliases)
@@ -248,16 +252,15 @@ def read_vocabulary(
     *,
     is_log1p: bool,
     counts_layer: str | None = None,
+    target_sum: float | None = None,
 ) -> tuple[Vocabulary, ScreenCells]:
     """Read a registered screen for the first time; ``rng`` draws the controls that travel."""
     genes = tuple(map(str, get_gene_names(adata, schema.gene_key)))
-    layer = find_counts_layer(adata, counts_layer, schema.layer)
-    cells = ScreenCells(
-        Expression(get_matrix(adata, schema.layer)),
-        make_screen(adata.obs, schema),
-        get_log_base(adata),
-        None if layer is None else Expression(adata.layers[layer]),
+    found = read_matrices(
+        adata, schema.layer, counts_layer, is_log1p=is_log1p, target_sum=target_sum
     )
+    screen = make_screen(adata.obs, schema)
+    cells = ScreenCells(found.expression, screen, found.base, found.counts)
     controls = make_controls(
         cells.expression,
         cells.screen,
@@ -265,7 +268,8 @@ def read_vocabulary(
         genes,
         rng,
         counts=cells.counts,
+        base=cells.base,
     )
-    targets, contexts = cells.screen.targets, cells.screen.contexts
-    known = schema, genes, targets, contexts, is_log1p, controls, counts_layer
+    targets, contexts = screen.targets, screen.contexts
+    known = schema, genes, targets, contexts, is_log1p, controls, counts_layer, target_sum
     return Vocabulary(*known), cells

@@ -142,7 +142,9 @@ def test_annotation_starts_from_controls_of_the_same_context(
     source = screen[screen.obs["scbig_source"].to_numpy()]
     assert (source.obs["batch"].to_numpy() == screen.obs["batch"].to_numpy()).all()
     assert _is_control(source).all()
-    mean = pd.Series(written).groupby([screen.obs[key].to_numpy() for key in ("batch", "perturbation")])
+    mean = pd.Series(written).groupby(
+        [screen.obs[key].to_numpy() for key in ("batch", "perturbation")]
+    )
     mean = mean.mean()
     assert mean["batch_2"].min() > 5
     assert mean["batch_1"].max() < 2

@@ -107,6 +107,7 @@ class STRAND(BasePredictor):
         gene_key: str | None = None,
         is_log1p: bool = False,
         counts_layer: str | None = None,
+        target_sum: float | None = None,
     ) -> None:
         """Register a screen as for all models; the labels are loci.
 
@@ -118,7 +119,7 @@ class STRAND(BasePredictor):
             Column of ``obs`` with locus ids, guides or genes; ``"locus"`` if there is one.
         perturbation_key
             The same under the name that all models have for it; give one of the two.
-        layer, control, context_keys, gene_key, is_log1p, counts_layer
+        layer, control, context_keys, gene_key, is_log1p, counts_layer, target_sum
             See :meth:`scbig.model.SCBIG.setup_anndata`.
         separator
             What stands between the loci of a label; recognised by default. Where guides are
@@ -142,6 +143,7 @@ class STRAND(BasePredictor):
             gene_key=gene_key,
             is_log1p=is_log1p,
             counts_layer=counts_layer,
+            target_sum=target_sum,
         )
 
     def train(

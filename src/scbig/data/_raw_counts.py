@@ -1,0 +1,107 @@
+"""Raw counts or log1p values: how are cells read that have the ones, or the others?"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from anndata import AnnData
+from scipy import sparse
+
+from scbig.data._conventions import iter_pieces
+from scbig.data._expression import Expression, find_counts_layer, get_log_base, get_matrix
+
+# What raw counts are normalised to where nothing else is wanted.
+TARGET_SUM = 1e4
+
+
+@dataclass(frozen=True)
+class CellMatrices:
+    """Expression of cells, and the counts behind it.
+
+    Attributes
+    ----------
+    expression
+        Log1p values.
+    counts
+        Counts, where they are kept; else ``None``.
+    base
+        Base of the logarithm; ``None`` for the natural one.
+    is_raw
+        Whether the data hold counts alone, which are normalised as they are read.
+    """
+
+    expression: Expression
+    counts: Expression | None
+    base: float | None
+    is_raw: bool
+
+
+def holds_counts(adata: AnnData, layer: str | None) -> bool:
+    """Whether expression is raw counts: all values whole, none negative, and some there.
+
+    Parameters
+    ----------
+    adata
+        Annotated data; may be backed, and is read in pieces.
+    layer
+        Layer to look at; ``None`` for ``X``.
+    """
+    matrix = get_matrix(adata, layer)
+    if matrix is None or 0 in matrix.shape or np.dtype(matrix.dtype).kind not in "iuf":
+        return False
+    is_any = False
+    for _, _, piece in iter_pieces(matrix):
+        values = piece.data if sparse.issparse(piece) else piece
+        if not (np.isfinite(values) & (values >= 0) & (values == np.rint(values))).all():
+            return False
+        is_any |= bool(values.any())
+    return is_any
+
+
+def read_matrices(
+    adata: AnnData,
+    layer: str | None,
+    counts_layer: str | None = None,
+    *,
+    is_log1p: bool = False,
+    target_sum: float | None = None,
+    columns: np.ndarray | None = None,
+    fill: np.ndarray | None = None,
+) -> CellMatrices:
+    """Read log1p values, and counts where they are kept; raw counts are normalised.
+
+    Parameters
+    ----------
+    adata
+        Annotated data.
+    layer
+        Layer with expression, log1p values or raw counts; ``None`` for ``X``.
+    counts_layer
+        Layer with the counts behind log1p values; ``None`` for ``"counts"``, if it is there.
+    is_log1p
+        Take whole values for log1p values.
+    target_sum
+        Sum that raw counts of each cell are normalised to; 10,000 by default.
+    columns, fill
+        See :class:`Expression`.
+
+    Raises
+    ------
+    ValueError
+        When the named layer with counts is not there, or the target sum is not positive.
+    """
+    if target_sum is not None and not target_sum > 0:
+        raise ValueError(f"target_sum={target_sum!r}: give a positive sum, such as 10_000.")
+    kept = find_counts_layer(adata, counts_layer, layer)
+    matrix = get_matrix(adata, layer)
+    if not is_log1p and holds_counts(adata, layer):
+        total = TARGET_SUM if target_sum is None else target_sum
+        values = Expression(matrix, columns, fill, target_sum=total)
+        return CellMatrices(values, _read_counts(matrix, columns), None, True)
+    counts = None if kept is None else _read_counts(adata.layers[kept], columns)
+    return CellMatrices(Expression(matrix, columns, fill), counts, get_log_base(adata), False)
+
+
+def _read_counts(matrix: object, columns: np.ndarray | None) -> Expression | None:
+    """Counts of genes that are missing are not known: those of cells are not, then."""
+    is_whole = columns is None or bool((columns >= 0).all())
+    return Expression(matrix, columns) if is_whole else None
