@@ -59,7 +59,7 @@ def test_raw_counts_in_every_storage(store, storage, layer):
     counts = np.random.default_rng(0).poisson(4.0, (60, 8))
     counts[50, 2] = 37
     adata = store(counts, storage, layer)
-    with pytest.raises(ValueError, match="holds raw counts: all values of .* up to 37") as error:
+    with pytest.raises(ValueError, match=r"holds raw counts: all values of .* up to 37") as error:
         check_expression(adata, layer)
     text = str(error.value)
     assert ("adata.X = adata.layers['counts'].copy()" in text) == (layer is not None)

@@ -7,6 +7,7 @@ from scipy import sparse
 from scbig.data import (
     Expression,
     Screen,
+    ScreenCells,
     controls_from_plain,
     controls_to_plain,
     make_controls,
@@ -23,7 +24,7 @@ def make_pool(known: tuple[str, ...] = ()) -> tuple[np.ndarray, pd.DataFrame, ob
     obs = pd.DataFrame({"label": list("uvwxyz")}, index=[f"cell{i}" for i in range(6)])
     expression = Expression(sparse.csr_matrix(x))
     rng = np.random.default_rng(0)
-    return x, obs, make_controls(expression, screen, obs, GENES, rng, known=known)
+    return x, obs, make_controls(ScreenCells(expression, screen), obs, GENES, rng, known=known)
 
 
 def test_all_controls_are_kept_context_by_context() -> None:

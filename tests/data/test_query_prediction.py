@@ -24,7 +24,7 @@ def make_shift(query):
     """Add 1 for each target and 10 for context b, and subtract 50 from the first gene."""
     groups = list(query.groups())
 
-    def shift(x, group, rng):
+    def shift(x, group):
         assert x.dtype == np.float32
         targets, context, _ = groups[group]
         shifted = x + len(targets) + 10 * context
@@ -37,8 +37,7 @@ def make_shift(query):
 def run(query, match, predictor=None, *, control_mean=None, seed=0):
     predictor = make_shift(query) if predictor is None else predictor
     control_mean = np.full(len(match.columns), 3.0) if control_mean is None else control_mean
-    rng = np.random.default_rng(seed)
-    return predict_query(query, match, predictor, control_mean=control_mean, rng=rng)
+    return predict_query(query, match, predictor, control_mean=control_mean)
 
 
 def annotate(adata):
@@ -64,7 +63,7 @@ def test_genes_by_name(adata):
     match = match_genes(adata.var_names, genes, max_missing=0.5)
     seen = []
 
-    def record(x, group, rng):
+    def record(x, group):
         seen.append(x)
         return x + np.array([1, 2, 3], np.float32)
 
@@ -99,7 +98,7 @@ def test_groups_are_counted_as_the_query_lists_them(adata, monkeypatch):
     query = annotate(adata)
     seen = {}
 
-    def record(x, group, rng):
+    def record(x, group):
         seen.setdefault(group, []).append(x)
         return x
 

@@ -111,7 +111,7 @@ def test_cells_are_averaged_by_context(rng: np.random.Generator) -> None:
     assert judge.score_cells(mover) == pytest.approx(1)
     seen = []
 
-    def record(x, rows, rng=None):
+    def record(x, rows):
         seen.append((len(x), sorted(set(context[rows].tolist())), float(x.min())))
         return mover(x, rows)
 

@@ -31,18 +31,23 @@ from scbig.data._expression import (
     match_genes,
 )
 from scbig.data._fields import ExpressionField, PerturbationField
-from scbig.data._folders import read_folder as read_folder, write_folder as write_folder
+from scbig.data._folders import (
+    add_prefix as add_prefix,
+    read_folder as read_folder,
+    take_prefix as take_prefix,
+    write_folder as write_folder,
+)
 from scbig.data._locus_conventions import find_locus_labels, infer_locus_schema
 from scbig.data._make_cells import (
     MeanChange as MeanChange,
     Wanted as Wanted,
-    check_counts_layer as check_counts_layer,
     make_cells as make_cells,
 )
 from scbig.data._query import Query, annotate_query, make_query
 from scbig.data._raw_counts import (
     CellMatrices as CellMatrices,
-    holds_counts as holds_counts,
+    check_matrices as check_matrices,
+    check_readable as check_readable,
     read_matrices as read_matrices,
 )
 from scbig.data._screen import (
@@ -53,6 +58,11 @@ from scbig.data._screen import (
     check_columns,
     get_context_names,
     make_screen,
+)
+from scbig.data._screen_cells import (
+    ScreenCells as ScreenCells,
+    check_conditions as check_conditions,
+    fit_cells as fit_cells,
 )
 from scbig.data._simulate import simulate_screen
 from scbig.data._simulate_locus import simulate_locus_screen

@@ -12,7 +12,7 @@ from scipy import sparse
 from scbig._constants import COUNTS
 from scbig._types import Arrays, Values
 from scbig.data._expression import Expression, get_log_base
-from scbig.data._screen import Screen
+from scbig.data._screen_cells import ScreenCells
 
 # Enough to draw from; a genome-wide screen has far more.
 MAX_CONTROLS = 2000
@@ -20,22 +20,19 @@ _SPARSE_PARTS = ("data", "indices", "indptr")
 
 
 def make_controls(
-    expression: Expression,
-    screen: Screen,
+    cells: ScreenCells,
     obs: pd.DataFrame,
     genes: Sequence[str],
     rng: np.random.Generator,
     *,
     known: Sequence[str] = (),
-    counts: Expression | None = None,
-    base: float | None = None,
 ) -> AnnData:
     """Draw the control cells that travel with a predictor: at most 2,000 of each context.
 
     Parameters
     ----------
-    expression, screen
-        Cells of a screen.
+    cells
+        Cells of a screen; counts are kept beside their expression where they are there.
     obs
         Columns of their annotation to keep.
     genes
@@ -44,28 +41,25 @@ def make_controls(
         Draws the cells.
     known
         Contexts to leave out.
-    counts
-        Counts of the cells, which are kept beside their expression.
-    base
-        Base of the logarithm of their expression; ``None`` for the natural one.
 
     Returns
     -------
     The control cells, context by context.
     """
     drawn = [
-        thin(screen.get_controls(i), rng)
-        for i, name in enumerate(screen.contexts)
+        thin(cells.screen.get_controls(i), rng)
+        for i, name in enumerate(cells.screen.contexts)
         if name not in known
     ]
     rows = np.concatenate([np.empty(0, dtype=np.int64), *drawn])
+    counts = cells.counts
     # Context by context: many contexts at once would not fit into memory as dense rows.
     return AnnData(
-        _stack_rows(expression, drawn, np.float32),
+        _stack_rows(cells.expression, drawn, np.float32),
         obs=obs.iloc[rows].astype(str),
         var=pd.DataFrame(index=list(genes)),
         layers={} if counts is None else {COUNTS: _stack_rows(counts, drawn, np.int32)},
-        uns=_note_base(base),
+        uns=_note_base(cells.base),
     )
 
 

@@ -12,9 +12,9 @@ from anndata import AnnData
 from scvi.data.fields import BaseAnnDataField
 
 from scbig._constants import REGISTRY
-from scbig.data._conventions import check_controls, check_expression, check_labels
+from scbig.data._conventions import check_controls, check_labels
 from scbig.data._expression import get_gene_names
-from scbig.data._raw_counts import holds_counts
+from scbig.data._raw_counts import check_readable
 from scbig.data._screen import ScreenSchema, make_screen
 
 logger = logging.getLogger(__name__)
@@ -74,8 +74,7 @@ class ExpressionField(BaseAnnDataField):
             When names or values cannot be used.
         """
         get_gene_names(adata, self._gene_key)
-        if self._is_log1p or not holds_counts(adata, self._layer):
-            check_expression(adata, self._layer, is_log1p=self._is_log1p)
+        check_readable(adata, self._layer, is_log1p=self._is_log1p)
 
     def register_field(self, adata: AnnData) -> dict[str, Any]:
         """Check the field and record the gene names.

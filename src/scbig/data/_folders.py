@@ -94,3 +94,16 @@ def _check_format(folder: Path, values: Values) -> None:
 def _hash(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def add_prefix(arrays: Arrays, prefix: str) -> Arrays:
+    """Name arrays of one part of a predictor."""
+    return {f"{prefix}.{name}": array for name, array in arrays.items()}
+
+
+def take_prefix(arrays: Arrays, prefix: str) -> Arrays:
+    """Return the arrays of one part, under the names that they had."""
+    start = f"{prefix}."
+    return {
+        name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)
+    }

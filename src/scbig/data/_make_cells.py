@@ -3,32 +3,24 @@
 import logging
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from anndata import AnnData
 from scipy import sparse
 
-from scbig._constants import COUNTS as COUNTS_LAYER
 from scbig.cells import (
-    MIN_RECOVERED,
-    CellCounts,
     ScreenModel,
     bound_target,
-    check_counts,
     draw_sources,
     move_values,
-    read_counts,
     renew_cells,
-    scale_counts,
     take_genes,
     transport_cells,
 )
-from scbig.data._controls import thin
-from scbig.data._expression import Expression, GeneMatch
+from scbig.data._control_pools import ControlPool, MadeCells, hand_out, read_pools
+from scbig.data._expression import GeneMatch
 from scbig.data._query import Query
-from scbig.data._raw_counts import read_matrices
 from scbig.data._screen import Targets
 from scbig.data._write import Prediction
 
@@ -38,8 +30,6 @@ logger = logging.getLogger(__name__)
 N_AVERAGED = 256
 # Fewer control cells of a known context do not tell its mean.
 MIN_CONTROLS = 20
-_N_AT_ONCE = 2048
-_N_CHECKED = 1000
 COUNTS, VALUES = "counts", "values"
 
 
@@ -81,26 +71,6 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class _Pool:
-    """Control cells of one context: row numbers, values and counts over all genes of the query."""
-
-    rows: np.ndarray
-    values: sparse.csr_matrix
-    mean: np.ndarray  # of all control cells, those that are not in the pool too
-    n_controls: int
-    counts: CellCounts | None = None
-
-
-@dataclass(frozen=True)
-class _Made:
-    """Numbers of source cells in their pool, and what was made of them."""
-
-    drawn: np.ndarray
-    values: sparse.csr_matrix
-    counts: sparse.csr_matrix | None
-
-
-@dataclass(frozen=True)
 class _Genes:
     """Where the genes that query and model share stand in the one, and in the other."""
 
@@ -133,7 +103,7 @@ def make_cells(query: Query, match: GeneMatch, model: ScreenModel, wanted: Wante
     """
     shared = np.flatnonzero(match.columns >= 0)
     genes = _Genes(match.columns[shared], shared)
-    pools = _read_pools(query, model, genes.columns, wanted.seed)
+    pools = read_pools(query, model, genes.columns, wanted.seed)
     has_counts = all(pool.counts is not None for pool in pools.values())
     make = _transport if has_counts else _move
     source_row = query.source_row.copy()
@@ -151,7 +121,7 @@ def make_cells(query: Query, match: GeneMatch, model: ScreenModel, wanted: Wante
     for context, pool in pools.items():
         rows = np.flatnonzero(query.screen.is_control & (query.screen.context == context))
         at = np.searchsorted(pool.rows, source_row[rows])
-        made.append(_hand_out(pool, at))
+        made.append(hand_out(pool, at))
         order.append(rows)
     back = np.argsort(np.concatenate(order), kind="stable")
     values = sparse.vstack([part.values for part in made], format="csr")[back]
@@ -161,151 +131,13 @@ def make_cells(query: Query, match: GeneMatch, model: ScreenModel, wanted: Wante
     return Prediction(values, counts, source_row, COUNTS)
 
 
-def check_counts_layer(
-    adata: AnnData,
-    wanted: str | None,
-    layer: str | None,
-    *,
-    is_log1p: bool = False,
-    target_sum: float | None = None,
-) -> bool:
-    """Raise when the counts of a screen disagree with its expression, as far as 1,000 cells tell.
-
-    Parameters
-    ----------
-    adata
-        Annotated data.
-    wanted
-        Layer with counts; ``None`` for ``"counts"``, if it is there.
-    layer
-        Layer with the expression.
-    is_log1p
-        Take whole values for log1p values.
-    target_sum
-        What raw counts are to be normalised to.
-
-    Returns
-    -------
-    Whether the expression is raw counts itself.
-
-    Raises
-    ------
-    ValueError
-        When there is no such layer, or what it holds are not the counts of these cells.
-    """
-    found = read_matrices(adata, layer, wanted, is_log1p=is_log1p, target_sum=target_sum)
-    if found.is_raw or found.counts is None:
-        return found.is_raw
-    rows = np.arange(min(adata.n_obs, _N_CHECKED))
-    try:
-        counts = sparse.csr_matrix(found.counts.rows(rows))
-        check_counts(counts, found.expression.rows(rows), found.base)
-    except ValueError as error:
-        raise ValueError(f"layers[{wanted or COUNTS_LAYER!r}]: {error}") from error
-    return False
-
-
 def _spawn(seed: int, targets: Targets, context: str) -> np.random.Generator:
     """Generator of one condition and context, whatever else is asked for."""
     names = (zlib.crc32(repr(name).encode()) for name in (targets, context))
     return np.random.default_rng([seed, *names])
 
 
-def _read_pools(
-    query: Query, model: ScreenModel, columns: np.ndarray, seed: int
-) -> dict[int, _Pool]:
-    """Control cells of each context: those to make cells of, and those to hand out."""
-    is_control = query.screen.is_control
-    pools = {}
-    for context, controls in enumerate(query.controls):
-        if len(controls):
-            handed_out = query.source_row[is_control & (query.screen.context == context)]
-            rows = np.union1d(thin(controls, np.random.default_rng([seed, context])), handed_out)
-            values = _read_sparse(query.source, rows)
-            mean = _average(query, controls, rows, values)
-            pools[context] = _Pool(rows, values, mean, len(controls))
-    return _read_counts(pools, model, query.counts, columns) if model.has_counts else pools
-
-
-def _read_counts(
-    pools: dict[int, _Pool], model: ScreenModel, kept: Expression | None, columns: np.ndarray
-) -> dict[int, _Pool]:
-    """Find the counts of the cells, or leave them away where too few are known."""
-    parts = (
-        (pool.values, None if kept is None else _read_sparse(kept, pool.rows))
-        for pool in pools.values()
-    )
-    found = read_counts(parts, model.base)
-    owner = np.repeat(list(pools), [len(pool.rows) for pool in pools.values()])
-    if not _is_enough(found, owner) and len(columns) < found.counts.shape[1]:
-        found = _recover_shared(pools, model, columns)
-    is_known = found.is_recovered
-    if not _is_enough(found, owner):
-        logger.warning(
-            "The counts of only %d of %d control cells can be told from their expression: cells "
-            "are made without counts.",
-            is_known.sum(),
-            len(owner),
-        )
-        return pools
-    if not is_known.all():
-        logger.info(
-            "The counts of %d of %d control cells cannot be told: no cells are made of them, and "
-            "their own counts are rounded at the median depth.",
-            (~is_known).sum(),
-            len(owner),
-        )
-    found = scale_counts(found, model.target_sum)
-    return {
-        context: replace(pool, counts=found.subset(owner == context))
-        for context, pool in pools.items()
-    }
-
-
-def _is_enough(found: CellCounts, owner: np.ndarray) -> bool:
-    """Whether most cells have counts, and some of each context."""
-    is_known = found.is_recovered
-    return is_known.mean() >= MIN_RECOVERED and len(set(owner[is_known])) == len(set(owner))
-
-
-def _recover_shared(
-    pools: dict[int, _Pool], model: ScreenModel, columns: np.ndarray
-) -> CellCounts:
-    """Find counts of the model's genes alone: others need not be counts, as surface proteins."""
-    found = read_counts(((pool.values[:, columns], None) for pool in pools.values()), model.base)
-    n_cells, n_genes = len(found.depth), next(iter(pools.values())).values.shape[1]
-    counts = found.counts.tocoo()
-    wide = sparse.csr_matrix(
-        (counts.data, (counts.row, columns[counts.col])), shape=(n_cells, n_genes)
-    )
-    logger.info(
-        "Expression is log1p of counts in the model's genes only: the %d other genes are left "
-        "without counts.",
-        n_genes - len(columns),
-    )
-    return replace(found, counts=wide)
-
-
-def _average(
-    query: Query, controls: np.ndarray, rows: np.ndarray, values: sparse.csr_matrix
-) -> np.ndarray:
-    """Mean of all control cells, of which ``values`` are at hand."""
-    if len(rows) == len(controls):
-        return np.asarray(values.mean(axis=0, dtype=np.float64)).ravel()
-    total = np.zeros(values.shape[1])
-    for start in range(0, len(controls), _N_AT_ONCE):
-        piece = query.source.rows(controls[start : start + _N_AT_ONCE])
-        total += piece.sum(axis=0, dtype=np.float64)
-    return total / len(controls)
-
-
-def _read_sparse(expression: Expression, rows: np.ndarray) -> sparse.csr_matrix:
-    pieces = np.split(rows, np.arange(_N_AT_ONCE, len(rows), _N_AT_ONCE))
-    parts = [sparse.csr_matrix(expression.rows(piece)) for piece in pieces]
-    return sparse.vstack(parts, format="csr")
-
-
-def _get_mean(pool: _Pool, match: GeneMatch, wanted: Wanted, group: int) -> np.ndarray:
+def _get_mean(pool: ControlPool, match: GeneMatch, wanted: Wanted, group: int) -> np.ndarray:
     """Mean control expression of the model's genes."""
     known = wanted.control_mean[group]
     is_known = not np.isnan(known).any()
@@ -315,7 +147,7 @@ def _get_mean(pool: _Pool, match: GeneMatch, wanted: Wanted, group: int) -> np.n
     return np.where(match.columns >= 0, at_hand, wanted.expected)
 
 
-def _take_dense(pool: _Pool, match: GeneMatch, expected: np.ndarray) -> np.ndarray:
+def _take_dense(pool: ControlPool, match: GeneMatch, expected: np.ndarray) -> np.ndarray:
     """Some control cells in the genes of the model."""
     n_cells = len(pool.rows)
     rows = np.linspace(0, n_cells - 1, min(n_cells, N_AVERAGED)).astype(np.int64)
@@ -324,14 +156,14 @@ def _take_dense(pool: _Pool, match: GeneMatch, expected: np.ndarray) -> np.ndarr
 
 
 def _transport(
-    pool: _Pool,
+    pool: ControlPool,
     genes: _Genes,
     model: ScreenModel,
     target: np.ndarray,
     rng: np.random.Generator,
     n_cells: int,
     group: tuple[int, Targets],
-) -> _Made:
+) -> MadeCells:
     """Cells by count transport."""
     if pool.counts is None:
         raise RuntimeError("There are no counts to transport.")
@@ -349,47 +181,26 @@ def _transport(
     target = bound_target(target, controls)
     cells = transport_cells(sources, gene_model, target, rng, new_depth=depths[drawn])
     first = cells.head(n_cells)
-    return _Made(usable[drawn[:n_cells]], first.values, first.counts)
+    return MadeCells(usable[drawn[:n_cells]], first.values, first.counts)
 
 
 def _move(
-    pool: _Pool,
+    pool: ControlPool,
     genes: _Genes,
     model: ScreenModel,
     target: np.ndarray,
     rng: np.random.Generator,
     n_cells: int,
     group: tuple[int, Targets],
-) -> _Made:
+) -> MadeCells:
     """Cells without counts."""
     drawn = draw_sources(len(pool.rows), n_cells, rng)
     dense = pool.values[:, genes.columns].toarray()
     moved = move_values(dense[drawn], target, rng, donors=dense).values[:n_cells]
-    return _Made(drawn[:n_cells], sparse.csr_matrix(moved), None)
+    return MadeCells(drawn[:n_cells], sparse.csr_matrix(moved), None)
 
 
-def _hand_out(pool: _Pool, drawn: np.ndarray) -> _Made:
-    """Control cells as they are."""
-    values, found = pool.values[drawn], pool.counts
-    if found is None:
-        return _Made(drawn, values, None)
-    counts = found.counts[drawn]
-    lacking = np.flatnonzero(~found.is_recovered[drawn])
-    if len(lacking):
-        # Empty cells would drag down sums over cells.
-        depth = np.median(found.depth[found.is_recovered])
-        scale = 1.0 if found.base is None else np.log(found.base)
-        rounded = ((values[lacking] * scale).expm1() * (depth / found.target_sum)).rint()
-        # Cells that are not recovered are empty rows, so that the two add up.
-        place = sparse.csr_matrix(
-            (np.ones(len(lacking)), (lacking, np.arange(len(lacking)))),
-            shape=(len(drawn), len(lacking)),
-        )
-        counts = (counts + place @ rounded).astype(np.int32)
-    return _Made(drawn, values, counts)
-
-
-def _fill_in(pool: _Pool, columns: np.ndarray, made: _Made) -> _Made:
+def _fill_in(pool: ControlPool, columns: np.ndarray, made: MadeCells) -> MadeCells:
     """Put made genes among all genes of the query; the others are those of the source."""
     n_genes = pool.values.shape[1]
     others = np.setdiff1d(np.arange(n_genes), columns)
@@ -403,5 +214,5 @@ def _fill_in(pool: _Pool, columns: np.ndarray, made: _Made) -> _Made:
 
     values = join(made.values, pool.values)
     if made.counts is None or pool.counts is None:
-        return _Made(made.drawn, values, None)
-    return _Made(made.drawn, values, join(made.counts, pool.counts.counts))
+        return MadeCells(made.drawn, values, None)
+    return MadeCells(made.drawn, values, join(made.counts, pool.counts.counts))

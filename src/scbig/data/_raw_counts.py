@@ -1,16 +1,22 @@
 """Raw counts or log1p values: how are cells read that have the ones, or the others?"""
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
 from anndata import AnnData
 from scipy import sparse
 
-from scbig.data._conventions import iter_pieces
+from scbig._constants import COUNTS
+from scbig.cells import check_counts
+from scbig.data._conventions import check_expression, iter_pieces
 from scbig.data._expression import Expression, find_counts_layer, get_log_base, get_matrix
+
+logger = logging.getLogger(__name__)
 
 # What raw counts are normalised to where nothing else is wanted.
 TARGET_SUM = 1e4
+_N_CHECKED = 1000
 
 
 @dataclass(frozen=True)
@@ -61,11 +67,11 @@ def read_matrices(
     adata: AnnData,
     layer: str | None,
     counts_layer: str | None = None,
+    columns: np.ndarray | None = None,
+    fill: np.ndarray | None = None,
     *,
     is_log1p: bool = False,
     target_sum: float | None = None,
-    columns: np.ndarray | None = None,
-    fill: np.ndarray | None = None,
 ) -> CellMatrices:
     """Read log1p values, and counts where they are kept; raw counts are normalised.
 
@@ -77,12 +83,12 @@ def read_matrices(
         Layer with expression, log1p values or raw counts; ``None`` for ``X``.
     counts_layer
         Layer with the counts behind log1p values; ``None`` for ``"counts"``, if it is there.
+    columns, fill
+        See :class:`Expression`.
     is_log1p
         Take whole values for log1p values.
     target_sum
         Sum that raw counts of each cell are normalised to; 10,000 by default.
-    columns, fill
-        See :class:`Expression`.
 
     Raises
     ------
@@ -105,3 +111,62 @@ def _read_counts(matrix: object, columns: np.ndarray | None) -> Expression | Non
     """Counts of genes that are missing are not known: those of cells are not, then."""
     is_whole = columns is None or bool((columns >= 0).all())
     return Expression(matrix, columns) if is_whole else None
+
+
+def check_matrices(
+    adata: AnnData,
+    layer: str | None,
+    counts_layer: str | None = None,
+    *,
+    is_log1p: bool = False,
+    target_sum: float | None = None,
+) -> None:
+    """Raise when counts disagree with the expression, as far as 1,000 cells tell.
+
+    That raw counts are to be normalised is logged.
+
+    Parameters
+    ----------
+    adata, layer, counts_layer, is_log1p, target_sum
+        See :func:`read_matrices`.
+
+    Raises
+    ------
+    ValueError
+        When the named layer is not there, what it holds are not the counts of these cells, or the
+        target sum is not positive.
+    """
+    found = read_matrices(adata, layer, counts_layer, is_log1p=is_log1p, target_sum=target_sum)
+    if found.is_raw:
+        logger.info(
+            "%s holds raw counts: each cell is normalised to %g, and log1p is taken. Another sum: "
+            "target_sum=...",
+            "X" if layer is None else f"layers[{layer!r}]",
+            TARGET_SUM if target_sum is None else target_sum,
+        )
+    elif found.counts is not None:
+        rows = np.arange(min(adata.n_obs, _N_CHECKED))
+        try:
+            counts = sparse.csr_matrix(found.counts.rows(rows))
+            check_counts(counts, found.expression.rows(rows), found.base)
+        except ValueError as error:
+            raise ValueError(f"layers[{counts_layer or COUNTS!r}]: {error}") from error
+
+
+def check_readable(adata: AnnData, layer: str | None, *, is_log1p: bool) -> None:
+    """Raise when expression is neither raw counts nor log1p values.
+
+    Parameters
+    ----------
+    adata, layer
+        See :func:`holds_counts`.
+    is_log1p
+        Take whole values for log1p values.
+
+    Raises
+    ------
+    ValueError
+        See :func:`check_expression`.
+    """
+    if is_log1p or not holds_counts(adata, layer):
+        check_expression(adata, layer, is_log1p=is_log1p)

@@ -20,7 +20,7 @@ EXPECTED = "expected"
 class GroupPredictor(Protocol):
     """Predict the cells of one group of a query from control cells."""
 
-    def __call__(self, x: np.ndarray, group: int, rng: np.random.Generator) -> np.ndarray:
+    def __call__(self, x: np.ndarray, group: int) -> np.ndarray:
         """Map control cells ``(n, n_genes)`` to predicted cells of the same shape.
 
         ``group`` counts the groups in the order of :meth:`Query.groups`, so that the conditions
@@ -57,7 +57,6 @@ def predict_query(
     predictor: GroupPredictor,
     *,
     control_mean: np.ndarray,
-    rng: np.random.Generator,
 ) -> Prediction:
     """Predict the expected expression of all rows, a batch of one condition and context at a time.
 
@@ -72,8 +71,6 @@ def predict_query(
         Predicts one group: one perturbation in one context.
     control_mean
         Mean control expression ``(n_genes,)`` that stands in for missing genes.
-    rng
-        Source of whatever is drawn.
 
     Returns
     -------
@@ -89,7 +86,7 @@ def predict_query(
             continue
         genes = np.where(is_found, x[:, match.columns], fill)
         cells = np.ix_(rows, match.columns[is_found])
-        values[cells] = predictor(genes, group, rng).clip(min=0)[:, is_found]
+        values[cells] = predictor(genes, group).clip(min=0)[:, is_found]
     return Prediction(values, None, query.source_row, EXPECTED)
 
 

@@ -29,10 +29,7 @@ from scbig.predictor._stage import (
     Stopping,
     plan_epochs as plan_epochs,
 )
-from scbig.predictor._vocabulary import (
-    ScreenCells as ScreenCells,
-    Vocabulary as Vocabulary,
-)
+from scbig.predictor._vocabulary import Vocabulary as Vocabulary
 
 __all__ = [
     "BasePredictor",

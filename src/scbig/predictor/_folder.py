@@ -12,7 +12,15 @@ from scvi.model.base import BaseModelClass
 
 from scbig._types import Arrays, Values
 from scbig.cells import ScreenModel
-from scbig.data import Effects, effects_from_plain, effects_to_plain, read_folder, write_folder
+from scbig.data import (
+    Effects,
+    add_prefix,
+    effects_from_plain,
+    effects_to_plain,
+    read_folder,
+    take_prefix,
+    write_folder,
+)
 from scbig.predictor._judge import FloorComparison
 from scbig.predictor._method import Method, seeded
 from scbig.predictor._setup import RegisteredModel
@@ -137,13 +145,7 @@ class StoredModel(RegisteredModel):
         model.history_ = history_from_plain(values["history"])
         model.init_params_ = {}
         if adata is not None:
-            model._attach_adata(
-                adata,
-                vocabulary.schema,
-                is_log1p=vocabulary.is_log1p,
-                counts_layer=vocabulary.counts_layer,
-                target_sum=vocabulary.target_sum,
-            )
+            model._attach_adata(adata, vocabulary)
         return model
 
     @classmethod
@@ -162,19 +164,6 @@ class StoredModel(RegisteredModel):
         values, arrays
             What :meth:`~scbig.predictor.Method.to_plain` returned.
         """
-
-
-def add_prefix(arrays: Arrays, prefix: str) -> Arrays:
-    """Name arrays of one part of a predictor."""
-    return {f"{prefix}.{name}": array for name, array in arrays.items()}
-
-
-def take_prefix(arrays: Arrays, prefix: str) -> Arrays:
-    """Return the arrays of one part, under the names that they had."""
-    start = f"{prefix}."
-    return {
-        name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)
-    }
 
 
 def history_to_plain(history: History | None) -> Values:

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from scipy.stats import ttest_1samp
 
-from scbig.data import Effects, Expression, Screen, Targets, compute_effects
+from scbig.data import Effects, Expression, Screen, ScreenCells, Targets, compute_effects
 from scbig.metrics import pearson_delta
 from scbig.nn import add_change
 from scbig.predictor._stage import StageRunner
-from scbig.predictor._vocabulary import ScreenCells, Vocabulary
+from scbig.predictor._vocabulary import Vocabulary
 from scbig.regression import Embeddings, TargetKernel, predict_floors
 
 # A gain that chance alone would show this often is no gain.
@@ -83,12 +83,7 @@ def _clip(predicted: np.ndarray, effects: Effects) -> np.ndarray:
 class CellMover(Protocol):
     """Carries control cells towards conditions that were named when it was made."""
 
-    def __call__(
-        self,
-        x: np.ndarray,
-        rows: np.ndarray,
-        rng: np.random.Generator | None = None,
-    ) -> np.ndarray:
+    def __call__(self, x: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Predict perturbed cells.
 
         Parameters
@@ -97,8 +92,6 @@ class CellMover(Protocol):
             Control cells of one context, shape ``(N, G)``.
         rows
             Numbers of B conditions in that context.
-        rng
-            Source of whatever is drawn; by default it is always the same.
 
         Returns
         -------
@@ -122,13 +115,8 @@ class EffectMover:
         self._effect = torch.from_numpy(effect.astype(np.float32))
         self._mean = torch.from_numpy(control_mean.astype(np.float32))
 
-    def __call__(
-        self,
-        x: np.ndarray,
-        rows: np.ndarray,
-        rng: np.random.Generator | None = None,
-    ) -> np.ndarray:
-        """Predict perturbed cells; nothing is drawn."""
+    def __call__(self, x: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Predict perturbed cells."""
         cells = torch.from_numpy(np.asarray(x, dtype=np.float32))
         effect, mean = self._effect[rows].unsqueeze(1), self._mean[rows].unsqueeze(1)
         return add_change(cells, effect, mean).numpy()

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -18,6 +17,7 @@ from scbig.data import (
     Effects,
     Perturbations,
     Prediction,
+    ScreenCells,
     ScreenSchema,
     Targets,
     write_prediction,
@@ -33,7 +33,7 @@ from scbig.predictor._request import (
 )
 from scbig.predictor._stage import Hardware, StageRunner, join_histories
 from scbig.predictor._training import Recipe, TrainingRequest, read_validation
-from scbig.predictor._vocabulary import ScreenCells, Vocabulary, read_vocabulary
+from scbig.predictor._vocabulary import Vocabulary, read_vocabulary
 from scbig.splits import choose_validation
 
 
@@ -79,12 +79,10 @@ class BasePredictor(StoredModel):
         """Read the registered screen, for the constructor of a subclass."""
         registry = self.adata_manager.get_state_registry(REGISTRY.PERTURBATION)
         schema = ScreenSchema.from_dict(dict(registry["schema"]))
-        is_log1p = bool(self.registry_["setup_args"]["is_log1p"])
         rng = np.random.default_rng(self._seed)
-        given = {
-            key: self.registry_["setup_args"].get(key) for key in ("counts_layer", "target_sum")
-        }
-        return read_vocabulary(self.adata, schema, rng, is_log1p=is_log1p, **given)
+        setup = self.registry_["setup_args"]
+        given = {key: setup.get(key) for key in ("is_log1p", "counts_layer", "target_sum")}
+        return read_vocabulary(self.adata, schema, rng, **given)
 
     def start(self, vocabulary: Vocabulary, method: Method, init_params: dict[str, Any]) -> None:
         """Begin untrained, given ``locals()`` of the constructor for scvi-tools to know.
@@ -373,10 +371,8 @@ class BasePredictor(StoredModel):
         if adata is None and perturbations is not None:
             adata = self._vocabulary.controls
         adata = self._get_adata(adata)
-        known = self._vocabulary
-        if known.target_sum is None and self._cells is not None and self._cells.has_counts:
-            known = replace(known, target_sum=self._cells.target_sum)
-        request = read_request(known, adata, perturbations, n_cells, seed)
+        known = self._vocabulary, self._cells
+        request = read_request(*known, adata, perturbations, n_cells, seed)
         self._check_known({target for group in request.targets for target in group})
         control_mean = effects.get_control(request.context)
         method, groups = self._method, (request.targets, request.context)

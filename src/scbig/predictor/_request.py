@@ -16,9 +16,8 @@ from scbig.data import (
     Targets,
     Wanted,
     annotate_query,
-    check_expression,
+    check_readable,
     get_gene_names,
-    holds_counts,
     infer_schema,
     make_cells,
     make_query,
@@ -46,6 +45,7 @@ class Request:
 
 def read_request(
     vocabulary: Vocabulary,
+    cells: ScreenModel | None,
     adata: AnnData,
     perturbations: Perturbations | None,
     n_cells: int | None,
@@ -59,13 +59,14 @@ def read_request(
         schema = _check_adata(adata, vocabulary)
     contexts = vocabulary.contexts
     wanted = vocabulary.counts_layer if vocabulary.counts_layer in adata.layers else None
+    own_sum = cells.target_sum if cells is not None and cells.has_counts else None
     matrices = read_matrices(
         adata,
         schema.layer,
         wanted,
         # The control cells that travel are log1p values, however few.
         is_log1p=vocabulary.is_log1p or adata is vocabulary.controls,
-        target_sum=vocabulary.target_sum,
+        target_sum=vocabulary.target_sum or own_sum,
     )
     if perturbations is None:
         query = annotate_query(adata, schema, contexts=contexts, rng=rng, matrices=matrices)
@@ -101,8 +102,7 @@ def _check_adata(adata: AnnData, vocabulary: Vocabulary) -> ScreenSchema:
         separator=known.separator or "",
         gene_key=known.gene_key if known.gene_key in adata.var else None,
     )
-    if vocabulary.is_log1p or not holds_counts(adata, schema.layer):
-        check_expression(adata, schema.layer, is_log1p=vocabulary.is_log1p)
+    check_readable(adata, schema.layer, is_log1p=vocabulary.is_log1p)
     return schema
 
 
@@ -125,18 +125,16 @@ def answer_request(
     control_mean = effects.get_control(request.context)
     mover = EffectMover(change, control_mean) if isinstance(change, np.ndarray) else change
 
-    def predict_group(x: np.ndarray, group: int, rng: np.random.Generator) -> np.ndarray:
-        return mover(x, np.array([group]), rng)[0]
+    def predict_group(x: np.ndarray, group: int) -> np.ndarray:
+        return mover(x, np.array([group]))[0]
 
     def get_change(x: np.ndarray, group: int) -> np.ndarray:
         if isinstance(change, np.ndarray):
             return change[group]
-        moved = predict_group(x, group, np.random.default_rng(seed))
-        return (moved - x).mean(axis=0, dtype=np.float64)
+        return (predict_group(x, group) - x).mean(axis=0, dtype=np.float64)
 
     if cells is None:
-        rng = np.random.default_rng(seed)
-        return predict_query(request.query, match, predict_group, control_mean=expected, rng=rng)
+        return predict_query(request.query, match, predict_group, control_mean=expected)
     control_mean[request.context >= len(vocabulary.contexts)] = np.nan
     wanted = Wanted(request.targets, get_change, control_mean, request.is_own, expected, seed)
     return make_cells(request.query, match, cells, wanted)

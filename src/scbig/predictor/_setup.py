@@ -13,10 +13,10 @@ from scvi.model.base import BaseModelClass
 from scbig.data import (
     ExpressionField,
     PerturbationField,
-    ScreenSchema,
-    check_counts_layer,
+    check_matrices,
     infer_schema,
 )
+from scbig.predictor._vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
 
@@ -126,36 +126,16 @@ class RegisteredModel(BaseModelClass):
             separator=separator,
             gene_key=gene_key,
         )
-        fields = [
-            PerturbationField(schema),
-            ExpressionField(layer, gene_key, is_log1p=is_log1p),
-        ]
+        fields = [PerturbationField(schema), ExpressionField(layer, gene_key, is_log1p=is_log1p)]
         manager = AnnDataManager(fields=fields, setup_method_args=setup_args)
         manager.register_fields(adata)
-        is_raw = check_counts_layer(
-            adata, counts_layer, layer, is_log1p=is_log1p, target_sum=target_sum
-        )
-        if is_raw:
-            logger.info(
-                "%s holds raw counts: each cell is normalised to %g, and log1p is taken. "
-                "Another sum: target_sum=...",
-                "X" if layer is None else f"layers[{layer!r}]",
-                target_sum or 1e4,
-            )
+        check_matrices(adata, layer, counts_layer, is_log1p=is_log1p, target_sum=target_sum)
         cls.register_manager(manager)
         logger.info(schema.describe())
 
-    def _attach_adata(
-        self,
-        adata: AnnData,
-        schema: ScreenSchema,
-        *,
-        is_log1p: bool,
-        counts_layer: str | None,
-        target_sum: float | None,
-    ) -> None:
+    def _attach_adata(self, adata: AnnData, known: Vocabulary) -> None:
         """Register a screen with a loaded model, under the conventions it was trained with."""
-        cls = type(self)
+        cls, schema, layer = type(self), known.schema, known.counts_layer
         cls.setup_anndata(
             adata,
             layer=schema.layer,
@@ -164,9 +144,9 @@ class RegisteredModel(BaseModelClass):
             context_keys=schema.context_keys,
             separator=schema.separator or "",
             gene_key=schema.gene_key,
-            is_log1p=is_log1p,
-            counts_layer=counts_layer if counts_layer in adata.layers else None,
-            target_sum=target_sum,
+            is_log1p=known.is_log1p,
+            counts_layer=layer if layer in adata.layers else None,
+            target_sum=known.target_sum,
         )
         self._adata = adata
         self._adata_manager = cls._get_most_recent_anndata_manager(adata, required=True)

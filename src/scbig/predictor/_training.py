@@ -10,10 +10,17 @@ from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
-from scipy.sparse import csr_matrix
 
-from scbig.cells import ScreenModel, fit_screen_model
-from scbig.data import Effects, Targets, compute_effects, join_effects
+from scbig.cells import ScreenModel
+from scbig.data import (
+    Effects,
+    ScreenCells,
+    Targets,
+    check_conditions,
+    compute_effects,
+    fit_cells,
+    join_effects,
+)
 from scbig.predictor._judge import (
     CellMover,
     EffectMover,
@@ -24,7 +31,7 @@ from scbig.predictor._judge import (
 )
 from scbig.predictor._method import Method
 from scbig.predictor._stage import StageRunner
-from scbig.predictor._vocabulary import ScreenCells, Vocabulary
+from scbig.predictor._vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
 
@@ -98,29 +105,11 @@ class Recipe:
             task = whole if self.method.refit(whole) else task
         self.method.calibrate(task)
         self.method.release()
-        cells = self._fit_cells(task)
+        cells = fit_cells(self.cells, task.groups, self.request.seed)
         if compares:
             nothing = f"No conditions were held out: {self.name} was not compared with the floors."
             logger.info("%s", comparison or nothing)
         return Outcome(task.trained, cells, uses_networks, comparison)
-
-    def _fit_cells(self, task: Task) -> ScreenModel:
-        """Learn how counts are distributed, of the training cells."""
-        expression, screen = self.cells.expression, self.cells.screen
-        counts = self.cells.counts
-        model = fit_screen_model(
-            lambda rows: (
-                expression.rows(rows),
-                None if counts is None else csr_matrix(counts.rows(rows)),
-            ),
-            task.groups,
-            [screen.get_controls(context) for context in range(len(screen.contexts))],
-            np.random.default_rng(self.request.seed),
-            self.cells.base,
-        )
-        found = "found" if model.has_counts else "too few to make cells of counts"
-        logger.info("Counts of %.1f%% of the cells looked at: %s.", 100 * model.share, found)
-        return model
 
     def _fit_networks(self, task: Task, *, uses_networks: bool) -> bool:
         """Train the networks, and say whether they are to predict."""
@@ -206,18 +195,6 @@ class Recipe:
             first_budget=self.request.first_budget,
             seed=seed,
             is_continued=self._is_continued,
-        )
-
-
-def check_conditions(cells: ScreenCells, validation: frozenset[Targets]) -> None:
-    """Raise when no perturbation is left to train on."""
-    known = {targets for targets in cells.screen.conditions if targets}
-    if not known:
-        raise ValueError("The screen has control cells only: there is nothing to train on.")
-    if not known - validation:
-        raise ValueError(
-            f"All {len(known)} perturbations of the screen are held out for validation; "
-            "none is left to train on."
         )
 
 

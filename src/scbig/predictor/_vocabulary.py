@@ -14,7 +14,7 @@ from scbig._types import Arrays, Values
 from scbig.data import (
     CellMatrices,
     Expression,
-    Screen,
+    ScreenCells,
     ScreenSchema,
     Targets,
     controls_from_plain,
@@ -29,28 +29,6 @@ from scbig.data import (
 from scbig.priors import GeneAliases, GeneEmbedding, TargetEmbeddings, index_targets
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, eq=False)
-class ScreenCells:
-    """The cells of a screen, as a predictor reads them.
-
-    Attributes
-    ----------
-    expression
-        Log1p expression of all cells, in the genes of the predictor.
-    screen
-        Condition and context of all cells.
-    base
-        Base of the logarithm; ``None`` for the natural one.
-    counts
-        Counts of all cells, where they are kept.
-    """
-
-    expression: Expression
-    screen: Screen
-    base: float | None = None
-    counts: Expression | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,14 +98,9 @@ class Vocabulary:
     def _read(self, adata: AnnData, layer: str | None, counts_layer: str | None) -> CellMatrices:
         names = get_gene_names(adata, self.schema.gene_key)
         match = match_genes(names, self.genes, resolve=self.resolve_gene)
+        given = () if match.is_identity else (match.columns, self.expected_expression)
         return read_matrices(
-            adata,
-            layer,
-            counts_layer,
-            is_log1p=self.is_log1p,
-            target_sum=self.target_sum,
-            columns=None if match.is_identity else match.columns,
-            fill=None if match.is_identity else self.expected_expression,
+            adata, layer, counts_layer, *given, is_log1p=self.is_log1p, target_sum=self.target_sum
         )
 
     def read_screen(self, adata: AnnData) -> ScreenCells:
@@ -156,16 +129,8 @@ class Vocabulary:
         new = tuple(target for target in screen.targets if target not in self.targets)
         if not new and screen.contexts == self.contexts:
             return self
-        controls = make_controls(
-            cells.expression,
-            screen,
-            obs[self.schema.obs_keys],
-            self.genes,
-            rng,
-            known=self.contexts,
-            base=cells.base,
-            counts=cells.counts,
-        )
+        own = obs[self.schema.obs_keys]
+        controls = make_controls(cells, own, self.genes, rng, known=self.contexts)
         return replace(
             self,
             targets=self.targets + new,
@@ -261,15 +226,7 @@ def read_vocabulary(
     )
     screen = make_screen(adata.obs, schema)
     cells = ScreenCells(found.expression, screen, found.base, found.counts)
-    controls = make_controls(
-        cells.expression,
-        cells.screen,
-        adata.obs[schema.obs_keys],
-        genes,
-        rng,
-        counts=cells.counts,
-        base=cells.base,
-    )
+    controls = make_controls(cells, adata.obs[schema.obs_keys], genes, rng)
     targets, contexts = screen.targets, screen.contexts
     known = schema, genes, targets, contexts, is_log1p, controls, counts_layer, target_sum
     return Vocabulary(*known), cells

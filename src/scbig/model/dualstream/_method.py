@@ -155,13 +155,8 @@ class StreamMover:
     condition: StreamCondition
     control_mean: torch.Tensor  # of the context of each condition, (n, G)
 
-    def __call__(
-        self,
-        x: np.ndarray,
-        rows: np.ndarray,
-        rng: np.random.Generator | None = None,
-    ) -> np.ndarray:
-        """Predict perturbed cells; nothing is drawn."""
+    def __call__(self, x: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Predict perturbed cells."""
         module, device = self.module, self.module.device
         cells = torch.from_numpy(np.asarray(x, dtype=np.float32))
         # Each condition with each cell, so many at once that their tokens find room.

@@ -163,14 +163,10 @@ class DualStreamModule(BaseModuleClass):
         return channels, self.perturbation(condition, self.patches.token)
 
     def predict_cells(
-        self,
-        x: torch.Tensor,
-        condition: StreamCondition,
-        control_mean: torch.Tensor,
-        noise: torch.Tensor | None = None,
+        self, x: torch.Tensor, condition: StreamCondition, control_mean: torch.Tensor
     ) -> torch.Tensor:
         """Predict perturbed cells, non-negative, shape ``(B, G)``, from as many control cells."""
-        return add_change(x, self.forward_cells(x, condition, noise).effect, control_mean)
+        return add_change(x, self.forward_cells(x, condition).effect, control_mean)
 
     def _standardise(self, x: torch.Tensor) -> torch.Tensor:
         standard = (x - self.mean) / self._get_scale()

@@ -15,14 +15,13 @@ from anndata import AnnData
 
 from scbig._constants import UNS
 from scbig._types import Arrays, Values
-from scbig.data import Effects, PairBatches, Targets, thin
+from scbig.data import Effects, PairBatches, ScreenCells, Targets, thin
 from scbig.model.scbig._config import SCBIGConfig
 from scbig.model.scbig._module import FlowCondition, FlowSizes, SCBIGModule
 from scbig.model.scbig._stages import FlowData, FlowPlan, compute_latents, fit_autoencoder
 from scbig.predictor import (
     RegressionMethod,
     Schedule,
-    ScreenCells,
     Stopping,
     Task,
     Vocabulary,
@@ -246,13 +245,8 @@ class FlowMover:
     effect: torch.Tensor  # what the regression expects, (n, G)
     control_mean: torch.Tensor  # of the context of each condition, (n, G)
 
-    def __call__(
-        self,
-        x: np.ndarray,
-        rows: np.ndarray,
-        rng: np.random.Generator | None = None,
-    ) -> np.ndarray:
-        """Predict perturbed cells; nothing is drawn."""
+    def __call__(self, x: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Predict perturbed cells."""
         module, device = self.module, self.module.device
         cells = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)).to(device)
         chosen = torch.from_numpy(np.asarray(rows))

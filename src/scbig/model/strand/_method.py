@@ -186,23 +186,17 @@ class LocusBridge(Method):
         return partial(self._move, self.embed(targets, context), mean)
 
     def _move(
-        self,
-        vector: torch.Tensor,
-        control_mean: torch.Tensor,
-        x: np.ndarray,
-        rows: np.ndarray,
-        rng: np.random.Generator | None = None,
+        self, vector: torch.Tensor, control_mean: torch.Tensor, x: np.ndarray, rows: np.ndarray
     ) -> np.ndarray:
-        """Predict perturbed cells; every call draws its own noise."""
+        """Predict perturbed cells; the noise of the bridge is the same in every call."""
         module, device = self.module, self.module.device
-        seed = 0 if rng is None else int(rng.integers(2**62))
         chosen = torch.from_numpy(np.asarray(rows))
         with evaluating(module):
             predicted = module.predict_cells(
                 torch.from_numpy(np.asarray(x, dtype=np.float32)).to(device),
                 vector[chosen].to(device),
                 control_mean[chosen].to(device),
-                torch.Generator().manual_seed(seed),
+                torch.Generator().manual_seed(0),
             )
         return predicted.cpu().numpy()
 
