@@ -68,7 +68,7 @@ def score(adata: AnnData, split: Split, embedding: GeneEmbedding) -> pd.DataFram
     model = SCBIG(train, gene_embedding=embedding, missing_embedding="mean")
     model.train(max_epochs=0, max_steps=0, validation=split.val, use_progress_bar=False)
     real = get_means(adata, schema.perturbation_key)
-    out = model.predict(perturbations=test, n_cells=200)
+    out = model.predict(perturbations=test, n_cells=200, sampling=False)
     predicted = get_means(out, schema.perturbation_key, layer="scbig")
     # The effect of the drawn control cells is taken off, so that the draw adds no noise.
     effect = predicted.loc[test] - predicted.loc["control"]

@@ -356,7 +356,9 @@ def _get_prior(screen: Screen, name: str, folder: Path) -> Any:
 def _describe(predictor: Any, case: Case) -> dict[str, np.ndarray]:
     screen, key = case.screen(), case.cls.default_key
     label_key = screen.setup.get("locus_key", "perturbation")
-    out = predictor.predict(screen.controls, perturbations=screen.labels, seed=SEED)
+    out = predictor.predict(
+        screen.controls, perturbations=screen.labels, seed=SEED, sampling=False
+    )
     # Rows of control cells hold their own expression in the predicted layer: all that is needed
     # is there, whatever X is.
     x = csr_matrix(out.layers[key], dtype=np.float64).toarray()

@@ -83,7 +83,7 @@ def main(path, out):
     config = STRANDConfig(n_latent=20)
     model = STRAND(train, loci=loci, encoder=TableEncoder(make_table(loci)), preset=config)
     model.train(validation=validation, use_progress_bar=False, accelerator="cpu")
-    predicted = model.predict(perturbations=held_out, n_cells=500, seed=SEED)
+    predicted = model.predict(perturbations=held_out, n_cells=500, seed=SEED, sampling=False)
 
     schema = infer_schema(adata, perturbation_key="locus", control="control", separator="")
     effects = compute_effects(Expression(get_matrix(adata, None)), make_screen(adata.obs, schema))

@@ -87,7 +87,7 @@ def run(row, adata, loci, fasta, held_out):
     model.train(use_progress_bar=False, accelerator="cpu")
     seconds = time.time() - started
     out = model.predict(perturbations=held_out, n_cells=200, seed=SEED)
-    layer, names = out.layers["strand"], out.obs["locus"].astype(str).to_numpy()
+    layer, names = out.layers["strand"].toarray(), out.obs["locus"].astype(str).to_numpy()
     effects = average(layer, names, held_out) - average(layer, names, ["control"])
     cells = measure_cells(layer, adata.X.toarray(), names, labels, held_out)
     return effects, cells | {"seconds": round(seconds)}

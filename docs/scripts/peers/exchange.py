@@ -151,6 +151,7 @@ def make_query(train: ad.AnnData, tested: list[str]) -> ad.AnnData:
     model.train()
     controls = train[train.obs["perturbation"] == CONTROL].copy()
     drawn = model.predict(controls, perturbations=tested, n_cells=N_CELLS, seed=SEED)
+    drawn.obs["scbig_source"] = drawn.obs["no_change_source"]
     query = ad.AnnData(drawn.X, obs=drawn.obs[["perturbation", "scbig_source"]], var=drawn.var)
     query = query[query.obs["perturbation"] != CONTROL].copy()
     query.layers["counts"] = train[query.obs["scbig_source"]].layers["counts"]
