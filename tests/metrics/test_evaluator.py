@@ -206,7 +206,7 @@ def test_another_measurement_is_taken_to_its_own_controls(real, schema, cells_of
     other = real[::-2].copy()
     other.X = other.X * np.float32(0.9) + np.float32(0.5)
     evaluator = Evaluator(real, schema, metrics=["mse"])
-    scores = evaluator.score(other, has_own_controls=True)
+    scores = evaluator.score(other, controls=other)
     values = scores.set_index(["perturbation", "context"])["value"]
     for label, line in values.index:
         effects = [
@@ -217,4 +217,4 @@ def test_another_measurement_is_taken_to_its_own_controls(real, schema, cells_of
         assert values[label, line] == pytest.approx(expected, rel=1e-4)
     is_gone = (other.obs["perturbation"] == "control") & (other.obs["line"] == "y")
     with pytest.raises(ValueError, match="no cell labelled 'control' in 1 of 2 contexts"):
-        evaluator.score(other[~is_gone].copy(), has_own_controls=True)
+        evaluator.score(other, controls=other[~is_gone].copy())

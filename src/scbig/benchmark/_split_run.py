@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scbig._constants import SOURCE_SUFFIX
 from scbig._protocols import Predictor
 from scbig.benchmark._parts import Meter, Part, PartResult
 from scbig.benchmark._settings import BenchmarkSettings, PredictorSpec, Resources
@@ -248,13 +247,13 @@ class SplitRunner:
             ask = self._train(part.spec, part.seed)
             predicted = ask(self._settings.n_cells)
         is_paired = put_sources(predicted, LAYER, self._controls)
-        # Where controls are divided, cells go with the training controls that are handed out.
-        is_divided = part.split.cell_share is not None and LAYER + SOURCE_SUFFIX in predicted.obs
+        # Where controls are divided, effects are those to the ones that a predictor was given.
+        is_divided = part.split.cell_share is not None and not is_paired
         scores = self._evaluator.score(
             predicted,
             layer=LAYER,
             is_paired=is_paired,
-            has_own_controls=is_divided and not is_paired,
+            controls=self._controls if is_divided else None,
         )
         return scores, ask
 

@@ -205,7 +205,7 @@ class Evaluator:
         *,
         layer: str | None = None,
         is_paired: bool = False,
-        has_own_controls: bool = False,
+        controls: AnnData | None = None,
     ) -> pd.DataFrame:
         """Score one prediction.
 
@@ -222,10 +222,11 @@ class Evaluator:
             ``X`` holds the control cell that each row started from, as after
             ``predict(perturbations=[...])`` of scbig. Means are then the mean of all real
             controls plus the mean change, which takes off the chance of the drawn controls.
-        has_own_controls
-            ``predicted`` is another measurement, with control cells of its own. Means are then
-            the mean of all real controls plus the effect to these, so that the noise of the real
-            controls is not on both sides. Cells are compared as they are.
+        controls
+            Control cells, in ``X``, that the effects of ``predicted`` are those to, where these
+            are not the real ones: another measurement has its own, and where a split divides
+            controls, a predictor knows those of training. Means are then the mean of all real
+            controls plus the effect to these. Cells are compared as they are.
 
         Returns
         -------
@@ -244,7 +245,7 @@ class Evaluator:
             self._schema,
             layer=layer,
             is_paired=is_paired,
-            has_own_controls=has_own_controls,
+            controls=controls,
             seed=self._seed,
         )
         return self._tabulate(score_samples(self._metrics, self._truth, self._sample, sample))
@@ -270,7 +271,7 @@ class Evaluator:
         As :meth:`score`, with a status that begins with ``"ok"`` and names the rule.
         """
         if measured is not None:
-            scores = self.score(measured, has_own_controls=True)
+            scores = self.score(measured, controls=measured)
             return scores.assign(status=scores["status"].replace(OK, CEILING_MEASURED))
         return self._tabulate(score_ceiling(self._metrics, self._truth, self._sample, self._seed))
 

@@ -161,14 +161,14 @@ def sample_predicted(
     *,
     layer: str | None,
     is_paired: bool,
-    has_own_controls: bool,
+    controls: AnnData | None,
     seed: int,
 ) -> Sample:
     """Average the predicted cells of each real condition, and draw those to compare as cells.
 
-    ``is_paired`` says that ``X`` is the control cell that each row started from,
-    ``has_own_controls`` that effects are those to the control cells of ``predicted``. Where
-    nothing is predicted, the real means stand in, and the problem is said.
+    ``is_paired`` says that ``X`` is the control cell that each row started from; ``controls``
+    are cells that effects are taken to. Where nothing is predicted, the real means stand in, and
+    the problem is said.
     """
     cells = read_cells(predicted, schema, "predicted", layer=layer, like=truth.cells)
     _check_overlap(cells, truth)
@@ -179,10 +179,8 @@ def sample_predicted(
         _check_paired(predicted, cells, truth, layer)
         source = read_cells(predicted, schema, "predicted", like=truth.cells).expression
         mean = mean - compute_moments(source, rows).mean + _stack_controls(truth)
-    elif has_own_controls:
-        _check_own_controls(cells, truth, schema)
-        own = [cells.groups[(), context] for _, context in truth.keys]
-        mean = mean - compute_moments(cells.expression, own).mean + _stack_controls(truth)
+    elif controls is not None:
+        mean = mean - _average_controls(controls, truth, schema) + _stack_controls(truth)
     is_absent = np.array([not len(group) for group in rows], dtype=bool)
     mean = truth.moments.mean.where(is_absent, mean)
     drawn, compared = (
@@ -192,6 +190,22 @@ def sample_predicted(
     problems = [NOT_PREDICTED if absent else "" for absent in is_absent]
     points = _project(truth, cells, drawn)
     return Sample(mean, points, cells.expression, drawn, compared, problems)
+
+
+def _average_controls(controls: AnnData, truth: GroundTruth, schema: ScreenSchema) -> Averages:
+    """Mean of other controls of the context of each condition."""
+    cells = read_cells(controls, schema, "controls", like=truth.cells)
+    contexts = dict.fromkeys(context for _, context in truth.keys)
+    if lacking := [context for context in contexts if ((), context) not in cells.groups]:
+        raise ValueError(
+            f"controls has no cell labelled {schema.control!r} in {len(lacking)} of "
+            f"{len(contexts)} contexts: {lacking[:5]}. Give control cells of each, or leave "
+            "controls out to take effects to the real ones."
+        )
+    own = [cells.groups[(), context] for context in contexts]
+    position = {context: i for i, context in enumerate(contexts)}
+    mean = compute_moments(cells.expression, own).mean
+    return mean[[position[context] for _, context in truth.keys]]
 
 
 def _stack_controls(truth: GroundTruth) -> Averages:
@@ -256,16 +270,6 @@ def _check_overlap(cells: CellGroups, truth: GroundTruth) -> None:
 def _name(cells: CellGroups, keys: Sequence | set, n_shown: int = 3) -> list[str]:
     shown = sorted(keys)[:n_shown]
     return [f"{cells.labels[targets]} ({context})" for targets, context in shown]
-
-
-def _check_own_controls(cells: CellGroups, truth: GroundTruth, schema: ScreenSchema) -> None:
-    contexts = dict.fromkeys(context for _, context in truth.keys)
-    if lacking := [context for context in contexts if ((), context) not in cells.groups]:
-        raise ValueError(
-            f"has_own_controls=True, but predicted has no cell labelled {schema.control!r} in "
-            f"{len(lacking)} of {len(contexts)} contexts: {lacking[:5]}. Give its control cells, "
-            "or leave has_own_controls out to take effects to the real controls."
-        )
 
 
 def _check_paired(

@@ -14,6 +14,7 @@ from scbig.data import (
     ScreenSchema,
     get_matrix,
     infer_schema,
+    make_screen,
 )
 from scbig.tl._split_screen import SplitScreen, take_cells
 
@@ -61,6 +62,15 @@ def take_prediction(
         predicted.X = Expression(get_matrix(adata, schema.layer)).rows(sources)
         predicted.obs[layer + SOURCE_SUFFIX] = np.asarray(adata.obs_names[sources].astype(str))
     return predicted
+
+
+def take_own_controls(adata: AnnData, layer: str, schema: ScreenSchema) -> AnnData | None:
+    """Take the controls that the means of cells in a layer start from; ``None`` if not known."""
+    note = adata.uns.get(layer)
+    if not isinstance(note, Mapping) or "cells" not in note:
+        return None
+    is_control = make_screen(adata.obs, schema).is_control
+    return take_cells(adata, np.flatnonzero(is_control), schema)
 
 
 def _find_sources(adata: AnnData, layer: str, rows: np.ndarray) -> np.ndarray | None:

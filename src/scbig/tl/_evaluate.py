@@ -11,7 +11,7 @@ from scbig.baselines import FLOORS, Baseline, EmbeddingBaseline, OwnMean
 from scbig.data import ScreenSchema, infer_schema, put_sources
 from scbig.metrics import Evaluator
 from scbig.priors import GeneEmbedding
-from scbig.tl._annotated import read_schema, take_prediction
+from scbig.tl._annotated import read_schema, take_own_controls, take_prediction
 from scbig.tl._split_screen import SplitScreen, take_apart
 
 logger = logging.getLogger(__name__)
@@ -101,7 +101,8 @@ def evaluate(
     predicted = take_prediction(adata, layer, schema, parts)
     is_paired = layer + SOURCE_SUFFIX in predicted.obs
     evaluator = Evaluator(parts.real, parts.schema, reference=parts.training, metrics=metrics)
-    scores = evaluator.score(predicted, layer=layer, is_paired=is_paired)
+    own = take_own_controls(adata, layer, schema) if parts.is_seen else None
+    scores = evaluator.score(predicted, layer=layer, is_paired=is_paired, controls=own)
     return _frame(layer, scores, evaluator, parts, gene_embedding)
 
 
@@ -185,7 +186,8 @@ def _score_floors(
         else:
             key = floor.default_key
             is_paired = put_sources(predicted, key, parts.controls)
-            scores[key] = evaluator.score(predicted, layer=key, is_paired=is_paired)
+            own = parts.controls if parts.is_seen else None
+            scores[key] = evaluator.score(predicted, layer=key, is_paired=is_paired, controls=own)
     return scores
 
 
