@@ -33,7 +33,7 @@ def predicted_file(small_screen: AnnData, split_file: Path, tmp_path: Path) -> P
     Additive.setup_anndata(train)
     baseline = Additive(train, seed=0)
     baseline.train()
-    out = baseline.predict(perturbations=wanted, key_added="scbig", n_cells=20)
+    out = baseline.predict(perturbations=wanted, key_added="scbig", n_cells=500)
     out.write_h5ad(tmp_path / "predicted.h5ad")
     return tmp_path / "predicted.h5ad"
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scbig.baselines import Additive, Baseline, NoChange, TrainMean
+from scbig.baselines import Additive, Baseline, TrainMean
 from scbig.data import (
     Expression,
     ScreenSchema,
@@ -30,8 +30,10 @@ from scbig.metrics import (
 from scbig.model import SCBIG
 from scbig.programs import compute_program_means, get_gene_programs
 
-BASELINES: tuple[type[Baseline], ...] = (NoChange, TrainMean, Additive)
-N_CELLS = 200
+BASELINES: tuple[type[Baseline], ...] = (TrainMean, Additive)
+NO_CHANGE = "no_change"
+# Fewer of the cells that are made would not have the mean that they were made with.
+N_CELLS = 500
 SINGLE = "unseen gene"
 PAIR = "pair of seen genes"
 MIXED = "pair with an unseen gene"
@@ -185,16 +187,16 @@ def compute_real_means(screen: DemoScreen) -> pd.DataFrame:
 
 
 def compute_predicted_means(predicted: AnnData, screen: DemoScreen) -> dict[str, pd.DataFrame]:
-    """Average each predictor's layer, by its name.
-
-    The chance of which control cells were drawn, alike for all, cancels.
-    """
-    before = compute_means(predicted, screen.labels, screen.schema)
-    keys = (SCBIG.default_key, *(baseline.default_key for baseline in BASELINES))
+    """Average each predictor's layer, by its name; no change is the mean of all control cells."""
+    labels = screen.labels
+    control = np.tile(screen.control, (len(labels), 1))
     return {
-        key: screen.control
-        + (compute_means(predicted, screen.labels, screen.schema, key) - before)
-        for key in keys
+        SCBIG.default_key: compute_means(predicted, labels, screen.schema, SCBIG.default_key),
+        NO_CHANGE: pd.DataFrame(control, index=labels, columns=predicted.var_names),
+        **{
+            key: compute_means(predicted, labels, screen.schema, key)
+            for key in (baseline.default_key for baseline in BASELINES)
+        },
     }
 
 

@@ -44,8 +44,12 @@ def test_program_activity_is_the_mean_of_its_genes(trained: SCBIG, screen: AnnDa
         np.testing.assert_allclose(activity[name], expected, rtol=1e-4, atol=1e-6)
 
 
-def test_a_predicted_layer_can_be_looked_at(trained: SCBIG, targets: list[str]) -> None:
+def test_a_predicted_layer_can_be_looked_at(
+    trained: SCBIG, screen: AnnData, targets: list[str]
+) -> None:
     out = trained.predict(perturbations=[targets[0]], n_cells=30)
+    np.testing.assert_array_equal(_dense(out), out.layers["scbig"].toarray())
+    out.X = screen[out.obs["scbig_source"]].X
     is_control = (out.obs["perturbation"] == "control").to_numpy()
     for look in (
         lambda layer: trained.get_latent_representation(out, layer=layer),
@@ -83,8 +87,11 @@ def test_attention_is_that_of_the_inducing_points(trained: SCBIG, screen: AnnDat
     np.testing.assert_allclose(found.to_numpy()[0], expected, rtol=1e-5)
 
 
-def test_a_layer_of_predictions_changes_attention(trained: SCBIG, targets: list[str]) -> None:
+def test_a_layer_of_predictions_changes_attention(
+    trained: SCBIG, screen: AnnData, targets: list[str]
+) -> None:
     out = trained.predict(perturbations=[targets[0]], n_cells=30)
+    out.X = screen[out.obs["scbig_source"]].X
     source, predicted = trained.get_attention(out), trained.get_attention(out, layer="scbig")
     np.testing.assert_allclose(source.loc["control"], predicted.loc["control"], rtol=1e-5)
     assert not np.allclose(source.loc[targets[0]], predicted.loc[targets[0]], atol=1e-9)

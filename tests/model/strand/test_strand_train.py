@@ -6,7 +6,7 @@ import torch
 from scipy.stats import pearsonr
 from torch import nn
 
-from scbig.data import _query, make_screen
+from scbig.data import _controls, make_screen
 from scbig.model import STRAND, CellLatent, STRANDConfig
 from scbig.model.strand._method import HeldOutConfidence
 from scbig.predictor import EffectMover
@@ -41,13 +41,11 @@ def test_a_bridge_that_is_no_gain_is_left_out(loci_screen, fit_strand):
     assert not model.uses_networks
     method, wanted = model._method, [("TARGET001-P1",)]
     effect = method.predict_effects(wanted, np.array([0]))
-    out = model.predict(perturbations=["TARGET001-P1"], n_cells=5)
-    x, predicted = (
-        m[(out.obs["locus"] == "TARGET001-P1").to_numpy()]
-        for m in (out.X.toarray(), out.layers["strand"])
-    )
+    out = model.predict(perturbations=["TARGET001-P1"], n_cells=5, sampling=False)
+    out = out[out.obs["locus"] == "TARGET001-P1"]
+    x = loci_screen.adata[out.obs["strand_source"]].X.toarray()
     mover = EffectMover(effect, model._effects.get_control(np.array([0])))
-    np.testing.assert_array_equal(predicted, mover(x, np.array([0]))[0])
+    np.testing.assert_array_equal(out.layers["strand"], mover(x, np.array([0]))[0])
 
 
 def test_a_bridge_without_an_anchor_passes_no_gate(loci_screen, fit_strand):
@@ -138,6 +136,7 @@ def test_continued_training_that_fails_loses_nothing(loci_screen, fit_strand, mo
     wanted = {"perturbations": ["TARGET001-P1", "TARGET002-P1"], "n_cells": 5, "seed": 0}
     before = model.get_predicted_expression(**wanted)
     loci_screen.adata.X = loci_screen.adata.X * 1.5
+    del loci_screen.adata.layers["counts"]  # they are not those of X any more
     again = {"max_locus_steps": 20, "max_steps": 20, "accelerator": "cpu"}
     with monkeypatch.context() as patch:
         patch.setattr(type(model._method), "calibrate", lambda *_: 1 / 0)
@@ -156,6 +155,7 @@ def test_a_new_context_has_its_own_controls_and_its_own_change(loci_screen, fit_
     model.save(tmp_path / "model")
     adata.obs["line"] = "second"
     adata.X = adata.X * 1.5
+    del adata.layers["counts"]  # they are not those of X any more
     again = STRAND.load(tmp_path / "model", adata)
     torch.manual_seed(3)
     state = torch.get_rng_state()
@@ -177,7 +177,7 @@ def test_a_new_context_has_its_own_controls_and_its_own_change(loci_screen, fit_
 
 
 def test_the_controls_that_travel_are_drawn_with_the_seed(loci_screen, monkeypatch):
-    monkeypatch.setattr(_query, "thin", partial(_query.thin, n_kept=20))
+    monkeypatch.setattr(_controls, "thin", partial(_controls.thin, n_kept=20))
     STRAND.setup_anndata(loci_screen.adata)
     given = {"loci": loci_screen.loci, "fasta": loci_screen.fasta}
     one, again, other = (
@@ -222,14 +222,18 @@ def test_a_latent_space_can_be_given(loci_screen, fit_strand, tmp_path):
     np.testing.assert_array_equal(
         model.get_latent_representation(), loci_screen.adata.X.toarray()[:, :20]
     )
-    out = model.predict(perturbations=["TARGET001-P1"], n_cells=3)
-    np.testing.assert_array_equal(out.layers["strand"][:, 20:], out.X.toarray()[:, 20:])
+    wanted = {"perturbations": ["TARGET001-P1"], "n_cells": 3}
+    expected = model.predict(**wanted, sampling=False)
+    sources = loci_screen.adata[expected.obs["strand_source"]].X.toarray()
+    np.testing.assert_array_equal(expected.layers["strand"][:, 20:], sources[:, 20:])
+    cells = model.get_predicted_expression(**wanted)
     model.save(tmp_path / "model")
     with pytest.raises(ValueError, match=r"of its own, _Half"):
         STRAND.load(tmp_path / "model")
     again = STRAND.load(tmp_path / "model", latent=_Half(40))
-    found = again.get_predicted_expression(perturbations=["TARGET001-P1"], n_cells=3)
-    np.testing.assert_array_equal(found, out.layers["strand"])
+    found = again.get_predicted_expression(**wanted, sampling=False)
+    np.testing.assert_array_equal(found, expected.layers["strand"])
+    np.testing.assert_array_equal(again.get_predicted_expression(**wanted), cells)
 
 
 def test_what_is_no_latent_space_is_refused(loci_screen):
