@@ -138,6 +138,20 @@ def test_pairing_takes_the_chance_of_the_controls_off(real, schema, cells_of, rn
         evaluator.score(out, is_paired=True)
 
 
+def test_cells_are_not_paired(real, schema):
+    """Their X is the prediction, so that no effect would be left."""
+    out = real.copy()
+    out.layers["mine"] = real.X.copy()
+    out.obs["mine_source"] = "a control cell"
+    evaluator = Evaluator(real, schema, metrics=["mse"])
+    for kind in ("counts", "values"):
+        out.uns["mine"] = {"cells": kind}
+        with pytest.raises(ValueError, match=r"layers\['mine'\] holds cells.*sampling=False"):
+            evaluator.score(out, layer="mine", is_paired=True)
+    out.uns["mine"] = {"cells": "expected"}
+    assert len(evaluator.score(out, layer="mine", is_paired=True)) == 10
+
+
 def test_measured_cells_are_no_sources(real, schema):
     annotated = real.copy()
     annotated.layers["scbig"] = real.X.copy()

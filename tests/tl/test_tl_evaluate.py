@@ -153,6 +153,25 @@ def test_cells_of_their_own_score_like_the_layer(split_screen, scores):
     assert found["status"].str.startswith("ok").all()
 
 
+def test_expected_expression_of_its_own_is_compared_with_its_sources(split_screen):
+    labels = list(split_screen.obs["perturbation"][split_screen.obs["scbig_split"] == "test"])
+    out = _train(NoChange, split_screen).predict(perturbations=labels, n_cells=30)
+    before = out.X.copy()
+
+    def score(predicted: AnnData) -> pd.Series:
+        table = evaluate_cells(
+            split_screen, predicted, layer="no_change", metrics=["pearson_delta"]
+        )
+        return table.loc[table["predictor"] == "no_change", "value"]
+
+    assert score(out).eq(0).all()
+    np.testing.assert_array_equal(out.X, before)
+    assert score(out[:, ::-1].copy()).eq(0).all()
+    # Where the sources are not found, means are taken as they are.
+    out.obs["no_change_source"] = "nobody"
+    assert score(out).ne(0).all()
+
+
 def test_a_layer_of_any_origin_is_scored_as_it_is(split_screen):
     adata = split_screen.copy()
     adata.layers["oracle"] = adata.X.copy()

@@ -10,7 +10,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from scbig._constants import CONFIDENCE_SUFFIX, COUNTS_SUFFIX, SOURCE_SUFFIX
-from scbig.data._expression import GeneMatch, get_matrix
+from scbig.data._expression import Expression, GeneMatch, get_matrix
 from scbig.data._query import Query
 
 BATCH_SIZE = 2048
@@ -137,7 +137,7 @@ def write_prediction(
     return adata
 
 
-def put_sources(predicted: AnnData, key: str, source: AnnData) -> bool:
+def put_sources(predicted: AnnData, key: str, source: AnnData, layer: str | None = None) -> bool:
     """Put the control cells that expected expression starts from into ``X``, to be compared.
 
     Cells have the predicted mean, whatever control cells were drawn; expected expression has not.
@@ -149,18 +149,24 @@ def put_sources(predicted: AnnData, key: str, source: AnnData) -> bool:
     key
         Name of its layer.
     source
-        The data that it started from, with expression in ``X``.
+        The data that it started from.
+    layer
+        Layer of these data with expression; ``None`` for ``X``.
 
     Returns
     -------
-    Whether this was done: the layer holds expected expression of these control cells.
+    Whether this was done: the layer holds expected expression of these control cells and genes.
     """
     note, column = predicted.uns.get(key), key + SOURCE_SUFFIX
     is_expected = isinstance(note, Mapping) and note.get("cells") == EXPECTED
-    if not is_expected or column not in predicted.obs:
+    is_named = source.obs_names.is_unique and source.var_names.is_unique
+    if not (is_expected and is_named) or column not in predicted.obs:
         return False
     rows = source.obs_names.astype(str).get_indexer(predicted.obs[column].astype(str))
-    predicted.X = get_matrix(source, None)[rows]
+    columns = source.var_names.get_indexer(predicted.var_names)
+    if (rows < 0).any() or (columns < 0).any():
+        return False
+    predicted.X = Expression(get_matrix(source, layer), columns).rows(rows)
     return True
 
 

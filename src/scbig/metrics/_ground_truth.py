@@ -8,7 +8,7 @@ import numpy as np
 from anndata import AnnData
 
 from scbig._constants import SOURCE_SUFFIX
-from scbig.data import Expression, ScreenSchema
+from scbig.data import EXPECTED, Expression, ScreenSchema
 from scbig.metrics._catalogue import Metric
 from scbig.metrics._discrimination import get_target_mask
 from scbig.metrics._distribution import PreparedCells, Projection
@@ -275,11 +275,22 @@ def _name(cells: CellGroups, keys: Sequence | set, n_shown: int = 3) -> list[str
 def _check_paired(
     predicted: AnnData, cells: CellGroups, truth: GroundTruth, layer: str | None
 ) -> None:
-    """Refuse measured cells as sources: their means would be the answer, not the noise."""
+    """Refuse what cannot be paired.
+
+    Of measured cells as sources, means would be the answer and not the noise; predicted cells have
+    the predicted mean, whatever they were made of.
+    """
     if layer is None:
         raise ValueError(
             "is_paired=True says that X holds the control cells that the prediction started "
             "from. Name the layer of the prediction: layer='...'"
+        )
+    note = predicted.uns.get(layer)
+    if isinstance(note, Mapping) and note.get("cells", EXPECTED) != EXPECTED:
+        raise ValueError(
+            f"layers[{layer!r}] holds cells, whose means do not depend on the control cells that "
+            "were drawn, and X is the prediction, too. Leave is_paired out, or predict expected "
+            "expression: predict(perturbations=[...], sampling=False)"
         )
     if layer + SOURCE_SUFFIX in predicted.obs:
         return
@@ -288,7 +299,7 @@ def _check_paired(
     if shared := own & measured:
         raise ValueError(
             f"is_paired=True says that X of predicted holds control cells, but {len(shared)} of "
-            "its perturbed cells are named as measured cells of real. Predict new cells: "
-            "predict(perturbations=[...]); or give other names: "
+            "its perturbed cells are named as measured cells of real. Put control cells there; "
+            "if they are, give other names: "
             "predicted.obs_names = [f'predicted_{i}' for i in range(predicted.n_obs)]"
         )

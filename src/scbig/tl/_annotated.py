@@ -77,7 +77,7 @@ def _find_sources(adata: AnnData, layer: str, rows: np.ndarray) -> np.ndarray | 
     """Row of the control cell that each of ``rows`` started from, if its mean shows the draw."""
     note, key = adata.uns.get(layer), layer + SOURCE_SUFFIX
     is_expected = isinstance(note, Mapping) and note.get("cells") == EXPECTED
-    if not is_expected or key not in adata.obs:
+    if not is_expected or key not in adata.obs or not adata.obs_names.is_unique:
         return None
     sources = adata.obs_names.astype(str).get_indexer(adata.obs[key].astype(str).iloc[rows])
     if (sources >= 0).all():

@@ -126,7 +126,8 @@ def evaluate_cells(
     adata
         Screen with the measured cells and the split.
     predicted
-        Predicted cells of the test conditions, with the same columns of labels.
+        Predicted cells of the test conditions, with the same columns of labels. Expected
+        expression is compared with the control cells of ``adata`` that it names.
     layer
         Layer of ``predicted`` with the prediction; ``None`` for ``X``.
     schema
@@ -144,9 +145,14 @@ def evaluate_cells(
     ValueError
         When the split or test cells are missing, or one side cannot be read.
     """
-    parts = take_apart(adata, infer_schema(adata) if schema is None else schema, split_key)
+    schema = infer_schema(adata) if schema is None else schema
+    parts = take_apart(adata, schema, split_key)
     evaluator = Evaluator(parts.real, parts.schema, reference=parts.training, metrics=metrics)
-    scores = evaluator.score(predicted, layer=layer)
+    is_paired = False
+    if layer is not None and layer + SOURCE_SUFFIX in predicted.obs:
+        predicted = predicted.copy()  # what the user has stays as it is
+        is_paired = put_sources(predicted, layer, adata, schema.layer)
+    scores = evaluator.score(predicted, layer=layer, is_paired=is_paired)
     return _frame(layer or "predicted", scores, evaluator, parts, gene_embedding)
 
 

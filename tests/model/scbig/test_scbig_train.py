@@ -87,7 +87,9 @@ def test_depths_of_held_out_cells_leave_no_trace(
     screen.layers["counts"] = sparse.csr_matrix(twice)
     second = fit(screen, train=train).predict(**wanted)
     for layer in ("scbig", "scbig_counts"):
-        np.testing.assert_array_equal(first.layers[layer].toarray(), second.layers[layer].toarray())
+        np.testing.assert_array_equal(
+            first.layers[layer].toarray(), second.layers[layer].toarray()
+        )
 
 
 def test_one_label_is_one_validation_condition(
