@@ -270,7 +270,7 @@ class Match:
         half = np.clip(paths.upper - paths.lower, 0.04, 2.0) / 2
         with np.errstate(divide="ignore", invalid="ignore"):
             # As if the mean grew in proportion, which it does at most.
-            fall = np.fmin(np.log(target / below), 0)
+            fall = np.clip(np.fmin(np.log(target / below), 0), -20, 0)
             # Steps are bounded, lest a gene with few counts by chance be drawn by the million.
             rise = np.clip(np.log(target / above), 0, 1.5)
         is_low = below > target

@@ -74,6 +74,6 @@ def fit_cells(
     controls = [cells.screen.get_controls(i) for i in range(len(cells.screen.contexts))]
     rng = np.random.default_rng(seed)
     model = fit_screen_model(cells.read_pair, groups, controls, rng, cells.base)
-    found = "found" if model.has_counts else "too few to make cells of counts"
-    logger.info("Counts of %.1f%% of the cells looked at: %s.", 100 * model.share, found)
+    rest = "" if model.has_counts else ": too few to make cells of counts"
+    logger.info("The counts of %.1f%% of the cells looked at are known%s.", 100 * model.share, rest)
     return model
