@@ -55,15 +55,6 @@ def test_means_are_matched(task):
     assert made.counts[:, -1].nnz > 0
 
 
-@pytest.mark.filterwarnings("error")
-def test_a_gene_can_be_silenced(task):
-    cells, model, real = task
-    target = get_mean(get_values(real))
-    target[-20:] = 0
-    made = transport_cells(cells, model, target, np.random.default_rng(0))
-    assert made.counts[:, -20:].nnz == 0
-
-
 def test_cells_are_like_real_ones(task):
     cells, model, real = task
     values = get_values(real)
@@ -109,7 +100,7 @@ def test_genes_that_fall_to_nothing_have_no_counts(population):
     target = get_mean(get_values(cells))
     target[:3] = [0, -0.5, 1e-9]
     made = transport_cells(cells, fit(cells), target, np.random.default_rng(0))
-    assert made.counts[:, most].nnz == 0
+    assert made.counts[:, :3].nnz == 0
     assert (made.log_ratio[:2] == -np.inf).all()
 
 

@@ -75,5 +75,6 @@ def fit_cells(
     rng = np.random.default_rng(seed)
     model = fit_screen_model(cells.read_pair, groups, controls, rng, cells.base)
     rest = "" if model.has_counts else ": too few to make cells of counts"
-    logger.info("The counts of %.1f%% of the cells looked at are known%s.", 100 * model.share, rest)
+    share = 100 * model.share
+    logger.info("The counts of %.1f%% of the cells looked at are known%s.", share, rest)
     return model
