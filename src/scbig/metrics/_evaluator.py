@@ -221,8 +221,8 @@ class Evaluator:
         is_paired
             ``X`` holds the control cell that each row started from. Means are then the mean of
             all real controls plus the mean change, which takes off the chance of the drawn
-            controls. The cells that scbig predicts need no such thing, and are refused; for its
-            expected expression, :func:`scbig.data.put_sources` puts the control cells there.
+            controls. The cells that scbig predicts need no such thing, and are refused; its
+            expected expression does, which :func:`scbig.tl.evaluate` sees to by itself.
         controls
             Control cells, in ``X``, that the effects of ``predicted`` are those to, where these
             are not the real ones: another measurement has its own, and where a split divides
