@@ -81,9 +81,11 @@ class Screen:
 
     def predict(self, model: object) -> np.ndarray:
         """Mean predicted effect of each test condition."""
-        out = model.predict(perturbations=self.test, n_cells=N_CELLS, seed=0)
-        cells = out.layers[model.default_key].reshape(len(self.test) + 1, N_CELLS, -1).mean(1)
-        return cells[1:] - cells[0]
+        expected = model.get_predicted_expression(
+            perturbations=self.test, n_cells=N_CELLS, seed=0, sampling=False
+        )
+        means = expected.reshape(len(self.test) + 1, N_CELLS, -1).mean(1)
+        return means[1:] - means[0]
 
     def score(self, effect: np.ndarray) -> pd.Series:
         """Pearson delta of each test condition."""
