@@ -89,7 +89,7 @@ def run(row, adata, loci, fasta, held_out):
     wanted = {"perturbations": held_out, "n_cells": 200, "seed": SEED}
     out = model.predict(**wanted)
     layer, names = out.layers["strand"].toarray(), out.obs["locus"].astype(str).to_numpy()
-    # Expected expression starts from the same control cells everywhere, so that their draw cancels.
+    # Expected expression starts from the same control cells everywhere: their draw cancels.
     expected = model.get_predicted_expression(**wanted, sampling=False)
     effects = average(expected, names, held_out) - average(expected, names, ["control"])
     cells = measure_cells(layer, adata.X.toarray(), names, labels, held_out)
