@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from scbig.data import Effects, Targets
-from scbig.regression import DenoisedRegression, KernelRegression, KernelSettings, TargetKernel
+from scbig.regression import (
+    DenoisedRegression,
+    Denoising,
+    KernelRegression,
+    KernelSettings,
+    TargetKernel,
+)
 from scbig.regression._denoised import fit_own_gene
 from scbig.regression._gaussian_process import ComponentRegression
 
@@ -22,6 +28,8 @@ SINGLES = tuple((name,) for name in NAMES)
 PAIRS = tuple((NAMES[i], NAMES[j]) for i, j in combinations(range(N_TARGETS), 2) if j - i <= 2)
 NEW_PAIRS = tuple((NAMES[i], NAMES[j]) for i, j in combinations(range(N_TARGETS), 2) if j - i > 9)
 KERNEL = TargetKernel((), KernelSettings())
+# The regression by itself.
+ALONE = Denoising(use_measured=False)
 N_CELLS = 40
 
 
@@ -84,7 +92,7 @@ def test_shared_effects_are_told_from_noise(effects: Effects, truth: np.ndarray,
         )
         for noise in (0.3, 1.0, 3.0, 10.0)
     ]
-    denoised = predict_here(DenoisedRegression(effects, KERNEL, NO_TARGETS), targets)
+    denoised = predict_here(DenoisedRegression(effects, KERNEL, NO_TARGETS, ALONE), targets)
     assert get_error(denoised, expected) < 0.6 * min(plain)
 
 
@@ -118,7 +126,7 @@ def test_only_combinations_of_seen_targets_are_scaled(rng: np.random.Generator, 
     """With hardly any noise everything is believed, and the regression adds up."""
     mean = np.vstack([truth, 0.6 * add_up(truth, PAIRS)]) + 0.1
     effects = make_effects(rng, SINGLES + PAIRS, mean, variance=1e-16)
-    regression = DenoisedRegression(effects, KERNEL, GENES)
+    regression = DenoisedRegression(effects, KERNEL, GENES, ALONE)
     targets = [("T0", "T12"), ("T0", "X"), ("X", "Y"), ("T3", "T20", "X")]
     predicted = predict_here(regression, targets)
     single = {name: predict_here(regression, [(name,)])[0] for name in (*NAMES, "X", "Y")}
@@ -171,7 +179,7 @@ def test_mixture_of_single_targets_is_worked_out_by_hand(
         variance=rng.uniform(0.5, 2.0, effects.variance.shape),
     )
     targets = [("T0",), ("T7",), ("T22",), ("Z",), ("T1", "T9")]
-    predicted = predict_here(DenoisedRegression(effects, KERNEL, GENES), targets)
+    predicted = predict_here(DenoisedRegression(effects, KERNEL, GENES, ALONE), targets)
     np.testing.assert_allclose(predicted, mix_by_hand(effects, GENES, targets), rtol=1e-7)
 
 
@@ -214,13 +222,13 @@ def test_leaving_a_condition_out_is_nearly_a_refit(effects: Effects, truth: np.n
 
 def test_an_unseen_context_has_the_shared_effect(effects: Effects):
     """Under a kernel without contexts it differs in the own gene at most."""
-    regression = DenoisedRegression(effects, KERNEL, GENES)
+    regression = DenoisedRegression(effects, KERNEL, GENES, ALONE)
     targets = [("T0",), ("T22",), ("T0", "T20")]
     here = predict_here(regression, targets)
     np.testing.assert_allclose(regression.predict(targets, np.ones(3, dtype=int)), here)
     control = np.vstack([effects.control_mean, effects.control_mean])
     control[1, 0] = 0
-    regression = DenoisedRegression(replace(effects, control_mean=control), KERNEL, GENES)
+    regression = DenoisedRegression(replace(effects, control_mean=control), KERNEL, GENES, ALONE)
     there = regression.predict(targets, np.ones(3, dtype=int))
     np.testing.assert_allclose(there[:, 1:], here[:, 1:])
     assert (there[[0, 2], 0] != here[[0, 2], 0]).all()

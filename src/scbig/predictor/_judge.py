@@ -11,7 +11,16 @@ import numpy as np
 import torch
 from scipy.stats import ttest_1samp
 
-from scbig.data import Effects, Expression, Screen, ScreenCells, Targets, compute_effects
+from scbig.data import (
+    Effects,
+    Expression,
+    Group,
+    Screen,
+    ScreenCells,
+    Targets,
+    compute_effects,
+    compute_half_effects,
+)
 from scbig.metrics import pearson_delta
 from scbig.nn import add_change
 from scbig.predictor._stage import StageRunner
@@ -22,8 +31,8 @@ from scbig.regression import Embeddings, TargetKernel, predict_floors
 SIGNIFICANCE = 0.05
 # Conditions that are carried at once, each with all drawn control cells.
 BATCH_SIZE = 16
+MAX_HALVED = 500
 
-Group = tuple[Targets, int, np.ndarray]
 KernelChoice = Callable[[Effects, Effects, Embeddings], TargetKernel]
 
 
@@ -345,6 +354,14 @@ class Task:
         """
         controls = {context: self.cells.screen.get_controls(context) for _, context, _ in groups}
         return [controls[context] for _, context, _ in groups]
+
+    def halve(self) -> list[Effects]:
+        """Effects of the training groups in two halves of their cells; of 500 groups at most."""
+        chosen = np.linspace(0, len(self.groups) - 1, min(len(self.groups), MAX_HALVED))
+        groups = [self.groups[i] for i in chosen.astype(int)]
+        rng = np.random.default_rng(self.seed)
+        halves = compute_half_effects(self.cells.expression, self.cells.screen, groups, rng)
+        return halves if len(halves[0]) else []
 
     def compute_effects(self, features: np.ndarray) -> Effects:
         """Mean effects of the training groups on any features ``(n_cells, n_features)``.

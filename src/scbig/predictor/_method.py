@@ -24,6 +24,7 @@ from scbig.regression import (
     UnseenAnchor,
     anchor_as_unseen,
     choose_kernel,
+    choose_particular,
 )
 
 logger = logging.getLogger(__name__)
@@ -204,6 +205,8 @@ class RegressionMethod(Method):
     def fit(self, task: Task) -> None:
         """Choose a kernel by the evidence of the training conditions, and fit the regression."""
         kernel = choose_kernel(task.measured, self.vocabulary.embeddings.mappings)
+        if self.denoising.use_measured and (halves := task.halve()):
+            kernel = choose_particular(halves, kernel, self.vocabulary.genes, self.denoising)
         logger.info("Regression of effects: %s", kernel.settings)
         self._fit_anchor(task, kernel)
 
