@@ -15,7 +15,7 @@ from scbig.regression import (
     KernelSettings,
     TargetKernel,
 )
-from scbig.regression._denoised import fit_own_gene
+from scbig.regression._denoised import choose_particular, fit_own_gene
 from scbig.regression._gaussian_process import ComponentRegression
 
 N_TARGETS = 24
@@ -277,3 +277,62 @@ def test_controls_have_no_effect(effects: Effects):
     regression = DenoisedRegression(effects, KERNEL, GENES)
     np.testing.assert_array_equal(predict_here(regression, [()]), np.zeros((1, len(GENES))))
     assert predict_here(regression, []).shape == (0, len(GENES))
+
+
+def test_measured_conditions_are_predicted_by_their_own_cells_too(
+    effects: Effects, truth: np.ndarray
+):
+    """A strong effect on one gene is kept, which no other condition has."""
+    delta = effects.delta.copy()
+    delta[0, 110] += 3.0
+    marked = replace(effects, delta=delta)
+    alone, both = (
+        predict_here(DenoisedRegression(marked, KERNEL, NO_TARGETS, parts), SINGLES)[0, 110]
+        for parts in (ALONE, Denoising())
+    )
+    assert abs(both - delta[0, 110]) < 0.1
+    assert abs(alone - delta[0, 110]) > abs(both - delta[0, 110])
+
+
+def test_what_is_predicted_of_a_measured_condition_does_not_depend_on_the_others_asked(
+    effects: Effects,
+):
+    regression = DenoisedRegression(effects, KERNEL, NO_TARGETS)
+    asked = [NEW_PAIRS[0], SINGLES[3], SINGLES[7]]
+    together = predict_here(regression, asked)
+    np.testing.assert_array_equal(together[1:2], predict_here(regression, asked[1:2]))
+    alone, towards = regression.shrink_measured()
+    np.testing.assert_allclose(together[1], (alone[3] + towards[3]) / 2, rtol=1e-12)
+    # Conditions that were not measured, and measured ones in other contexts, are regressed.
+    plain = DenoisedRegression(effects, KERNEL, NO_TARGETS, ALONE)
+    np.testing.assert_allclose(together[0], predict_here(plain, asked[:1])[0], rtol=1e-9)
+    elsewhere = np.ones(3, dtype=int)
+    np.testing.assert_allclose(
+        regression.predict(asked, elsewhere), plain.predict(asked, elsewhere), rtol=1e-9
+    )
+
+
+def test_without_noise_known_the_regression_is_alone(effects: Effects):
+    silent = replace(effects, variance=np.zeros_like(effects.variance))
+    found = [
+        predict_here(DenoisedRegression(silent, KERNEL, GENES, parts), SINGLES)
+        for parts in (Denoising(), ALONE)
+    ]
+    np.testing.assert_allclose(*found, rtol=1e-9, atol=1e-12)
+
+
+def test_halves_tell_what_is_shared_from_what_is_particular(rng: np.random.Generator):
+    """Shared programs are found by the regression, single genes by the condition's own cells."""
+    is_one = rng.random((N_TARGETS, len(GENES))) < 0.03
+    shared, particular = make_truth(rng), np.where(is_one, 1.5, 0.0)
+    shares = []
+    for planted in (shared, particular):
+        halves = [make_effects(rng, SINGLES, planted) for _ in range(2)]
+        kernel = choose_particular(halves, KERNEL, NO_TARGETS, Denoising())
+        shares.append(kernel.settings.particular)
+        assert replace(kernel.settings, particular=0.5) == KERNEL.settings
+        both = [DenoisedRegression(half, kernel, NO_TARGETS) for half in halves]
+        errors = [get_error(predict_here(one, SINGLES), planted) for one in both]
+        raw = [get_error(half.delta, planted) for half in halves]
+        assert max(errors) < 0.7 * min(raw)
+    assert shares[0] <= 0.5 < 0.7 <= shares[1]

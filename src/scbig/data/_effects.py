@@ -255,7 +255,17 @@ def join_effects(old: Effects, new: Effects) -> Effects:
         n_cells=np.concatenate([old.n_cells, new.n_cells]),
         control_mean=np.where(np.isnan(new.control_mean), known, new.control_mean),
         variance=np.vstack([old.variance, new.variance]),
+        n_controls=_join_numbers(old.n_controls, new.n_controls),
     )
+
+
+def _join_numbers(old: np.ndarray | None, new: np.ndarray | None) -> np.ndarray | None:
+    """Numbers of controls of all contexts: those of the new screen where it has any."""
+    if old is None or new is None:
+        return None
+    before = np.zeros_like(new)
+    before[: len(old)] = old
+    return np.where(new > 0, new, before)
 
 
 def effects_to_plain(effects: Effects) -> tuple[Values, Arrays]:
