@@ -182,7 +182,7 @@ def compute_half_effects(
         if min(len(rows), len(controls[context])) > 1
     ]
     halves = [
-        ([(*key, rows[i::2]) for *key, rows in shuffled], [rows[i::2] for rows in controls])
+        ([(name, here, rows[i::2]) for name, here, rows in shuffled], [c[i::2] for c in controls])
         for i in range(2)
     ]
     return _average(expression, halves)
@@ -299,7 +299,8 @@ def effects_from_plain(values: Values, arrays: Arrays) -> Effects:
     """
     targets = tuple(tuple(group) for group in values["targets"])
     # Folders of version 0.1 do not tell how many control cells there were.
-    return Effects(targets, **{part: arrays.get(f"effects.{part}") for part in _PARTS})
+    parts = {part: arrays[f"effects.{part}"] for part in _PARTS if f"effects.{part}" in arrays}
+    return Effects(targets, **parts)
 
 
 def _compute_moments(
