@@ -1,5 +1,7 @@
 """Mean effects against pandas and by hand; chosen, left out, joined and taken apart."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
@@ -9,6 +11,7 @@ from scbig.data import (
     ScreenSchema,
     compute_effects,
     compute_group_means,
+    compute_half_effects,
     effects_from_plain,
     effects_to_plain,
     join_effects,
@@ -205,6 +208,49 @@ def test_joined_effects_by_hand():
     np.testing.assert_array_equal(new.control_mean, new_mean)
 
 
+def test_numbers_of_controls_are_joined_as_their_means_are():
+    old = draw_effects([(("A",), 1)], np.ones((2, 2)))
+    new = draw_effects([(("C",), 2)], np.ones((4, 2)), seed=1)
+    assert join_effects(old, new).n_controls is None
+    old = replace(old, n_controls=np.array([3, 4]))
+    new = replace(new, n_controls=np.array([0, 5, 6, 0]))
+    np.testing.assert_array_equal(join_effects(old, new).n_controls, [3, 5, 6, 0])
+
+
+def test_errors_of_one_context_are_shared_by_way_of_its_controls():
+    """The covariance of means of drawn cells of variance 1."""
+    rng = np.random.default_rng(0)
+    keys = [(("A",), 0), (("B",), 0), (("C",), 1), (("D",), 2)]
+    n_cells, n_controls = np.array([5, 20, 8, 4]), np.array([10, 2, 0])
+    effects = replace(draw_effects(keys, np.ones((3, 2))), n_cells=n_cells, n_controls=n_controls)
+    control = rng.normal(size=(20_000, 2)) / np.sqrt(n_controls[:2])
+    errors = rng.normal(size=(20_000, 4)) / np.sqrt(n_cells)
+    errors[:, :3] -= control[:, [0, 0, 1]]
+    np.testing.assert_allclose(effects.noise, np.cov(errors.T), atol=0.02)
+    known = replace(effects, n_controls=None)
+    np.testing.assert_allclose(known.noise, np.diag(1 / n_cells))
+
+
+def test_half_effects_are_means_of_halves(adata):
+    screen, values = make_screen(adata.obs, SCHEMA), np.asarray(adata.X)
+    groups = list(screen.get_groups())
+    few = groups[0][2][:1]
+    asked = [(*groups[0][:2], few), *groups[1:]]
+    halves = compute_half_effects(Expression(values), screen, asked, np.random.default_rng(0))
+    whole = compute_effects(Expression(values), screen)
+    for half in halves:
+        assert half.keys == [(targets, context) for targets, context, _ in asked[1:]]
+    n = [half.n_cells for half in halves]
+    np.testing.assert_array_equal(n[0] + n[1], whole.n_cells[1:])
+    assert np.abs(n[0] - n[1]).max() <= 1
+    np.testing.assert_array_equal(halves[0].n_controls + halves[1].n_controls, whole.n_controls)
+    for name in ("delta", "control_mean"):
+        assert not np.allclose(getattr(halves[0], name), getattr(halves[1], name))
+    means = [half.delta + half.control_mean[half.context] for half in halves]
+    both = (n[0][:, None] * means[0] + n[1][:, None] * means[1]) / whole.n_cells[1:, None]
+    np.testing.assert_allclose(both, (whole.delta + whole.control_mean[whole.context])[1:], 1e-5)
+
+
 def test_effects_survive_being_taken_apart() -> None:
     rng = np.random.default_rng(0)
     effects = Effects(
@@ -219,3 +265,7 @@ def test_effects_survive_being_taken_apart() -> None:
     assert again.targets == effects.targets
     for part in ("context", "delta", "n_cells", "control_mean", "variance"):
         np.testing.assert_array_equal(getattr(again, part), getattr(effects, part))
+    assert again.n_controls is None
+    counted = replace(effects, n_controls=np.array([2, 9]))
+    again = effects_from_plain(*effects_to_plain(counted))
+    np.testing.assert_array_equal(again.n_controls, [2, 9])

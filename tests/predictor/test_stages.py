@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-from scbig.predictor import Stopping, evaluating, plan_epochs, seeded
+from scbig.nn import evaluating, seeded
+from scbig.predictor import Stopping, plan_epochs
 from scbig.predictor._stage import KeepBest, join_histories
 
 

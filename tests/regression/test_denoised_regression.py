@@ -8,8 +8,14 @@ import numpy as np
 import pytest
 
 from scbig.data import Effects, Targets
-from scbig.regression import DenoisedRegression, KernelRegression, KernelSettings, TargetKernel
-from scbig.regression._denoised import fit_own_gene
+from scbig.regression import (
+    DenoisedRegression,
+    Denoising,
+    KernelRegression,
+    KernelSettings,
+    TargetKernel,
+)
+from scbig.regression._denoised import choose_particular, fit_own_gene
 from scbig.regression._gaussian_process import ComponentRegression
 
 N_TARGETS = 24
@@ -22,6 +28,8 @@ SINGLES = tuple((name,) for name in NAMES)
 PAIRS = tuple((NAMES[i], NAMES[j]) for i, j in combinations(range(N_TARGETS), 2) if j - i <= 2)
 NEW_PAIRS = tuple((NAMES[i], NAMES[j]) for i, j in combinations(range(N_TARGETS), 2) if j - i > 9)
 KERNEL = TargetKernel((), KernelSettings())
+# The regression by itself.
+ALONE = Denoising(use_measured=False)
 N_CELLS = 40
 
 
@@ -84,7 +92,7 @@ def test_shared_effects_are_told_from_noise(effects: Effects, truth: np.ndarray,
         )
         for noise in (0.3, 1.0, 3.0, 10.0)
     ]
-    denoised = predict_here(DenoisedRegression(effects, KERNEL, NO_TARGETS), targets)
+    denoised = predict_here(DenoisedRegression(effects, KERNEL, NO_TARGETS, ALONE), targets)
     assert get_error(denoised, expected) < 0.6 * min(plain)
 
 
@@ -118,7 +126,7 @@ def test_only_combinations_of_seen_targets_are_scaled(rng: np.random.Generator, 
     """With hardly any noise everything is believed, and the regression adds up."""
     mean = np.vstack([truth, 0.6 * add_up(truth, PAIRS)]) + 0.1
     effects = make_effects(rng, SINGLES + PAIRS, mean, variance=1e-16)
-    regression = DenoisedRegression(effects, KERNEL, GENES)
+    regression = DenoisedRegression(effects, KERNEL, GENES, ALONE)
     targets = [("T0", "T12"), ("T0", "X"), ("X", "Y"), ("T3", "T20", "X")]
     predicted = predict_here(regression, targets)
     single = {name: predict_here(regression, [(name,)])[0] for name in (*NAMES, "X", "Y")}
@@ -171,7 +179,7 @@ def test_mixture_of_single_targets_is_worked_out_by_hand(
         variance=rng.uniform(0.5, 2.0, effects.variance.shape),
     )
     targets = [("T0",), ("T7",), ("T22",), ("Z",), ("T1", "T9")]
-    predicted = predict_here(DenoisedRegression(effects, KERNEL, GENES), targets)
+    predicted = predict_here(DenoisedRegression(effects, KERNEL, GENES, ALONE), targets)
     np.testing.assert_allclose(predicted, mix_by_hand(effects, GENES, targets), rtol=1e-7)
 
 
@@ -214,13 +222,13 @@ def test_leaving_a_condition_out_is_nearly_a_refit(effects: Effects, truth: np.n
 
 def test_an_unseen_context_has_the_shared_effect(effects: Effects):
     """Under a kernel without contexts it differs in the own gene at most."""
-    regression = DenoisedRegression(effects, KERNEL, GENES)
+    regression = DenoisedRegression(effects, KERNEL, GENES, ALONE)
     targets = [("T0",), ("T22",), ("T0", "T20")]
     here = predict_here(regression, targets)
     np.testing.assert_allclose(regression.predict(targets, np.ones(3, dtype=int)), here)
     control = np.vstack([effects.control_mean, effects.control_mean])
     control[1, 0] = 0
-    regression = DenoisedRegression(replace(effects, control_mean=control), KERNEL, GENES)
+    regression = DenoisedRegression(replace(effects, control_mean=control), KERNEL, GENES, ALONE)
     there = regression.predict(targets, np.ones(3, dtype=int))
     np.testing.assert_allclose(there[:, 1:], here[:, 1:])
     assert (there[[0, 2], 0] != here[[0, 2], 0]).all()
@@ -269,3 +277,62 @@ def test_controls_have_no_effect(effects: Effects):
     regression = DenoisedRegression(effects, KERNEL, GENES)
     np.testing.assert_array_equal(predict_here(regression, [()]), np.zeros((1, len(GENES))))
     assert predict_here(regression, []).shape == (0, len(GENES))
+
+
+def test_measured_conditions_are_predicted_by_their_own_cells_too(
+    effects: Effects, truth: np.ndarray
+):
+    """A strong effect on one gene is kept, which no other condition has."""
+    delta = effects.delta.copy()
+    delta[0, 110] += 3.0
+    marked = replace(effects, delta=delta)
+    alone, both = (
+        predict_here(DenoisedRegression(marked, KERNEL, NO_TARGETS, parts), SINGLES)[0, 110]
+        for parts in (ALONE, Denoising())
+    )
+    assert abs(both - delta[0, 110]) < 0.1
+    assert abs(alone - delta[0, 110]) > abs(both - delta[0, 110])
+
+
+def test_what_is_predicted_of_a_measured_condition_does_not_depend_on_the_others_asked(
+    effects: Effects,
+):
+    regression = DenoisedRegression(effects, KERNEL, NO_TARGETS)
+    asked = [NEW_PAIRS[0], SINGLES[3], SINGLES[7]]
+    together = predict_here(regression, asked)
+    np.testing.assert_array_equal(together[1:2], predict_here(regression, asked[1:2]))
+    alone, towards = regression.shrink_measured()
+    np.testing.assert_allclose(together[1], (alone[3] + towards[3]) / 2, rtol=1e-12)
+    # Conditions that were not measured, and measured ones in other contexts, are regressed.
+    plain = DenoisedRegression(effects, KERNEL, NO_TARGETS, ALONE)
+    np.testing.assert_allclose(together[0], predict_here(plain, asked[:1])[0], rtol=1e-9)
+    elsewhere = np.ones(3, dtype=int)
+    np.testing.assert_allclose(
+        regression.predict(asked, elsewhere), plain.predict(asked, elsewhere), rtol=1e-9
+    )
+
+
+def test_without_noise_known_the_regression_is_alone(effects: Effects):
+    silent = replace(effects, variance=np.zeros_like(effects.variance))
+    found = [
+        predict_here(DenoisedRegression(silent, KERNEL, GENES, parts), SINGLES)
+        for parts in (Denoising(), ALONE)
+    ]
+    np.testing.assert_allclose(*found, rtol=1e-9, atol=1e-12)
+
+
+def test_halves_tell_what_is_shared_from_what_is_particular(rng: np.random.Generator):
+    """Shared programs are found by the regression, single genes by the condition's own cells."""
+    is_one = rng.random((N_TARGETS, len(GENES))) < 0.03
+    shared, particular = make_truth(rng), np.where(is_one, 1.5, 0.0)
+    shares = []
+    for planted in (shared, particular):
+        halves = [make_effects(rng, SINGLES, planted) for _ in range(2)]
+        kernel = choose_particular(halves, KERNEL, NO_TARGETS, Denoising())
+        shares.append(kernel.settings.particular)
+        assert replace(kernel.settings, particular=0.5) == KERNEL.settings
+        both = [DenoisedRegression(half, kernel, NO_TARGETS) for half in halves]
+        errors = [get_error(predict_here(one, SINGLES), planted) for one in both]
+        raw = [get_error(half.delta, planted) for half in halves]
+        assert max(errors) < 0.7 * min(raw)
+    assert shares[0] <= 0.5 < 0.7 <= shares[1]

@@ -200,6 +200,35 @@ def test_target_left_out_weights_are_those_of_a_refit(regression: KernelRegressi
     np.testing.assert_array_equal(weights[:, is_out], np.zeros((len(rows), len(rows))))
 
 
+@pytest.mark.parametrize("target", ["A", "E"])
+def test_what_is_left_out_is_predicted_without_the_error_of_its_controls(
+    regression: KernelRegression, target: str
+):
+    """Effects of one context share an error, which is no part of what is predicted."""
+    effects = replace(regression.effects, n_controls=np.full(2, 7))
+    shared = KernelRegression(effects, regression.kernel)
+    is_out = np.array([target in group for group in effects.targets])
+    _, predicted = shared.leave_target_out(target)
+    np.testing.assert_allclose(predicted, refit_without(shared, is_out), rtol=1e-7)
+    n = len(effects)
+    one_out = [refit_without(shared, np.arange(n) == i)[0] for i in range(n)]
+    np.testing.assert_allclose(shared.leave_one_out(), one_out, rtol=1e-7)
+    assert not np.allclose(predicted, regression.leave_target_out(target)[1])
+
+
+def test_an_effect_of_all_conditions_is_left_to_the_controls(rng: np.random.Generator):
+    """Few control cells explain what all conditions share; many do not."""
+    effects = make_effects(rng)
+    effects = replace(effects, delta=np.ones_like(effects.delta))
+    kernel = TargetKernel((), KernelSettings(noise=1.0))
+    sizes = []
+    for n_controls in (2, 50, 5000):
+        few = replace(effects, n_controls=np.array([n_controls]))
+        sizes.append(np.abs(KernelRegression(few, kernel).predict((("A",),), np.zeros(1))).mean())
+    assert sizes[0] < 0.2 < 0.4 < sizes[2]
+    assert sizes[0] < sizes[1] < sizes[2]
+
+
 def test_no_condition_has_a_target_that_was_never_seen(regression: KernelRegression):
     rows, predicted = regression.leave_target_out("Z")
     assert rows.shape == (0,)

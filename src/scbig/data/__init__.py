@@ -16,8 +16,10 @@ from scbig.data._controls import (
 from scbig.data._conventions import check_expression, infer_schema
 from scbig.data._effects import (
     Effects,
+    Group as Group,
     compute_effects,
     compute_group_means,
+    compute_half_effects as compute_half_effects,
     effects_from_plain,
     effects_to_plain,
     join_effects,

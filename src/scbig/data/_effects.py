@@ -1,5 +1,6 @@
 """Mean effects of the conditions of a screen: what every regression and baseline learns from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,8 @@ from scbig._types import Arrays, Values
 from scbig.data._expression import Expression
 from scbig.data._screen import Screen, Targets
 
-_PARTS = ("context", "delta", "n_cells", "control_mean", "variance")
+Group = tuple[Targets, int, np.ndarray]
+_PARTS = ("context", "delta", "n_cells", "control_mean", "variance", "n_controls")
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,9 @@ class Effects:
     variance
         Variance of the cells of each group around their mean, shape ``(n_groups, n_genes)``;
         zero for a single cell.
+    n_controls
+        Number of control cells of each context, shape ``(n_contexts,)``; ``None`` where it is not
+        known, and control means are taken to be without error.
     """
 
     targets: tuple[Targets, ...]
@@ -40,6 +45,7 @@ class Effects:
     n_cells: np.ndarray
     control_mean: np.ndarray
     variance: np.ndarray
+    n_controls: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -52,6 +58,20 @@ class Effects:
         """
         n_free = self.n_cells - 1
         return n_free @ self.variance / max(n_free.sum(), 1)
+
+    @property
+    def noise(self) -> np.ndarray:
+        """Covariance of the errors of measured effects, where the variance of cells is 1.
+
+        All effects of a context share the error of its control mean, shape
+        ``(n_groups, n_groups)``.
+        """
+        noise = np.diag(1 / self.n_cells)
+        if self.n_controls is None:
+            return noise
+        n = self.n_controls[self.context]
+        shared = np.divide(1.0, n, out=np.zeros(len(n)), where=n > 0)
+        return noise + shared[:, None] * (self.context[:, None] == self.context)
 
     @property
     def keys(self) -> list[tuple[Targets, int]]:
@@ -98,6 +118,7 @@ class Effects:
             self.n_cells[rows],
             self.control_mean,
             self.variance[rows],
+            self.n_controls,
         )
 
     def without(self, other: "Effects") -> "Effects":
@@ -131,20 +152,66 @@ def compute_effects(expression: Expression, screen: Screen) -> Effects:
     -------
     Effects of all groups of perturbed cells.
     """
-    groups = list(screen.get_groups())
     controls = [screen.get_controls(i) for i in range(len(screen.contexts))]
-    rows = [rows for *_, rows in groups] + controls
-    means, variance = _compute_moments(expression, rows)
-    context = np.array([context for _, context, _ in groups], dtype=np.int64)
-    control_mean = means[len(groups) :]
-    return Effects(
-        targets=tuple(targets for targets, *_ in groups),
-        context=context,
-        delta=means[: len(groups)] - control_mean[context],
-        n_cells=np.array([len(cells) for cells in rows[: len(groups)]], dtype=np.int64),
-        control_mean=control_mean,
-        variance=variance[: len(groups)],
-    )
+    return _average(expression, [(list(screen.get_groups()), controls)])[0]
+
+
+def compute_half_effects(
+    expression: Expression, screen: Screen, groups: Sequence[Group], rng: np.random.Generator
+) -> list[Effects]:
+    """Average two random halves of the cells, perturbed ones and controls, by themselves.
+
+    Parameters
+    ----------
+    expression, screen
+        As for :func:`compute_effects`.
+    groups
+        Targets, context and row numbers of groups of cells.
+    rng
+        Source of randomness.
+
+    Returns
+    -------
+    Two measurements of the effects of the groups that have two cells or more, and two control
+    cells in their context; their errors have nothing in common.
+    """
+    controls = [rng.permutation(screen.get_controls(i)) for i in range(len(screen.contexts))]
+    shuffled = [
+        (targets, context, rng.permutation(rows))
+        for targets, context, rows in groups
+        if min(len(rows), len(controls[context])) > 1
+    ]
+    halves = [
+        ([(name, here, rows[i::2]) for name, here, rows in shuffled], [c[i::2] for c in controls])
+        for i in range(2)
+    ]
+    return _average(expression, halves)
+
+
+def _average(
+    expression: Expression, parts: Sequence[tuple[Sequence[Group], Sequence[np.ndarray]]]
+) -> list[Effects]:
+    """Effects of each part: groups of perturbed cells, and the control cells of each context."""
+    rows = [[*(rows for *_, rows in groups), *controls] for groups, controls in parts]
+    means, variances = _compute_moments(expression, [cells for part in rows for cells in part])
+    ends = np.cumsum([len(part) for part in rows])[:-1]
+    pairs = zip(np.split(means, ends), np.split(variances, ends), strict=True)
+    effects = []
+    for (groups, controls), (mean, variance) in zip(parts, pairs, strict=True):
+        n_groups = len(groups)
+        context = np.array([context for _, context, _ in groups], dtype=np.int64)
+        effects.append(
+            Effects(
+                targets=tuple(targets for targets, *_ in groups),
+                context=context,
+                delta=mean[:n_groups] - mean[n_groups:][context],
+                n_cells=np.array([len(cells) for *_, cells in groups], dtype=np.int64),
+                control_mean=mean[n_groups:],
+                variance=variance[:n_groups],
+                n_controls=np.array([len(cells) for cells in controls], dtype=np.int64),
+            )
+        )
+    return effects
 
 
 def compute_group_means(expression: Expression, groups: list[np.ndarray]) -> np.ndarray:
@@ -188,7 +255,17 @@ def join_effects(old: Effects, new: Effects) -> Effects:
         n_cells=np.concatenate([old.n_cells, new.n_cells]),
         control_mean=np.where(np.isnan(new.control_mean), known, new.control_mean),
         variance=np.vstack([old.variance, new.variance]),
+        n_controls=_join_numbers(old.n_controls, new.n_controls),
     )
+
+
+def _join_numbers(old: np.ndarray | None, new: np.ndarray | None) -> np.ndarray | None:
+    """Numbers of controls of all contexts: those of the new screen where it has any."""
+    if old is None or new is None:
+        return None
+    before = np.zeros_like(new)
+    before[: len(old)] = old
+    return np.where(new > 0, new, before)
 
 
 def effects_to_plain(effects: Effects) -> tuple[Values, Arrays]:
@@ -204,7 +281,8 @@ def effects_to_plain(effects: Effects) -> tuple[Values, Arrays]:
     Their targets as values, and the rest as arrays.
     """
     values = {"targets": [list(group) for group in effects.targets]}
-    return values, {f"effects.{part}": getattr(effects, part) for part in _PARTS}
+    arrays = {f"effects.{part}": getattr(effects, part) for part in _PARTS}
+    return values, {name: array for name, array in arrays.items() if array is not None}
 
 
 def effects_from_plain(values: Values, arrays: Arrays) -> Effects:
@@ -220,7 +298,9 @@ def effects_from_plain(values: Values, arrays: Arrays) -> Effects:
     The effects.
     """
     targets = tuple(tuple(group) for group in values["targets"])
-    return Effects(targets, **{part: arrays[f"effects.{part}"] for part in _PARTS})
+    # Folders of version 0.1 do not tell how many control cells there were.
+    parts = {part: arrays[f"effects.{part}"] for part in _PARTS if f"effects.{part}" in arrays}
+    return Effects(targets, **parts)
 
 
 def _compute_moments(

@@ -24,6 +24,13 @@ from scbig.nn._losses import (
     split_weight_decay,
 )
 from scbig.nn._mamba import MambaBlock, S6Mixer, SSDMixer, compute_block_influence
+from scbig.nn._modules import (
+    evaluating as evaluating,
+    get_weights as get_weights,
+    read_weights as read_weights,
+    seeded as seeded,
+    set_weights as set_weights,
+)
 from scbig.nn._patches import (
     GatedFusion,
     GenePatches,

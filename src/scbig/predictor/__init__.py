@@ -1,24 +1,14 @@
 """The verbs and the recipe of all predictors; a model brings a method of its own."""
 
+from scbig.metrics import is_gain as is_gain, score_effects
 from scbig.predictor._judge import (
     CellMover,
     EffectMover,
     FloorComparison as FloorComparison,
     Judge as Judge,
     Task,
-    is_gain as is_gain,
-    score_effects,
 )
-from scbig.predictor._method import (
-    Method,
-    RegressionMethod,
-    choose_preset as choose_preset,
-    evaluating as evaluating,
-    get_weights as get_weights,
-    read_weights as read_weights,
-    seeded as seeded,
-    set_weights as set_weights,
-)
+from scbig.predictor._method import Method, RegressionMethod, choose_preset as choose_preset
 from scbig.predictor._predictor import BasePredictor
 from scbig.predictor._stage import (
     Hardware,

@@ -21,8 +21,9 @@ from scbig.data import (
     take_prefix,
     write_folder,
 )
+from scbig.nn import seeded
 from scbig.predictor._judge import FloorComparison
-from scbig.predictor._method import Method, seeded
+from scbig.predictor._method import Method
 from scbig.predictor._setup import RegisteredModel
 from scbig.predictor._stage import History
 from scbig.predictor._vocabulary import Vocabulary

@@ -2,18 +2,17 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from copy import copy, deepcopy
 from dataclasses import asdict
 from typing import Any, Self, TypeVar
 
 import numpy as np
-import torch
 
 from scbig._types import Arrays, Values
 from scbig.data import Effects, Targets
-from scbig.predictor._judge import CellMover, EffectMover, Task, score_effects
+from scbig.metrics import score_effects
+from scbig.predictor._judge import CellMover, EffectMover, Task
 from scbig.predictor._vocabulary import Vocabulary
 from scbig.regression import (
     Anchor,
@@ -24,6 +23,7 @@ from scbig.regression import (
     UnseenAnchor,
     anchor_as_unseen,
     choose_kernel,
+    choose_particular,
 )
 
 logger = logging.getLogger(__name__)
@@ -204,6 +204,8 @@ class RegressionMethod(Method):
     def fit(self, task: Task) -> None:
         """Choose a kernel by the evidence of the training conditions, and fit the regression."""
         kernel = choose_kernel(task.measured, self.vocabulary.embeddings.mappings)
+        if self.denoising.use_measured and (halves := task.halve()):
+            kernel = choose_particular(halves, kernel, self.vocabulary.genes, self.denoising)
         logger.info("Regression of effects: %s", kernel.settings)
         self._fit_anchor(task, kernel)
 
@@ -283,49 +285,6 @@ class RegressionMethod(Method):
         self._anchor = Anchor(effects, kernel, genes, self.denoising, features)
         if "confidence" in arrays:
             self._confidence = Confidence(self._anchor.regression, arrays["confidence"])
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed torch inside the block, and restore its generators afterwards."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield
-
-
-@contextmanager
-def evaluating(module: torch.nn.Module) -> Iterator[None]:
-    """Compute without dropout and gradients inside the block, and go back to the mode before."""
-    was_training = module.training
-    module.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        module.train(was_training)
-
-
-def get_weights(module: torch.nn.Module) -> Arrays:
-    """Return the weights and buffers of a module as arrays, named ``"module..."``."""
-    return {
-        f"module.{name}": tensor.detach().cpu().numpy()
-        for name, tensor in module.state_dict().items()
-    }
-
-
-def set_weights(module: torch.nn.Module, arrays: Arrays) -> None:
-    """Put back what :func:`get_weights` returned, and leave training mode."""
-    module.load_state_dict(read_weights(arrays))
-    module.eval()
-
-
-def read_weights(arrays: Arrays) -> dict[str, torch.Tensor]:
-    """Weights and buffers by name, of what :func:`get_weights` returned."""
-    return {
-        name.removeprefix("module."): torch.from_numpy(array)
-        for name, array in arrays.items()
-        if name.startswith("module.")
-    }
 
 
 def choose_preset(

@@ -22,9 +22,10 @@ from scbig.data import (
     Targets,
     write_prediction,
 )
+from scbig.nn import seeded
 from scbig.predictor._folder import StoredModel
 from scbig.predictor._judge import CellMover
-from scbig.predictor._method import Method, seeded
+from scbig.predictor._method import Method
 from scbig.predictor._request import (
     Request,
     answer_request,

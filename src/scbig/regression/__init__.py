@@ -1,6 +1,10 @@
 """Regression of effects: from the perturbed targets to mean effects, without any network."""
 
-from scbig.regression._denoised import DenoisedRegression, Denoising
+from scbig.regression._denoised import (
+    DenoisedRegression,
+    Denoising,
+    choose_particular as choose_particular,
+)
 from scbig.regression._floors import (
     FLOOR_RULES,
     OWN_MEAN,

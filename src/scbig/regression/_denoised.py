@@ -1,12 +1,14 @@
 """What effect is to be expected of a condition, beside the noise of the cells?
 
 Two regressions that differ in what they keep, what a perturbation does to its own gene, how far
-combinations fall short of their sum, and how far expression can fall in a new context.
+combinations fall short of their sum, how far expression can fall in a new context, and what the
+cells of a measured condition tell themselves.
 """
 
 from collections import Counter
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product
 
 import numpy as np
@@ -17,6 +19,7 @@ from scbig.regression._gaussian_process import (
     KernelRegression,
     TargetKernel,
 )
+from scbig.regression._shrinkage import compute_standard_error, shrink
 
 # The regression gene by gene is hardly shrunk: what is noise in it shows by its standard error.
 DETAILED = (0.5, 1.0)
@@ -25,6 +28,7 @@ NOISES = (0.1, 0.3, 1.0, 3.0, 10.0)
 INTERACTIONS = (0.0, 1.0)
 # Standard errors at which half of a difference between the two regressions is believed.
 HALF_BELIEVED = 4.0
+_N_SHARES = 11
 # Prior precisions of intercept and slope: a handful of measured genes outweighs them.
 _PRECISION = (0.5, 2.0)
 
@@ -42,11 +46,14 @@ class Denoising:
         Fit the effect of perturbations on their own gene apart.
     use_saturation
         Scale combinations of seen targets by how far such combinations fall short.
+    use_measured
+        Believe the measured effects of training conditions beside the regression.
     """
 
     use_components: bool = True
     use_own_gene: bool = True
     use_saturation: bool = True
+    use_measured: bool = True
 
 
 class DenoisedRegression:
@@ -61,6 +68,10 @@ class DenoisedRegression:
     of seen targets are scaled by how far such combinations fall short of it
     (:func:`compute_saturation`). In a context without training conditions, falls are scaled by
     how much less there is to fall (:func:`scale_falls`).
+
+    Of a training condition that is predicted, its own cells tell more than a regression keeps. Its
+    measured effect is shrunk twice by its own noise (:func:`shrink`): towards no effect, which
+    XX
 
     Parameters
     ----------
@@ -84,6 +95,8 @@ class DenoisedRegression:
         denoising = denoising or Denoising()
         self.effects = effects
         self.kernel = kernel
+        self._use_measured = denoising.use_measured
+        self._row = {key: row for row, key in enumerate(effects.keys)}
         self._own = fit_own_gene(effects, genes if denoising.use_own_gene else ())
         own = self._own.predict(effects.targets, effects.get_control(effects.context))
         rest = replace(effects, delta=effects.delta - own)
@@ -107,9 +120,14 @@ class DenoisedRegression:
         targets, context
             Conditions, each with its context, length ``n``.
         """
-        shared = None if self._shared is None else self._shared.predict(targets, context)
-        weights = self._detailed.get_weights(targets, context)
-        return self._finish(self._mix(weights, shared), targets, context, self._seen)
+        expected = self._regress(targets, context)
+        if self._use_measured:
+            keys = zip(targets, np.asarray(context).tolist(), strict=True)
+            known = [(i, self._row[key]) for i, key in enumerate(keys) if key in self._row]
+            if known:
+                asked, rows = np.transpose(known)
+                expected[asked] = self._measured[rows]
+        return expected
 
     def leave_one_out(self) -> np.ndarray:
         """Predict each training condition from all others, shape ``(n_groups, n_genes)``."""
@@ -138,10 +156,37 @@ class DenoisedRegression:
         if shared is None:
             return detailed
         square = (detailed - shared) ** 2
-        variance = (weights**2 @ (1 / rest.n_cells))[:, None] * rest.pooled_variance
+        noise = ((weights @ rest.noise) * weights).sum(axis=1)
+        variance = noise[:, None] * rest.pooled_variance
         total = square + HALF_BELIEVED**2 * variance
         believed = np.divide(square, total, out=np.zeros_like(total), where=total > 0)
         return shared + believed * (detailed - shared)
+
+    def shrink_measured(self) -> tuple[np.ndarray, np.ndarray]:
+        """Shrink the measured effects of all training conditions by their own noise.
+
+        Returns
+        -------
+        What becomes of them towards no effect, and towards the regression, ``(n_groups, G)`` each.
+        """
+        effects = self.effects
+        expected = self._regress(effects.targets, effects.context)
+        if not effects.pooled_variance.any():
+            return expected, expected
+        error = compute_standard_error(effects.pooled_variance, np.diag(effects.noise))
+        towards = expected + shrink(effects.delta - expected, error)
+        return shrink(effects.delta, error), towards
+
+    @cached_property
+    def _measured(self) -> np.ndarray:
+        alone, together = self.shrink_measured()
+        share = self.kernel.settings.particular
+        return share * alone + (1 - share) * together
+
+    def _regress(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray:
+        shared = None if self._shared is None else self._shared.predict(targets, context)
+        weights = self._detailed.get_weights(targets, context)
+        return self._finish(self._mix(weights, shared), targets, context, self._seen)
 
     def _finish(
         self, mixed: np.ndarray, targets: Sequence[Targets], context: np.ndarray, seen: Set[str]
@@ -151,6 +196,41 @@ class DenoisedRegression:
         own = self._own.predict(targets, self.effects.get_control(context))
         is_known = np.array([len(group) > 1 and set(group) <= seen for group in targets])
         return np.where(is_known[:, None], self._saturation, 1.0) * (mixed + own)
+
+
+def choose_particular(
+    halves: Sequence[Effects], kernel: TargetKernel, genes: Sequence[str], denoising: Denoising
+) -> TargetKernel:
+    """Choose how far measured effects are shrunk towards none, by two halves of the cells.
+
+    Parameters
+    ----------
+    halves
+        Two measurements of the same conditions, see :func:`scbig.data.compute_half_effects`.
+    kernel, genes, denoising
+        As for :class:`DenoisedRegression`.
+
+    Returns
+    -------
+    The kernel with the share with which each half predicts the other best: the middle of the
+    shares that are best by correlation, and by squared error.
+    """
+    shares = np.linspace(0, 1, _N_SHARES)
+    likeness, error = np.zeros((2, _N_SHARES))
+    for fitted, real in (halves, halves[::-1]):
+        alone, together = DenoisedRegression(fitted, kernel, genes, denoising).shrink_measured()
+        mixed = [share * alone + (1 - share) * together for share in shares]
+        likeness += [_correlate_rows(one, real.delta).mean() for one in mixed]
+        error += [np.mean((one - real.delta) ** 2) for one in mixed]
+    share = (shares[np.argmax(likeness)] + shares[np.argmin(error)]) / 2
+    return replace(kernel, settings=replace(kernel.settings, particular=float(share)))
+
+
+def _correlate_rows(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Correlation of each pair of rows; 0 where one is constant."""
+    a, b = (x - x.mean(axis=1, keepdims=True) for x in (first, second))
+    size = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
+    return np.divide((a * b).sum(axis=1), size, out=np.zeros(len(size)), where=size > 0)
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,9 @@ class KernelSettings:
         [0, 1].
     mean_context
         The same of what all targets share.
+    particular
+        How far measured effects are shrunk towards none, and not towards what is expected of
+        like conditions, in [0, 1].
     sharpness
         Power that the cosine similarity of embeddings is raised to. The higher, the fewer
         targets count as similar.
@@ -71,6 +74,7 @@ class KernelSettings:
     context: float = 0.0
     sharpness: int = 1
     mean_context: float = 0.0
+    particular: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -209,34 +213,40 @@ class KernelRegression:
         known = self.effects
         return self.kernel(targets, context, known.targets, known.context) @ self._precision
 
+    @cached_property
+    def _covariance(self) -> np.ndarray:
+        """Covariance of the training conditions without noise."""
+        known = self.effects
+        return self.kernel(known.targets, known.context, known.targets, known.context)
+
     def get_left_out_weights(self) -> np.ndarray:
         """Weights that predict each training condition from all others."""
-        weights = -self._precision / np.diag(self._precision)[:, None]
+        # The inverse without a row and column is the whole one, less their outer product.
+        others = self._covariance - np.diag(np.diag(self._covariance))
+        weights = others @ self._precision
+        shift = np.diag(weights) / np.diag(self._precision)
+        weights = weights - shift[:, None] * self._precision
         np.fill_diagonal(weights, 0)
         return weights
 
     def get_target_left_out_weights(self, target: str) -> tuple[np.ndarray, np.ndarray]:
         """Rows and weights ``(n_rows, n_groups)`` of :meth:`leave_target_out`."""
         rows = np.flatnonzero([target in group for group in self.effects.targets])
-        weights = -linalg.solve(
-            self._precision[np.ix_(rows, rows)], self._precision[rows], assume_a="pos"
-        )
+        others = self._covariance[rows]
+        others[:, rows] = 0
+        weights = others @ self._precision
+        own = self._precision[np.ix_(rows, rows)]
+        weights -= weights[:, rows] @ linalg.solve(own, self._precision[rows], assume_a="pos")
         weights[:, rows] = 0
         return rows, weights
 
     def predict(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray:
-        """Predict the effects of conditions.
+        """Predict the effects of conditions, shape ``(n, n_genes)``.
 
         Parameters
         ----------
-        targets
-            Target set of each condition, length ``n``.
-        context
-            Context of each condition, shape ``(n,)``.
-
-        Returns
-        -------
-        Effects, shape ``(n, n_genes)``.
+        targets, context
+            Target set and context of each condition, length ``n``.
         """
         return self.get_weights(targets, context) @ self.effects.delta
 
@@ -323,8 +333,7 @@ def get_noisy_covariance(effects: Effects, kernel: TargetKernel) -> np.ndarray:
     """Covariance of measured effects: the kernel, and noise that falls with the cells."""
     covariance = kernel(effects.targets, effects.context, effects.targets, effects.context)
     # The mean of many cells is less noisy than the mean of a few.
-    noise = kernel.settings.noise * effects.n_cells.mean() / effects.n_cells
-    return covariance + np.diag(noise)
+    return covariance + kernel.settings.noise * effects.n_cells.mean() * effects.noise
 
 
 def _list_settings(effects: Effects, n_embeddings: int) -> list[KernelSettings]:

@@ -16,7 +16,11 @@ from scbig.nn import (
     autofocus_loss,
     direction_loss,
     divergence_loss,
+    evaluating,
     gaussian_loss,
+    get_weights,
+    read_weights,
+    set_weights,
     split_weight_decay,
 )
 from scbig.predictor import (
@@ -27,11 +31,7 @@ from scbig.predictor import (
     Stopping,
     Task,
     Vocabulary,
-    evaluating,
-    get_weights,
     plan_epochs,
-    read_weights,
-    set_weights,
 )
 
 _GENE_PARTS = ("patches.order", "vectors", "mean", "std", "dropout")

@@ -15,7 +15,8 @@ from scbig.data import Effects, Perturbations
 from scbig.model.dualstream._config import PRESETS, DualStreamConfig
 from scbig.model.dualstream._method import AnchoredStreams
 from scbig.model.dualstream._module import GeneRecord, compute_occlusion, compute_scan_influence
-from scbig.predictor import BasePredictor, Hardware, Vocabulary, choose_preset, seeded
+from scbig.nn import seeded
+from scbig.predictor import BasePredictor, Hardware, Vocabulary, choose_preset
 from scbig.priors import GeneAliases, GeneEmbedding, GeneGraph, make_target_embeddings
 from scbig.programs import choose_gene_order, make_coexpression_embedding
 

@@ -19,17 +19,8 @@ from scbig.data import Effects, PairBatches, ScreenCells, Targets, thin
 from scbig.model.scbig._config import SCBIGConfig
 from scbig.model.scbig._module import FlowCondition, FlowSizes, SCBIGModule
 from scbig.model.scbig._stages import FlowData, FlowPlan, compute_latents, fit_autoencoder
-from scbig.predictor import (
-    RegressionMethod,
-    Schedule,
-    Stopping,
-    Task,
-    Vocabulary,
-    evaluating,
-    get_weights,
-    plan_epochs,
-    set_weights,
-)
+from scbig.nn import evaluating, get_weights, set_weights
+from scbig.predictor import RegressionMethod, Schedule, Stopping, Task, Vocabulary, plan_epochs
 from scbig.priors import GeneAliases, GeneEmbedding, GeneGraph, GeneSets
 from scbig.programs import (
     GenePrograms,

@@ -14,7 +14,8 @@ from scbig.model.scbig._config import PRESETS, SCBIGConfig
 from scbig.model.scbig._method import AnchoredFlow, GivenPriors, make_program_priors
 from scbig.model.scbig._module import ProgramEncoder
 from scbig.model.scbig._stages import compute_latents
-from scbig.predictor import BasePredictor, Hardware, Vocabulary, choose_preset, seeded
+from scbig.nn import seeded
+from scbig.predictor import BasePredictor, Hardware, Vocabulary, choose_preset
 from scbig.priors import GeneAliases, GeneEmbedding, GeneGraph, GeneSets, make_target_embeddings
 from scbig.programs import GenePrograms, make_coexpression_embedding
 

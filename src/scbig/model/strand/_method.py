@@ -22,17 +22,12 @@ from scbig.nn import (
     LocusInput,
     PrincipalComponents,
     ReaderSizes,
-    make_reader,
-)
-from scbig.predictor import (
-    CellMover,
-    Method,
-    Task,
-    Vocabulary,
     evaluating,
     get_weights,
+    make_reader,
     set_weights,
 )
+from scbig.predictor import CellMover, Method, Task, Vocabulary
 from scbig.priors import DNAEncoder, Genome, Loci, LocusSource, LocusTable
 from scbig.splits import choose_validation
 

@@ -13,8 +13,8 @@ from scbig._types import Arrays, Values
 from scbig.data import Effects, Perturbations, Targets, find_locus_labels, read_folder
 from scbig.model.strand._config import PRESETS, STRANDConfig
 from scbig.model.strand._method import Fasta, LocusBridge
-from scbig.nn import CellLatent
-from scbig.predictor import BasePredictor, Hardware, Vocabulary, choose_preset, seeded
+from scbig.nn import CellLatent, seeded
+from scbig.predictor import BasePredictor, Hardware, Vocabulary, choose_preset
 from scbig.priors import DNAEncoder, Loci, LocusSource
 
 

@@ -16,9 +16,9 @@ from scbig.nn import (
     LocusCondition,
     LocusSet,
     add_change,
+    evaluating,
     extend_rows,
 )
-from scbig.predictor import evaluating
 
 N_PER_BATCH = 64
 
