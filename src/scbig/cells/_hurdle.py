@@ -3,9 +3,15 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 
 # Genes without an expressed value anywhere are drawn from so many values of all genes.
 _N_TYPICAL = 1000
+# Share of the values of a cell drawn again that are another cell's, in genes that have zeros.
+_SWAPPED = 0.5
+# How far it is moved along differences of cells, where they have none.
+_BANDWIDTH = 0.5
+_N_AT_ONCE = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,7 @@ def move_values(
     target: np.ndarray,
     rng: np.random.Generator,
     donors: np.ndarray | None = None,
+    typical: np.ndarray | None = None,
 ) -> HurdleCells:
     """Change the values of control cells so that they have a given mean, and keep zeros likely.
 
@@ -49,6 +56,8 @@ def move_values(
     donors
         Cells x genes whose expressed values are drawn, for example all training cells; the control
         cells by default. Genes that none of them expresses take values of all genes.
+    typical
+        Expressed values for those genes; by default some of the donors.
 
     Returns
     -------
@@ -72,7 +81,7 @@ def move_values(
             )
     wanted = np.maximum(target, 0).astype(np.float64)
     values = controls.astype(np.float64)
-    typical = donors[donors > 0]
+    typical = donors[donors > 0] if typical is None else typical
     typical = rng.choice(typical, min(_N_TYPICAL, len(typical))) if len(typical) else typical
     rises = np.flatnonzero(values.mean(axis=0) < wanted)
     for gene in rises:
@@ -81,6 +90,64 @@ def move_values(
     values *= np.divide(wanted, mean, out=np.ones_like(mean), where=mean > 0)
     moved = values.astype(np.float32)
     return HurdleCells(moved, wanted - moved.mean(axis=0, dtype=np.float64))
+
+
+def move_cells(
+    pool: sparse.csr_matrix,
+    drawn: np.ndarray,
+    target: np.ndarray,
+    rng: np.random.Generator,
+    n_cells: int,
+) -> sparse.csr_matrix:
+    """Make cells by :func:`move_values`, some genes at a time, and none of them twice.
+
+    Parameters
+    ----------
+    pool
+        Control cells x genes, not negative.
+    drawn
+        Cells of the pool to move, over which means are matched. If more are wanted than
+        there are, what is drawn a second time is renewed: genes that are there in every cell are
+        moved along differences of other cells, with mean and covariance kept (a smoothed
+        bootstrap; Efron and Tibshirani 1993), others take every second value from another cell.
+    target
+        Wanted mean of each gene, shape ``(n_genes,)``.
+    rng
+        Source of randomness.
+    n_cells
+        Number of cells to return.
+
+    Returns
+    -------
+    The first ``n_cells`` of ``drawn``, moved, float32.
+    """
+    # Of cells that are only matched, copies do no harm.
+    first = np.unique(drawn, return_index=True)[1]
+    again = np.setdiff1d(np.arange(len(drawn)), first) if n_cells > len(first) else drawn[:0]
+    # Of each cell that is renewed, the same two others in all genes.
+    others = rng.integers(pool.shape[0], size=(2, len(again)))
+    by_gene = pool.tocsc()
+    step = max(_N_AT_ONCE // max(len(drawn), pool.shape[0]), 1)
+    parts = []
+    for start in range(0, pool.shape[1], step):
+        genes = slice(start, start + step)
+        donors = by_gene[:, genes].toarray().astype(np.float64)
+        cells = donors[drawn]
+        cells[again] = _renew_values(cells[again], donors, others, rng)
+        moved = move_values(cells, target[genes], rng, donors, pool.data[pool.data > 0])
+        parts.append(sparse.csc_matrix(moved.values[:n_cells]))
+    return sparse.csr_matrix(sparse.hstack(parts, format="csc"))
+
+
+def _renew_values(
+    values: np.ndarray, donors: np.ndarray, others: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    first, second = donors[others[0]], donors[others[1]]
+    mean, least = donors.mean(axis=0), donors.min(axis=0)
+    smooth = values - mean + _BANDWIDTH * (first - second) / np.sqrt(2)
+    smooth = np.maximum(mean + smooth / np.sqrt(1 + _BANDWIDTH**2), least)
+    swapped = np.where(rng.random(values.shape) < _SWAPPED, first, values)
+    return np.where(least > 0, smooth, swapped)
 
 
 def _fill_zeros(
