@@ -9,8 +9,8 @@ from scipy import sparse
 _N_TYPICAL = 1000
 # Share of the values of a cell drawn again that are another cell's, in genes that have zeros.
 _SWAPPED = 0.5
-# How far it is moved along differences of cells, where they have none.
-_BANDWIDTH = 0.5
+# How far it is moved, along differences of how many cells to the mean, where they have none.
+_BANDWIDTH, _N_DIRECTIONS = 0.5, 4
 _N_AT_ONCE = 4_000_000
 
 
@@ -108,7 +108,7 @@ def move_cells(
     drawn
         Cells of the pool to move, over which means are matched. If more are wanted than
         there are, what is drawn a second time is renewed: genes that are there in every cell are
-        moved along differences of other cells, with mean and covariance kept (a smoothed
+        moved along differences of cells to their mean, with mean and covariance kept (a smoothed
         bootstrap; Efron and Tibshirani 1993), others take every second value from another cell.
     target
         Wanted mean of each gene, shape ``(n_genes,)``.
@@ -124,8 +124,11 @@ def move_cells(
     # Of cells that are only matched, copies do no harm.
     first = np.unique(drawn, return_index=True)[1]
     again = np.setdiff1d(np.arange(len(drawn)), first) if n_cells > len(first) else drawn[:0]
-    # Of each cell that is renewed, the same two others in all genes.
-    others = rng.integers(pool.shape[0], size=(2, len(again)))
+    noise = _Noise(
+        (drawn[again] + rng.integers(1, max(pool.shape[0], 2), len(again))) % pool.shape[0],
+        rng.integers(pool.shape[0], size=(_N_DIRECTIONS, len(again))),
+        rng.standard_normal((_N_DIRECTIONS, len(again), 1)),
+    )
     by_gene = pool.tocsc()
     step = max(_N_AT_ONCE // max(len(drawn), pool.shape[0]), 1)
     parts = []
@@ -133,21 +136,33 @@ def move_cells(
         genes = slice(start, start + step)
         donors = by_gene[:, genes].toarray().astype(np.float64)
         cells = donors[drawn]
-        cells[again] = _renew_values(cells[again], donors, others, rng)
+        cells[again] = _renew_values(cells[again], donors, noise, rng)
         moved = move_values(cells, target[genes], rng, donors, pool.data[pool.data > 0])
         parts.append(sparse.csc_matrix(moved.values[:n_cells]))
     return sparse.csr_matrix(sparse.hstack(parts, format="csc"))
 
 
+@dataclass(frozen=True)
+class _Noise:
+    """How each cell that is drawn again differs from its first, alike for all genes."""
+
+    partner: np.ndarray  # another cell, (n,)
+    direction: np.ndarray  # cells whose differences to the mean it is moved along, (4, n)
+    step: np.ndarray  # how far, (4, n, 1)
+
+
 def _renew_values(
-    values: np.ndarray, donors: np.ndarray, others: np.ndarray, rng: np.random.Generator
+    values: np.ndarray, donors: np.ndarray, noise: _Noise, rng: np.random.Generator
 ) -> np.ndarray:
-    first, second = donors[others[0]], donors[others[1]]
     mean, least = donors.mean(axis=0), donors.min(axis=0)
-    smooth = values - mean + _BANDWIDTH * (first - second) / np.sqrt(2)
-    smooth = np.maximum(mean + smooth / np.sqrt(1 + _BANDWIDTH**2), least)
-    swapped = np.where(rng.random(values.shape) < _SWAPPED, first, values)
-    return np.where(least > 0, smooth, swapped)
+    # Normal, with the covariance of the donors.
+    moved = sum(
+        step * (donors[cells] - mean)
+        for step, cells in zip(noise.step, noise.direction, strict=True)
+    ) / np.sqrt(_N_DIRECTIONS)
+    smooth = mean + (values - mean + _BANDWIDTH * moved) / np.sqrt(1 + _BANDWIDTH**2)
+    swapped = np.where(rng.random(values.shape) < _SWAPPED, donors[noise.partner], values)
+    return np.where(least > 0, np.maximum(smooth, least), swapped)
 
 
 def _fill_zeros(

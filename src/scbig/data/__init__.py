@@ -48,6 +48,7 @@ from scbig.data._raw_counts import (
     CellMatrices as CellMatrices,
     check_matrices as check_matrices,
     check_readable as check_readable,
+    holds_counts as holds_counts,
     read_matrices as read_matrices,
 )
 from scbig.data._screen import (

@@ -32,10 +32,10 @@ N_AVERAGED = 256
 MIN_CONTROLS = 20
 COUNTS, VALUES = "counts", "values"
 _WITHOUT_COUNTS = (
-    "Cells are made without counts, as counts are neither kept nor to be told from the expression "
-    "(they were, for %.0f%% of the training cells): values of control cells are scaled, or drawn "
-    "for their zeros. uns says so: cells are 'values'. Expression that is log1p of normalised "
-    "counts gives cells with counts, as does setup_anndata(counts_layer=...)."
+    "Cells are made without counts: of %.0f%% of the training cells could they be told from the "
+    "expression, as is so after denoising, correction or scaling. Values of control cells are "
+    "scaled, or drawn for their zeros; uns says that cells are 'values'. For cells with counts, "
+    "set up the screen with them: setup_anndata(adata, counts_layer='...')"
 )
 
 
@@ -112,7 +112,7 @@ def make_cells(query: Query, match: GeneMatch, model: ScreenModel, wanted: Wante
     pools = read_pools(query, model, genes.columns, wanted.seed)
     has_counts = all(pool.counts is not None for pool in pools.values())
     make = _transport if has_counts else _move
-    if not has_counts:
+    if not model.has_counts:
         logger.warning(_WITHOUT_COUNTS, 100 * model.share)
     announce_size(query, _estimate_bytes(query, pools, has_counts=has_counts))
     source_row = query.source_row.copy()

@@ -82,7 +82,7 @@ def predict_query(
     The prediction, negative values set to zero; rows of control cells keep their expression.
     """
     fill = control_mean.astype(np.float32)  # float64 would turn whole batches into float64
-    announce_size(query, query.out.n_obs * query.out.n_vars * 4)
+    announce_size(query, 4 * query.out.n_obs * query.out.n_vars * (1 + query.is_new))
     values = np.empty(query.out.shape, dtype=np.float32)
     is_found = match.columns >= 0
     for group, rows in _batches(query):
@@ -209,7 +209,7 @@ def announce_size(query: Query, n_bytes: float) -> None:
     query
         What is to be predicted.
     n_bytes
-        Memory of the layers; ``X``, if it is new, comes on top.
+        Memory of the layers, and of ``X`` if it is new.
     """
     if n_bytes >= LARGE_BYTES:
         logger.warning(
