@@ -131,10 +131,8 @@ def test_several_control_labels(scbig_command: Callable, small_screen: AnnData, 
     assert result.exit_code == 0, result.output
     model = EffectRegression.load(tmp_path / "model")
     assert model.controls.n_obs == len(controls)
-    assert set(model.predict(perturbations=["GENE0001"]).obs["perturbation"]) == {
-        "NT1",
-        "GENE0001",
-    }
+    out = model.predict(perturbations=["GENE0001"])
+    assert set(out.obs["perturbation"]) == {"NT1", "GENE0001"}
 
 
 def test_log1p_values_are_not_normalised_again(

@@ -119,7 +119,17 @@ class ScreenSchema:
         return self.control, *self.other_controls
 
     def join_controls(self, labels: pd.Series) -> pd.Series:
-        """Give control cells one label; the others are returned as text."""
+        """Give control cells one label.
+
+        Parameters
+        ----------
+        labels
+            Labels as the screen writes them.
+
+        Returns
+        -------
+        The same as text, with the first label of controls in place of the others.
+        """
         labels = labels.astype(str)
         return labels.mask(labels.isin(self.other_controls), self.control)
 
