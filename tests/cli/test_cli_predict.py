@@ -55,6 +55,7 @@ def test_other_control_cells_and_a_spread(
     ("options", "message"),
     [
         (["--perturbations", "NOWHERE"], "Nothing is known of the target(s) ['NOWHERE']"),
+        (["--perturbations", "GENE0001", "--contexts", "z"], "Context(s) ['z'] have no control"),
         (["--perturbations", ","], "No perturbation was asked for"),
     ],
 )

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from anndata import AnnData
 
-from scbig.model import SCBIG, DualStreamMamba
+from scbig.model import SCBIG, DualStreamMamba, EffectRegression
 
 # Everything but the training itself, which the fixture `model_folder` goes through.
 QUICK = ("--max-epochs", "0", "--max-steps", "0", "--accelerator", "cpu")
@@ -81,28 +81,60 @@ def test_priors_and_labels_are_read(
     assert values["seed"] == 5
 
 
-def test_raw_counts_are_refused_in_one_line(
-    scbig_command: Callable, counts_file: Path, tmp_path: Path
-):
-    result = scbig_command("train", counts_file, "--out", tmp_path / "model")
-    assert result.exit_code == 1
-    [line] = [line for line in result.output.splitlines() if line.startswith("Error")]
-    assert line.startswith("Error: X holds raw counts")
-    assert "--normalize" in result.output
-    assert "Traceback" not in result.output
-    assert not (tmp_path / "model").exists()
-
-
+@pytest.mark.parametrize("options", [(), ("--normalize",)])
 def test_counts_are_normalised(
-    scbig_command: Callable, small_screen: AnnData, counts_file: Path, tmp_path: Path
+    scbig_command: Callable,
+    small_screen: AnnData,
+    counts_file: Path,
+    tmp_path: Path,
+    options: tuple[str, ...],
 ):
     folder = tmp_path / "model"
-    result = scbig_command("train", counts_file, "--normalize", "--out", folder, *QUICK)
+    command = "train", counts_file, "--model", "effect_regression", *options, "--out", folder
+    result = scbig_command(*command)
     assert result.exit_code == 0, result.output
+    assert "Normalised X to 10000 counts a cell" in result.output
+    assert ("X holds raw counts, all values are whole" in result.output) == (not options)
     controls = small_screen.obs["perturbation"] == "control"
     expected = small_screen.X[controls.to_numpy()].toarray().mean(axis=0)
-    model = SCBIG.load(folder)
+    model = EffectRegression.load(folder)
     np.testing.assert_allclose(model._effects.control_mean[0], expected, rtol=1e-4)
+    # The counts are kept as they are.
+    named = small_screen[model.controls.obs_names].layers["counts"]
+    assert abs(model.controls.layers["counts"] - named).max() == 0
+
+
+def test_integers_are_log1p_values_if_one_says_so(
+    scbig_command: Callable, small_screen: AnnData, tmp_path: Path
+):
+    screen = small_screen.copy()
+    screen.X = np.rint(screen.X.toarray()).astype(np.float32)
+    del screen.layers["counts"]
+    screen.write_h5ad(tmp_path / "screen.h5ad")
+    result = scbig_command(
+        "train", tmp_path / "screen.h5ad", "--is-log1p", "--model", "effect_regression",
+        "--out", tmp_path / "model",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "X holds raw counts" not in result.output
+
+
+def test_several_control_labels(scbig_command: Callable, small_screen: AnnData, tmp_path: Path):
+    screen = small_screen.copy()
+    labels = screen.obs["perturbation"].astype(str)
+    controls = labels.index[labels == "control"]
+    labels[controls[::2]], labels[controls[1::2]] = "NT1", "NT2"
+    screen.obs["perturbation"] = labels.astype("category")
+    screen.write_h5ad(tmp_path / "screen.h5ad")
+    result = scbig_command(
+        "train", tmp_path / "screen.h5ad", "--control", "NT1", "--control", "NT2",
+        "--model", "effect_regression", "--out", tmp_path / "model",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    model = EffectRegression.load(tmp_path / "model")
+    assert model.controls.n_obs == len(controls)
+    out = model.predict(perturbations=["GENE0001"])
+    assert set(out.obs["perturbation"]) == {"NT1", "GENE0001"}
 
 
 def test_log1p_values_are_not_normalised_again(

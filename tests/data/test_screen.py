@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from scbig.data import ScreenSchema, get_context_names, make_screen
-from scbig.data._conventions import check_controls
+from scbig.data._fields import check_controls
 
 SCHEMA = ScreenSchema("perturbation", "control", "+", ("batch",))
 

@@ -8,7 +8,7 @@ from scbig.cells._counts import (
 )
 from scbig.cells._draw import draw_paths
 from scbig.cells._gene_model import GeneModel, fit_gene_model
-from scbig.cells._hurdle import HurdleCells, move_values
+from scbig.cells._hurdle import HurdleCells, move_cells, move_values
 from scbig.cells._paths import CountPaths, SourceCells
 from scbig.cells._recovery import recover_counts
 from scbig.cells._renew import renew_cells
@@ -42,6 +42,7 @@ __all__ = [
     "fit_gene_model",
     "fit_screen_model",
     "map_depths",
+    "move_cells",
     "move_values",
     "normalise_counts",
     "read_counts",

@@ -59,7 +59,7 @@ HOLDING = "What is held out: a task, or a file"
 HINT = (
     "Arguments in this message are options here: use_overwrite=True is --overwrite, "
     "context_keys=... is --context-keys, is_log1p=True is --is-log1p, judge=... is "
-    "--judge; raw counts are normalised by --normalize."
+    "--judge; raw counts are normalised."
 )
 
 
@@ -213,7 +213,7 @@ def benchmark(
             Labels(
                 layer=layer,
                 perturbation_key=perturbation_key,
-                control=control,
+                control=tuple(control) if control else None,
                 context_keys=split_list(context_keys),
                 separator=separator,
                 gene_key=gene_key,
@@ -278,11 +278,18 @@ def run_benchmark(
         With status 1, when a predictor failed somewhere.
     """
     from scbig.benchmark import Resources, get_predictor_names, run
-    from scbig.cli._files import find_context_keys, get_splits, read_priors, read_screen
+    from scbig.cli._files import (
+        find_context_keys,
+        get_splits,
+        normalize_counts,
+        read_priors,
+        read_screen,
+    )
     from scbig.data import get_gene_names, infer_schema
 
     settings = _make_settings(labels, splitting, scoring)
     adata = read_screen(file, labels.layer)
+    normalize_counts(adata, file, labels.layer, is_log1p=labels.is_log1p)
     arguments = labels.to_dict()
     del arguments["is_log1p"]
     schema = infer_schema(adata, **arguments)

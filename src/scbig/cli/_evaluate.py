@@ -118,7 +118,7 @@ def evaluate(
             ),
             Labels(
                 perturbation_key=perturbation_key,
-                control=control,
+                control=tuple(control) if control else None,
                 context_keys=split_list(context_keys),
             ),
             Holding(split_file=split_file, split=split),
@@ -174,11 +174,12 @@ def run_evaluate(
     overwrite
         Whether a file there is replaced.
     """
-    from scbig.cli._files import check_out_file, read_screen
+    from scbig.cli._files import check_out_file, normalize_counts, read_screen
     from scbig.metrics import summarise
 
     check_out_file(out, overwrite=overwrite, suffix=".csv")
     adata = read_screen(file, labels.layer)
+    normalize_counts(adata, file, labels.layer)
     session.say(
         f"Read {adata.n_obs} cells x {adata.n_vars} genes. Scoring the prediction, the floors "
         "and the ceiling."

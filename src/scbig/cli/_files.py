@@ -13,8 +13,9 @@ from anndata import AnnData
 from scipy import sparse
 from threadpoolctl import threadpool_limits
 
+from scbig._constants import COUNTS
 from scbig.cli._options import Holding, PriorFiles, ScreenFile, Splitting
-from scbig.data import ScreenSchema, Targets, from_mudata, get_matrix
+from scbig.data import ScreenSchema, Targets, from_mudata, get_matrix, holds_counts
 from scbig.priors import (
     Loci,
     TableEncoder,
@@ -53,8 +54,36 @@ def read_screen(file: ScreenFile, layer: str | None) -> AnnData:
     adata = _read(file)
     logger.info("Read %d cells x %d genes from %s.", *adata.shape, file.path)
     if file.use_normalize:
+        _check_normalizable(adata, layer)
         _normalize(adata, layer, file.target_sum)
     return adata
+
+
+def normalize_counts(
+    adata: AnnData, file: ScreenFile, layer: str | None, *, is_log1p: bool = False
+) -> None:
+    """Normalise expression that is raw counts, in place, although ``--normalize`` was not given.
+
+    Parameters
+    ----------
+    adata
+        Screen, as :func:`read_screen` read it.
+    file
+        How it was asked to be read.
+    layer
+        Layer with the expression; ``None`` for ``X``.
+    is_log1p
+        Take integers for log1p values, and leave them.
+    """
+    is_there = layer is None or layer in adata.layers
+    if file.use_normalize or is_log1p or not is_there or not holds_counts(adata, layer):
+        return
+    logger.warning(
+        "%s holds raw counts, all values are whole: they are normalised, as --normalize says "
+        "outright.",
+        _name(layer),
+    )
+    _normalize(adata, layer, file.target_sum)
 
 
 def _read(file: ScreenFile) -> AnnData:
@@ -67,24 +96,32 @@ def _read(file: ScreenFile) -> AnnData:
     raise ValueError(f"{file.path} is neither .h5ad nor .h5mu. Convert it with anndata first.")
 
 
-def _normalize(adata: AnnData, layer: str | None, target_sum: float) -> None:
-    """Normalise counts in place."""
-    name = "X" if layer is None else f"layers[{layer!r}]"
+def _name(layer: str | None) -> str:
+    return "X" if layer is None else f"layers[{layer!r}]"
+
+
+def _check_normalizable(adata: AnnData, layer: str | None) -> None:
     if layer is not None and layer not in adata.layers:
         found = [key for key in adata.layers if key is not None]
         raise ValueError(f"There is no layer {layer!r}. Layers found: {found}.")
     values = _get_values(adata, layer)
     if not np.array_equal(values, np.rint(values)):
         raise ValueError(
-            f"--normalize expects raw counts, but {name} holds values such as "
+            f"--normalize expects raw counts, but {_name(layer)} holds values such as "
             f"{values[values != np.rint(values)][0]:g}. Leave it out if they are log1p values, "
             "or name the layer with the counts: --layer counts."
         )
+
+
+def _normalize(adata: AnnData, layer: str | None, target_sum: float) -> None:
+    """Normalise counts in place, and keep them beside unless they are there."""
+    if COUNTS not in adata.layers:
+        adata.layers[COUNTS] = get_matrix(adata, layer).copy()
     # numba, in scanpy, would leave all of OpenMP with its own number of threads: it is given back.
     with threadpool_limits(1, "openmp"):
         sc.pp.normalize_total(adata, target_sum=target_sum, layer=layer)
         sc.pp.log1p(adata, layer=layer)
-    logger.info("Normalised %s to %g counts a cell, log1p.", name, target_sum)
+    logger.info("Normalised %s to %g counts a cell, log1p.", _name(layer), target_sum)
 
 
 def _get_values(adata: AnnData, layer: str | None) -> np.ndarray:

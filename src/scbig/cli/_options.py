@@ -152,14 +152,17 @@ Normalize = Annotated[
     bool,
     typer.Option(
         "--normalize",
-        help="The expression is raw counts: scale each cell to --target-sum, take log1p.",
+        help="Insist that the expression is raw counts; they are normalised anyway.",
         rich_help_panel=SCREEN,
     ),
 ]
 TargetSum = Annotated[
     float,
     typer.Option(
-        min=1, metavar="N", help="Counts of a cell after --normalize.", rich_help_panel=SCREEN
+        min=1,
+        metavar="N",
+        help="What raw counts of a cell are scaled to before log1p.",
+        rich_help_panel=SCREEN,
     ),
 ]
 Modality = Annotated[
@@ -186,7 +189,11 @@ PerturbationKey = Annotated[
     typer.Option(help="Column of obs with the perturbations.", rich_help_panel=LABELS),
 ]
 Control = Annotated[
-    str | None, typer.Option(help="Label of the control cells.", rich_help_panel=LABELS)
+    list[str] | None,
+    typer.Option(
+        help="Label of the control cells; give it again for each of several.",
+        rich_help_panel=LABELS,
+    ),
 ]
 Separator = Annotated[
     str | None,
@@ -271,7 +278,7 @@ class Labels:
 
     layer: str | None = None
     perturbation_key: str | None = None
-    control: str | None = None
+    control: tuple[str, ...] | None = None
     context_keys: tuple[str, ...] = ()
     separator: str | None = None
     gene_key: str | None = None
@@ -331,6 +338,7 @@ class PredictionRequest:
 
     perturbations: tuple[str, ...]
     n_cells: int | None = None
+    contexts: tuple[str, ...] | None = None
     key_added: str | None = None
     seed: int | None = None
     loci: PriorFiles = PriorFiles()

@@ -56,6 +56,13 @@ def predict(
             help="Cells a perturbation and context; by default all controls, at most 500.",
         ),
     ] = None,
+    contexts: Annotated[
+        str | None,
+        typer.Option(
+            help="Contexts to predict in, as in obs, or joined by ' | '; by default all.",
+            metavar="A,B,C",
+        ),
+    ] = None,
     key_added: Annotated[
         str | None, typer.Option(help="Name of the layer; that of the model by default.")
     ] = None,
@@ -88,6 +95,7 @@ def predict(
     --------
     - scbig predict model --perturbations KLF1,CEBPA+KLF1 --out predicted.h5ad
     - scbig predict model --perturbations KLF1 --data new.h5ad --out predicted.h5ad
+    - scbig predict model --perturbations KLF1 --contexts K562 --out predicted.h5ad
     - scbig predict model --perturbations chr8:127735434 --fasta hg38.fa --out predicted.h5ad
     """
     with run_session(context) as session:
@@ -103,6 +111,7 @@ def predict(
             PredictionRequest(
                 perturbations=split_list(perturbations),
                 n_cells=n_cells,
+                contexts=split_list(contexts) or None,
                 key_added=key_added,
                 seed=seed,
                 loci=PriorFiles(
@@ -152,6 +161,8 @@ def run_predict(
     schema = _get_schema(model)
     layer = None if schema is None else schema.layer
     adata = None if file is None else read_screen(file, layer)
+    # A model of the user's own need not know of contexts.
+    asked = {} if wanted.contexts is None else {"contexts": wanted.contexts}
     predicted = model.predict(
         adata,
         perturbations=_split_labels(schema, wanted.perturbations),
@@ -159,6 +170,7 @@ def run_predict(
         n_cells=wanted.n_cells,
         seed=wanted.seed,
         **known,
+        **asked,
     )
     predicted.write_h5ad(out, compression="gzip")
     key = wanted.key_added or model.default_key

@@ -58,7 +58,7 @@ from scbig.model.catalogue import (
 
 HINT = (
     "Arguments in this message are options here: control=... is --control, is_log1p=True is "
-    "--is-log1p; raw counts are normalised by --normalize."
+    "--is-log1p, target_sum=... is --target-sum; raw counts are normalised."
 )
 
 
@@ -162,13 +162,14 @@ def train(
 ) -> None:
     """Train a model on a screen and save it.
 
-    DATA holds log1p-normalised expression, perturbation labels and control cells. Column,
+    DATA holds log1p-normalised expression or raw counts, perturbation labels and control cells.
+    Raw counts are scaled to --target-sum a cell, and log1p is taken. Column,
     control label and separator are recognised where they follow the usual conventions.
 
     Examples
     --------
     - scbig train screen.h5ad --out model
-    - scbig train counts.h5ad --normalize --context-keys cell_line --out model
+    - scbig train counts.h5ad --target-sum 1e4 --context-keys cell_line --out model
     - scbig train screen.h5ad --gene-embedding genes.parquet --hold-out KLF1 --out model
     - scbig train screen.h5ad --model dualstream --out model
     - scbig train screen.h5ad --model strand --loci loci.tsv --assembly hg38
@@ -186,7 +187,7 @@ def train(
             Labels(
                 layer=layer,
                 perturbation_key=perturbation_key,
-                control=control,
+                control=tuple(control) if control else None,
                 context_keys=split_list(context_keys),
                 separator=separator,
                 gene_key=gene_key,
@@ -251,13 +252,20 @@ def run_train(
     overwrite
         Whether a model there is replaced.
     """
-    from scbig.cli._files import check_out_folder, hold_out, read_priors, read_screen
+    from scbig.cli._files import (
+        check_out_folder,
+        hold_out,
+        normalize_counts,
+        read_priors,
+        read_screen,
+    )
     from scbig.data import check_expression
 
     check_out_folder(out, overwrite=overwrite)
     adata = read_screen(file, labels.layer)
     arguments = labels.to_dict()
     is_log1p = arguments.pop("is_log1p")
+    normalize_counts(adata, file, labels.layer, is_log1p=is_log1p)
     schema = load_object(spec.infer)(adata, **arguments)
     check_expression(adata, schema.layer, is_log1p=is_log1p)
     known = read_priors(priors)

@@ -32,7 +32,7 @@ from scbig.data._expression import (
     get_matrix,
     match_genes,
 )
-from scbig.data._fields import ExpressionField, PerturbationField
+from scbig.data._fields import ExpressionField, PerturbationField, check_columns
 from scbig.data._folders import (
     add_prefix as add_prefix,
     read_folder as read_folder,
@@ -45,11 +45,12 @@ from scbig.data._make_cells import (
     Wanted as Wanted,
     make_cells as make_cells,
 )
-from scbig.data._query import Query, annotate_query, make_query
+from scbig.data._query import Query, annotate_query, check_seed as check_seed, make_query
 from scbig.data._raw_counts import (
     CellMatrices as CellMatrices,
     check_matrices as check_matrices,
     check_readable as check_readable,
+    holds_counts as holds_counts,
     read_matrices as read_matrices,
 )
 from scbig.data._screen import (
@@ -57,7 +58,6 @@ from scbig.data._screen import (
     Screen,
     ScreenSchema,
     Targets,
-    check_columns,
     get_context_names,
     make_screen,
 )
@@ -71,6 +71,7 @@ from scbig.data._simulate_locus import simulate_locus_screen
 from scbig.data._write import (
     EXPECTED as EXPECTED,
     Prediction,
+    check_key as check_key,
     predict_query,
     put_sources as put_sources,
     write_prediction,

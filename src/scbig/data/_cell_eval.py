@@ -22,7 +22,8 @@ from scbig.data._count_units import (
     round_to_counts,
 )
 from scbig.data._expression import get_gene_names, get_matrix
-from scbig.data._screen import ScreenSchema, check_columns, make_screen
+from scbig.data._fields import check_columns
+from scbig.data._screen import ScreenSchema, make_screen
 
 logger = logging.getLogger(__name__)
 

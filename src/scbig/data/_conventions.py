@@ -18,8 +18,8 @@ from scbig.data._screen import (
     CONTROL_LABELS,
     DEFAULT_SEPARATOR,
     ScreenSchema,
-    check_missing,
     is_control_token,
+    read_controls,
 )
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ def infer_schema(
     *,
     layer: str | None = None,
     perturbation_key: str | None = None,
-    control: str | None = None,
+    control: str | Sequence[str] | None = None,
     context_keys: Sequence[str] = (),
     separator: str | None = None,
     gene_key: str | None = None,
@@ -59,7 +59,8 @@ def infer_schema(
         Annotated data of one screen.
     layer, perturbation_key, control, context_keys, separator, gene_key
         See :class:`ScreenSchema`. An empty ``separator`` says that no label is a combination; a
-        screen that has none is given ``"+"``, so that combinations can be predicted.
+        screen that has none is given ``"+"``, so that combinations can be predicted. Several
+        labels of control cells may be named; the first stands for all in what is written.
 
     Returns
     -------
@@ -80,22 +81,25 @@ def infer_schema(
         # anndata 0.13 lists X among the layers, under None.
         found = [name for name in adata.layers if name is not None]
         raise ValueError(f"There is no layer {layer!r}. Layers found: {found}.")
-    key = perturbation_key or _find_perturbation_key(adata.obs, control)
+    named = () if control is None else read_controls(control)
+    key = perturbation_key or _find_perturbation_key(adata.obs, named)
     _check_column(adata.obs, key, "obs", "perturbation_key")
     labels = _get_labels(adata.obs[key])
-    control = _find_control(labels, key) if control is None else control
-    if control not in labels:
-        raise ValueError(_describe_absent(f"obs[{key!r}]", labels, control))
+    named = named or (_find_control(labels, key),)
+    if not set(named) & set(labels):
+        raise ValueError(_describe_absent(f"obs[{key!r}]", labels, named))
+    if absent := [label for label in named if label not in labels]:
+        logger.warning("No cell is labelled %s in obs[%r].", ", ".join(map(repr, absent)), key)
     if separator is None:
         names = adata.var_names if gene_key is None else adata.var[gene_key].astype(str)
-        separator = find_separator(labels, control=control, gene_names=set(names))
+        separator = find_separator(labels, control=named, gene_names=set(names))
         if separator is None and not any(DEFAULT_SEPARATOR in label for label in labels):
             separator = DEFAULT_SEPARATOR
-    return ScreenSchema(key, control, separator or None, context_keys, layer, gene_key)
+    return ScreenSchema(key, named[0], separator or None, context_keys, layer, gene_key, named[1:])
 
 
 def find_separator(
-    labels: Iterable[str], *, control: str, gene_names: Collection[str]
+    labels: Iterable[str], *, control: str | Sequence[str], gene_names: Collection[str]
 ) -> str | None:
     """Find what stands between the targets of combined labels.
 
@@ -108,7 +112,7 @@ def find_separator(
     labels
         The distinct perturbation labels of the screen.
     control
-        The control label.
+        The control label, or all of them.
     gene_names
         Names of the measured genes.
 
@@ -121,8 +125,9 @@ def find_separator(
     ValueError
         When labels can be read with two different separators.
     """
-    labels = [label for label in labels if label != control]
-    known = {control, *gene_names}
+    controls = read_controls(control)
+    labels = [label for label in labels if label not in controls]
+    known = {*controls, *gene_names}
     readings = {s: example for s in SEPARATORS if (example := _example(labels, s, known))}
     if len(readings) > 1:
         listed = "; ".join(f"{s!r} splits {example!r}" for s, example in readings.items())
@@ -140,10 +145,10 @@ def _check_column(frame: pd.DataFrame, key: str, where: str, argument: str) -> N
         )
 
 
-def _find_perturbation_key(obs: pd.DataFrame, control: str | None) -> str:
+def _find_perturbation_key(obs: pd.DataFrame, named: Sequence[str]) -> str:
     """Return the one conventional column that has control cells."""
     present = [key for key in PERTURBATION_KEYS if key in obs]
-    with_control = [key for key in present if _has_control(obs[key], control)]
+    with_control = [key for key in present if _has_control(obs[key], named)]
     if len(with_control) == 1:
         return with_control[0]
     if len(with_control) > 1:
@@ -153,17 +158,17 @@ def _find_perturbation_key(obs: pd.DataFrame, control: str | None) -> str:
         )
     if present:
         labels = _get_labels(obs[present[0]])
-        raise ValueError(_describe_absent(f"obs column(s) {present}", labels, control))
+        raise ValueError(_describe_absent(f"obs column(s) {present}", labels, named))
     raise ValueError(
         f"No column of obs is recognised as the perturbation. Columns found: {list(obs)}. "
         "Name it: perturbation_key='...'"
     )
 
 
-def _has_control(column: pd.Series, control: str | None) -> bool:
+def _has_control(column: pd.Series, named: Sequence[str]) -> bool:
     labels = _get_labels(column)
-    if control is not None:
-        return control in labels
+    if named:
+        return bool(set(named) & set(labels))
     return any(is_control_token(label) for label in labels)
 
 
@@ -174,18 +179,18 @@ def _find_control(labels: Sequence[str], key: str) -> str:
     if found:
         raise ValueError(
             f"More than one label of obs[{key!r}] could be the control: {sorted(found)}. "
-            f"Name it: control={sorted(found)[0]!r}"
+            f"Name it: control={sorted(found)[0]!r}, or all that are: control={sorted(found)}"
         )
-    raise ValueError(_describe_absent(f"obs[{key!r}]", labels, None))
+    raise ValueError(_describe_absent(f"obs[{key!r}]", labels, ()))
 
 
 def _get_labels(column: pd.Series) -> list[str]:
     return column.dropna().astype(str).unique().tolist()
 
 
-def _describe_absent(where: str, labels: Sequence[str], control: str | None) -> str:
+def _describe_absent(where: str, labels: Sequence[str], named: Sequence[str]) -> str:
     """Say that there are no control cells, and how to name them."""
-    wanted = f"any of {list(CONTROL_LABELS)}" if control is None else repr(control)
+    wanted = repr(named[0]) if len(named) == 1 else f"any of {list(named or CONTROL_LABELS)}"
     likely = next((label for label in labels if is_control_token(label)), "...")
     return (
         f"No control cells in {where}: no cell has the control label {wanted}. "
@@ -277,32 +282,6 @@ def check_expression(
         )
     if largest > MAX_LOG1P and not is_log1p:
         logger.warning("%s reaches %g: is it log1p? If not: sc.pp.log1p(adata)", name, largest)
-
-
-def check_labels(obs: pd.DataFrame, schema: ScreenSchema) -> None:
-    """Raise when cells lack a label or a category has no cells."""
-    keys = (schema.perturbation_key, *schema.context_keys)
-    check_missing(obs, keys)
-    for key in keys:
-        column = obs[key]
-        if isinstance(column.dtype, pd.CategoricalDtype):
-            counts = column.value_counts()
-            empty = [str(label) for label in counts.index[counts == 0]]
-            if empty:
-                raise ValueError(
-                    f"{len(empty)} categories of obs[{key!r}] have no cells: {empty[:5]}. Drop "
-                    f"them: adata.obs[{key!r}] = adata.obs[{key!r}].cat.remove_unused_categories()"
-                )
-
-
-def check_controls(is_control: np.ndarray, contexts: np.ndarray, names: list[str]) -> None:
-    """Raise when a context has perturbed cells but no controls to match them with."""
-    lacking = sorted(set(contexts[~is_control]) - set(contexts[is_control]))
-    if lacking:
-        raise ValueError(
-            f"{len(lacking)} context(s) have perturbed cells but no control cells: "
-            f"{[names[i] for i in lacking[:5]]}. Give fewer context_keys, or drop these cells."
-        )
 
 
 def iter_pieces(matrix: Any) -> Iterator[tuple[str, int, Any]]:

@@ -7,15 +7,16 @@ field takes genes by position; a model of unseen perturbations needs neither.
 import logging
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import rich.table
 from anndata import AnnData
 from scvi.data.fields import BaseAnnDataField
 
 from scbig._constants import REGISTRY
-from scbig.data._conventions import check_controls, check_labels
 from scbig.data._expression import get_gene_names
 from scbig.data._raw_counts import check_readable
-from scbig.data._screen import ScreenSchema, make_screen
+from scbig.data._screen import ScreenSchema, check_missing, make_screen
 
 logger = logging.getLogger(__name__)
 
@@ -186,7 +187,7 @@ class PerturbationField(BaseAnnDataField):
         ValueError
             When labels are missing or empty, or a context has no control cells.
         """
-        check_labels(adata.obs, self._schema)
+        _check_labels(adata.obs, self._schema)
         screen = make_screen(adata.obs, self._schema)
         check_controls(screen.is_control, screen.context, list(screen.contexts))
 
@@ -269,3 +270,63 @@ class PerturbationField(BaseAnnDataField):
         for name, value in state_registry["schema"].items():
             table.add_row(name, str(value))
         return table
+
+
+def _check_labels(obs: pd.DataFrame, schema: ScreenSchema) -> None:
+    """Raise when cells lack a label or a category has no cells."""
+    keys = (schema.perturbation_key, *schema.context_keys)
+    check_missing(obs, keys)
+    for key in keys:
+        column = obs[key]
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            counts = column.value_counts()
+            empty = [str(label) for label in counts.index[counts == 0]]
+            if empty:
+                raise ValueError(
+                    f"{len(empty)} categories of obs[{key!r}] have no cells: {empty[:5]}. Drop "
+                    f"them: adata.obs[{key!r}] = adata.obs[{key!r}].cat.remove_unused_categories()"
+                )
+
+
+def check_controls(is_control: np.ndarray, contexts: np.ndarray, names: list[str]) -> None:
+    """Raise when a context has perturbed cells but no controls to match them with."""
+    lacking = sorted(set(contexts[~is_control]) - set(contexts[is_control]))
+    if lacking:
+        raise ValueError(
+            f"{len(lacking)} context(s) have perturbed cells but no control cells: "
+            f"{[names[i] for i in lacking[:5]]}. Give fewer context_keys, or drop these cells."
+        )
+
+
+def check_columns(adata: AnnData, schema: ScreenSchema, name: str, layer: str | None) -> None:
+    """Raise when cells lack a column of labels, or the layer.
+
+    Parameters
+    ----------
+    adata
+        Cells.
+    schema
+        Where they are to keep their labels.
+    name
+        What the user called them.
+    layer
+        Layer that is to be read; ``None`` for ``X``.
+
+    Raises
+    ------
+    ValueError
+        When one is not there; the message lists those that are.
+    """
+    for key in schema.obs_keys:
+        if key not in adata.obs:
+            raise ValueError(
+                f"{name} has no column obs[{key!r}]; both sides need it. Columns found: "
+                f"{list(adata.obs)}. Write it: {name}.obs[{key!r}] = {name}.obs['...']"
+            )
+    if layer is not None and layer not in adata.layers:
+        # anndata 0.13 lists X among the layers, under None.
+        found = [key for key in adata.layers if key is not None]
+        raise ValueError(
+            f"{name} has no layer {layer!r}. Layers found: {found}. Name one of them, or None "
+            "for X."
+        )

@@ -16,7 +16,7 @@ def infer_locus_schema(
     *,
     layer: str | None = None,
     perturbation_key: str | None = None,
-    control: str | None = None,
+    control: str | Sequence[str] | None = None,
     context_keys: Sequence[str] = (),
     separator: str | None = None,
     gene_key: str | None = None,

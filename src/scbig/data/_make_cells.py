@@ -13,7 +13,7 @@ from scbig.cells import (
     ScreenModel,
     bound_target,
     draw_sources,
-    move_values,
+    move_cells,
     renew_cells,
     take_genes,
     transport_cells,
@@ -22,7 +22,7 @@ from scbig.data._control_pools import ControlPool, MadeCells, hand_out, read_poo
 from scbig.data._expression import GeneMatch
 from scbig.data._query import Query
 from scbig.data._screen import Targets
-from scbig.data._write import Prediction
+from scbig.data._write import Prediction, announce_size
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +31,12 @@ N_AVERAGED = 256
 # Fewer control cells of a known context do not tell its mean.
 MIN_CONTROLS = 20
 COUNTS, VALUES = "counts", "values"
+_WITHOUT_COUNTS = (
+    "Cells are made without counts: of %.0f%% of the training cells could they be told from the "
+    "expression, as is so after denoising, correction or scaling. Values of control cells are "
+    "scaled, or drawn for their zeros; uns says that cells are 'values'. For cells with counts, "
+    "set up the screen with them: setup_anndata(adata, counts_layer='...')"
+)
 
 
 class MeanChange(Protocol):
@@ -83,7 +89,7 @@ def make_cells(query: Query, match: GeneMatch, model: ScreenModel, wanted: Wante
 
     Their mean expression is that of the control cells of the context and the expected change;
     see :func:`scbig.cells.transport_cells`. Where counts cannot be had, values are moved by
-    :func:`scbig.cells.move_values`.
+    :func:`scbig.cells.move_cells`.
 
     Parameters
     ----------
@@ -106,6 +112,9 @@ def make_cells(query: Query, match: GeneMatch, model: ScreenModel, wanted: Wante
     pools = read_pools(query, model, genes.columns, wanted.seed)
     has_counts = all(pool.counts is not None for pool in pools.values())
     make = _transport if has_counts else _move
+    if not model.has_counts:
+        logger.warning(_WITHOUT_COUNTS, 100 * model.share)
+    announce_size(query, _estimate_bytes(query, pools, has_counts=has_counts))
     source_row = query.source_row.copy()
     made, order = [], []
     for group, (_, context, rows) in enumerate(query.groups()):
@@ -129,6 +138,16 @@ def make_cells(query: Query, match: GeneMatch, model: ScreenModel, wanted: Wante
         return Prediction(values, None, source_row, VALUES)
     counts = sparse.vstack([part.counts for part in made], format="csr")[back]
     return Prediction(values, counts, source_row, COUNTS)
+
+
+def _estimate_bytes(query: Query, pools: dict[int, ControlPool], *, has_counts: bool) -> float:
+    """Memory of the layers and of ``X``, made as full as control cells are."""
+    n_cells = np.bincount(query.screen.context, minlength=len(query.screen.contexts))
+    n_stored = sum(
+        n_cells[context] * pool.values.nnz / len(pool.rows) for context, pool in pools.items()
+    )
+    # A value and the number of its column each.
+    return n_stored * 8 * (1 + has_counts + query.is_new)
 
 
 def _spawn(seed: int, targets: Targets, context: str) -> np.random.Generator:
@@ -195,9 +214,8 @@ def _move(
 ) -> MadeCells:
     """Cells without counts."""
     drawn = draw_sources(len(pool.rows), n_cells, rng)
-    dense = pool.values[:, genes.columns].toarray()
-    moved = move_values(dense[drawn], target, rng, donors=dense).values[:n_cells]
-    return MadeCells(drawn[:n_cells], sparse.csr_matrix(moved), None)
+    moved = move_cells(pool.values[:, genes.columns], drawn, target, rng, n_cells)
+    return MadeCells(drawn[:n_cells], moved, None)
 
 
 def _fill_in(pool: ControlPool, columns: np.ndarray, made: MadeCells) -> MadeCells:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from anndata import AnnData
 from scbig.data._expression import Expression, get_matrix
 from scbig.data._raw_counts import CellMatrices
 from scbig.data._screen import (
+    CONTEXT_JOIN,
     Perturbations,
     Screen,
     ScreenSchema,
@@ -23,6 +25,7 @@ from scbig.data._screen import (
 logger = logging.getLogger(__name__)
 
 MAX_CELLS = 500
+_MAX_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ def make_query(
     n_cells: int | None,
     rng: np.random.Generator,
     matrices: CellMatrices | None = None,
+    chosen: Perturbations | None = None,
 ) -> Query:
     """Cross control cells with wanted perturbations, in every context of the controls.
 
@@ -91,6 +95,9 @@ def make_query(
         Draws the control cells.
     matrices
         Their expression and counts; by default ``X`` or the layer of the schema is log1p values.
+    chosen
+        Contexts to predict in, as names or sequences of values; by default all. The control cells
+        that are drawn do not depend on it.
 
     Returns
     -------
@@ -101,14 +108,21 @@ def make_query(
     Raises
     ------
     ValueError
-        When no perturbation is named, a label is missing, or there are no control cells.
+        When no perturbation is named, a label is missing, there are no control cells, or a chosen
+        context has none.
     """
     labels = _read_labels(perturbations, schema)
     controls = make_screen(cells.obs, schema, contexts)
-    drawn = [
-        _draw(controls.get_controls(i), n_cells, rng, name)
-        for i, name in enumerate(controls.contexts)
-    ]
+    at_hand = [controls.get_controls(i) for i in range(len(controls.contexts))]
+    drawn = [_draw(rows, n_cells, rng) for rows in at_hand]
+    if chosen is not None:
+        is_chosen = _find_chosen(chosen, controls.contexts, at_hand)
+        none = np.empty(0, dtype=np.int64)
+        at_hand, drawn = (
+            [rows if i in is_chosen else none for i, rows in enumerate(part)]
+            for part in (at_hand, drawn)
+        )
+    _log_repeats(controls.contexts, at_hand, drawn)
     block = np.concatenate(drawn)
     if not len(block):
         raise ValueError(
@@ -125,7 +139,7 @@ def make_query(
         _cross(list(labels.values()), controls, kept, blocks),
         matrices.expression,
         np.concatenate(blocks),
-        [controls.get_controls(i) for i in kept],
+        [at_hand[i] for i in kept],
         cells.obs_names.astype(str).to_numpy(),
         is_new=True,
         counts=matrices.counts,
@@ -190,6 +204,30 @@ def annotate_query(
     )
 
 
+def check_seed(seed: int) -> int:
+    """Raise unless a seed is a whole number that all generators take.
+
+    Parameters
+    ----------
+    seed
+        What a user gave.
+
+    Returns
+    -------
+    The same as an ``int``.
+
+    Raises
+    ------
+    ValueError
+        When it is no whole number from 0 to 2**32 - 1.
+    """
+    if not isinstance(seed, Integral) or not 0 <= seed <= _MAX_SEED:
+        raise ValueError(
+            f"seed={seed!r}: give a whole number from 0 to {_MAX_SEED}, such as seed=0."
+        )
+    return int(seed)
+
+
 def _read(adata: AnnData, schema: ScreenSchema) -> CellMatrices:
     return CellMatrices(Expression(get_matrix(adata, schema.layer)), None, None, False)
 
@@ -204,21 +242,43 @@ def _read_labels(perturbations: Perturbations, schema: ScreenSchema) -> dict[str
     return {schema.control: (), **wanted}
 
 
-def _draw(
-    controls: np.ndarray, n_cells: int | None, rng: np.random.Generator, context: str
-) -> np.ndarray:
+def _find_chosen(
+    chosen: Perturbations, names: Sequence[str], controls: Sequence[np.ndarray]
+) -> set[int]:
+    """Return the numbers of the contexts that a user names."""
+    listed = [chosen] if isinstance(chosen, str) else list(chosen)
+    wanted = [one if isinstance(one, str) else CONTEXT_JOIN.join(map(str, one)) for one in listed]
+    known = {name: i for i, name in enumerate(names) if len(controls[i])}
+    unknown = [name for name in wanted if name not in known]
+    if unknown or not wanted:
+        what = f"Context(s) {unknown} have no control cells" if wanted else "No context is named"
+        example = [next(iter(known), "...")]
+        raise ValueError(
+            f"{what}. Contexts with control cells: {list(known)}. Choose among them: "
+            f"contexts={example}, or leave contexts out for all."
+        )
+    return {known[name] for name in wanted}
+
+
+def _log_repeats(
+    names: Sequence[str], controls: Sequence[np.ndarray], drawn: Sequence[np.ndarray]
+) -> None:
+    for name, rows, taken in zip(names, controls, drawn, strict=True):
+        if len(taken) > len(rows):
+            logger.info(
+                "Context %r has %d control cells; %d are drawn with replacement.",
+                name,
+                len(rows),
+                len(taken),
+            )
+
+
+def _draw(controls: np.ndarray, n_cells: int | None, rng: np.random.Generator) -> np.ndarray:
     if not len(controls):
         return controls
     wanted = min(len(controls), MAX_CELLS) if n_cells is None else n_cells
     if wanted < 1:
         raise ValueError(f"n_cells={wanted} cells were asked for; give at least 1.")
-    if wanted > len(controls):
-        logger.info(
-            "Context %r has %d control cells; %d are drawn with replacement.",
-            context,
-            len(controls),
-            wanted,
-        )
     if wanted <= len(controls):
         return np.sort(rng.choice(controls, wanted, replace=False))
     # All of them, as often as each other.

@@ -1,7 +1,9 @@
 """Raw counts or log1p values: how are cells read that have the ones, or the others?"""
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from anndata import AnnData
@@ -10,13 +12,21 @@ from scipy import sparse
 from scbig._constants import COUNTS
 from scbig.cells import check_counts
 from scbig.data._conventions import check_expression, iter_pieces
-from scbig.data._expression import Expression, find_counts_layer, get_log_base, get_matrix
+from scbig.data._expression import (
+    Expression,
+    find_counts_layer,
+    get_log_base,
+    get_matrix,
+    is_csc,
+)
 
 logger = logging.getLogger(__name__)
 
 # What raw counts are normalised to where nothing else is wanted.
 TARGET_SUM = 1e4
 _N_CHECKED = 1000
+# Places that some cells are taken from, and values that are looked at together.
+_N_PLACES, _N_VALUES = 10, 2_000_000
 
 
 @dataclass(frozen=True)
@@ -41,26 +51,47 @@ class CellMatrices:
     is_raw: bool
 
 
-def holds_counts(adata: AnnData, layer: str | None) -> bool:
+def holds_counts(adata: AnnData, layer: str | None, *, n_cells: int | None = None) -> bool:
     """Whether expression is raw counts: all values whole, none negative, and some there.
 
     Parameters
     ----------
     adata
-        Annotated data; may be backed, and is read in pieces.
+        Annotated data; may be backed, and is read in pieces, up to the first fraction.
     layer
         Layer to look at; ``None`` for ``X``.
+    n_cells
+        Number of cells that tell, from all over the matrix; by default all. Only where all were
+        checked before do some tell: what was joined of counts and log1p values is refused then.
     """
     matrix = get_matrix(adata, layer)
     if matrix is None or 0 in matrix.shape or np.dtype(matrix.dtype).kind not in "iuf":
         return False
-    is_any = False
-    for _, _, piece in iter_pieces(matrix):
-        values = piece.data if sparse.issparse(piece) else piece
-        if not (np.isfinite(values) & (values >= 0) & (values == np.rint(values))).all():
+    largest = 0.0
+    for values in _iter_values(matrix, n_cells):
+        # The smallest and the largest tell of NaN and infinities, too.
+        least, most = (values.min(), values.max()) if values.size else (0, 0)
+        is_whole = values.dtype.kind in "iu" or np.array_equal(values, np.rint(values))
+        if not (least >= 0 and np.isfinite(most) and is_whole):
             return False
-        is_any |= bool(values.any())
-    return is_any
+        largest = max(largest, float(most))
+    return largest > 0
+
+
+def _iter_values(matrix: Any, n_cells: int | None) -> Iterator[np.ndarray]:
+    """Yield stored values, some at a time; of a matrix by genes, those of genes in its order."""
+    if n_cells is not None and n_cells < matrix.shape[0] and not is_csc(matrix):
+        starts = np.linspace(0, matrix.shape[0] - n_cells // _N_PLACES, _N_PLACES).astype(int)
+        pieces = (matrix[start : start + n_cells // _N_PLACES] for start in starts.tolist())
+    elif sparse.issparse(matrix):
+        # Slices of rows would be copies.
+        steps = range(0, len(matrix.data), _N_VALUES)
+        yield from (matrix.data[start : start + _N_VALUES] for start in steps)
+        return
+    else:
+        pieces = (piece for *_, piece in iter_pieces(matrix))
+    for piece in pieces:
+        yield piece.data if sparse.issparse(piece) else np.asarray(piece)
 
 
 def read_matrices(
@@ -99,7 +130,7 @@ def read_matrices(
         raise ValueError(f"target_sum={target_sum!r}: give a positive sum, such as 10_000.")
     kept = find_counts_layer(adata, counts_layer, layer)
     matrix = get_matrix(adata, layer)
-    if not is_log1p and holds_counts(adata, layer):
+    if not is_log1p and holds_counts(adata, layer, n_cells=_N_CHECKED):
         total = TARGET_SUM if target_sum is None else target_sum
         values = Expression(matrix, columns, fill, target_sum=total)
         return CellMatrices(values, _read_counts(matrix, columns), None, True)

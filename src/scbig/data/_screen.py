@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from anndata import AnnData
 
 Targets = tuple[str, ...]
 Perturbations = Sequence[str | Sequence[str]]
@@ -48,6 +47,8 @@ class ScreenSchema:
         Layer with log1p-normalised expression; ``None`` for ``X``.
     gene_key
         Column of ``var`` with the gene names; ``None`` for ``var_names``.
+    other_controls
+        Further labels of control cells, where they have several.
     """
 
     perturbation_key: str
@@ -56,6 +57,7 @@ class ScreenSchema:
     context_keys: tuple[str, ...] = ()
     layer: str | None = None
     gene_key: str | None = None
+    other_controls: tuple[str, ...] = ()
 
     def parse(self, label: str) -> tuple[str, ...]:
         """Read one label.
@@ -69,7 +71,7 @@ class ScreenSchema:
         -------
         Its targets, sorted; empty for controls.
         """
-        return parse_perturbation(label, control=self.control, separator=self.separator)
+        return parse_perturbation(label, control=self.controls, separator=self.separator)
 
     def read_labels(self, perturbations: Perturbations) -> dict[str, tuple[str, ...]]:
         """Read what a user asks for, each label once.
@@ -112,6 +114,26 @@ class ScreenSchema:
         return (self.separator or "").join(targets) if targets else self.control
 
     @property
+    def controls(self) -> tuple[str, ...]:
+        """All labels of control cells, first the one under which they leave."""
+        return self.control, *self.other_controls
+
+    def join_controls(self, labels: pd.Series) -> pd.Series:
+        """Give control cells one label.
+
+        Parameters
+        ----------
+        labels
+            Labels as the screen writes them.
+
+        Returns
+        -------
+        The same as text, with the first label of controls in place of the others.
+        """
+        labels = labels.astype(str)
+        return labels.mask(labels.isin(self.other_controls), self.control)
+
+    @property
     def obs_keys(self) -> list[str]:
         """Columns of ``obs`` that are read."""
         return [self.perturbation_key, *self.context_keys]
@@ -123,13 +145,16 @@ class ScreenSchema:
     def describe(self) -> str:
         """Say what was taken for what, for the log."""
         return (
-            f"Took obs[{self.perturbation_key!r}] as perturbations (control {self.control!r}, "
+            f"Took obs[{self.perturbation_key!r}] as perturbations "
+            f"(control {', '.join(map(repr, self.controls))}, "
             f"separator {self.separator!r}, contexts {list(self.context_keys) or 'none'})."
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the schema as plain values, ready for JSON."""
-        return asdict(self) | {"context_keys": list(self.context_keys)}
+        """Return the schema as plain values, ready for JSON, as ``setup_anndata`` takes them."""
+        values = asdict(self) | {"context_keys": list(self.context_keys)}
+        others = values.pop("other_controls")
+        return values | {"control": list(self.controls)} if others else values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "ScreenSchema":
@@ -144,7 +169,10 @@ class ScreenSchema:
         -------
         The schema.
         """
-        return cls(**(values | {"context_keys": tuple(values["context_keys"])}))
+        first, *others = read_controls(values["control"])
+        keys = tuple(values["context_keys"])
+        given = {"control": first, "other_controls": tuple(others), "context_keys": keys}
+        return cls(**(values | given))
 
 
 @dataclass(frozen=True)
@@ -280,7 +308,14 @@ def _read_contexts(
     return contexts, pd.Index(contexts).get_indexer(names)
 
 
-def parse_perturbation(label: str, *, control: str, separator: str | None) -> tuple[str, ...]:
+def read_controls(control: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the labels of control cells as text, whether one is given or several."""
+    return (control,) if isinstance(control, str) else tuple(dict.fromkeys(map(str, control)))
+
+
+def parse_perturbation(
+    label: str, *, control: str | Sequence[str], separator: str | None
+) -> tuple[str, ...]:
     """Read a perturbation label as the sorted set of its targets.
 
     Parameters
@@ -288,7 +323,7 @@ def parse_perturbation(label: str, *, control: str, separator: str | None) -> tu
     label
         Label such as ``"A"``, ``"A+B"``, ``"A+ctrl"`` or the control label.
     control
-        The control label of the screen.
+        The control label of the screen, or all of them.
     separator
         What stands between two targets; ``None`` or ``""`` when labels name one target each.
 
@@ -311,7 +346,8 @@ def parse_perturbation(label: str, *, control: str, separator: str | None) -> tu
     >>> parse_perturbation("A+ctrl", control="ctrl", separator="+")
     ('A',)
     """
-    if label.strip() == control.strip():
+    controls = {name.strip() for name in read_controls(control)}
+    if label.strip() in controls:
         return ()
     if not label.strip():
         raise ValueError(
@@ -325,7 +361,7 @@ def parse_perturbation(label: str, *, control: str, separator: str | None) -> tu
         )
     if len(parts) == 1:
         return tuple(parts)
-    return tuple(sorted({p for p in parts if p != control and not is_control_token(p)}))
+    return tuple(sorted({p for p in parts if p not in controls and not is_control_token(p)}))
 
 
 def is_control_token(token: str) -> bool:
@@ -342,37 +378,3 @@ def check_missing(obs: pd.DataFrame, keys: Sequence[str]) -> None:
                 f"obs[{key!r}] is missing for {n_missing} cell(s). "
                 f"Drop them: adata = adata[adata.obs[{key!r}].notna()].copy()"
             )
-
-
-def check_columns(adata: AnnData, schema: ScreenSchema, name: str, layer: str | None) -> None:
-    """Raise when cells lack a column of labels, or the layer.
-
-    Parameters
-    ----------
-    adata
-        Cells.
-    schema
-        Where they are to keep their labels.
-    name
-        What the user called them.
-    layer
-        Layer that is to be read; ``None`` for ``X``.
-
-    Raises
-    ------
-    ValueError
-        When one is not there; the message lists those that are.
-    """
-    for key in schema.obs_keys:
-        if key not in adata.obs:
-            raise ValueError(
-                f"{name} has no column obs[{key!r}]; both sides need it. Columns found: "
-                f"{list(adata.obs)}. Write it: {name}.obs[{key!r}] = {name}.obs['...']"
-            )
-    if layer is not None and layer not in adata.layers:
-        # anndata 0.13 lists X among the layers, under None.
-        found = [key for key in adata.layers if key is not None]
-        raise ValueError(
-            f"{name} has no layer {layer!r}. Layers found: {found}. Name one of them, or None "
-            "for X."
-        )

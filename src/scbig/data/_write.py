@@ -1,5 +1,6 @@
 """Predictions of all rows of a query, and the one place where they are written into an AnnData."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -9,12 +10,16 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
-from scbig._constants import CONFIDENCE_SUFFIX, COUNTS_SUFFIX, SOURCE_SUFFIX
+from scbig._constants import CONFIDENCE_SUFFIX, COUNTS, COUNTS_SUFFIX, SOURCE_SUFFIX
 from scbig.data._expression import Expression, GeneMatch, get_matrix
 from scbig.data._query import Query
 
+logger = logging.getLogger(__name__)
+
 BATCH_SIZE = 2048
 EXPECTED = "expected"
+# Results that take more memory are announced before they are made.
+LARGE_BYTES = 1e9
 
 
 class GroupPredictor(Protocol):
@@ -77,6 +82,7 @@ def predict_query(
     The prediction, negative values set to zero; rows of control cells keep their expression.
     """
     fill = control_mean.astype(np.float32)  # float64 would turn whole batches into float64
+    announce_size(query, 4 * query.out.n_obs * query.out.n_vars * (1 + query.is_new))
     values = np.empty(query.out.shape, dtype=np.float32)
     is_found = match.columns >= 0
     for group, rows in _batches(query):
@@ -135,6 +141,83 @@ def write_prediction(
         del adata.obs[key + CONFIDENCE_SUFFIX]
     adata.uns[key] = description | {"cells": prediction.kind}
     return adata
+
+
+def check_key(
+    key_added: str | None, adata: AnnData | None, measured: str | None, default: str
+) -> str:
+    """Return the name of a layer to write; raise if it is unusable, or other data would be lost.
+
+    Parameters
+    ----------
+    key_added
+        Name that a user gave, or ``None``.
+    adata
+        Data to write into; ``None`` where they are made anew.
+    measured
+        Layer with the measured expression.
+    default
+        The name where none was given, or to propose.
+
+    Returns
+    -------
+    The name.
+
+    Raises
+    ------
+    ValueError
+        When it is no usable name, or ``adata`` has something there that scbig did not write.
+    """
+    key = default if key_added is None else key_added
+    other = default if key != default else f"{default}_new"
+    if not isinstance(key, str) or not key.strip() or "/" in key or key == COUNTS:
+        raise ValueError(
+            f"key_added={key!r} cannot name a layer of predictions: it is empty, no text, has a "
+            "'/', which files take for a folder, or is the name of measured counts. Choose "
+            f"another: key_added={other!r}"
+        )
+    if adata is None:
+        return key
+    if key == measured:
+        raise ValueError(
+            f"layers[{key!r}] holds the measured expression and would be overwritten. "
+            f"Choose another name: key_added={other!r}"
+        )
+    note = adata.uns.get(key)
+    if isinstance(note, Mapping) and {"class", "version"} <= set(note):
+        return key
+    places = {
+        "uns": (adata.uns, [key]),
+        "layers": (adata.layers, [key, key + COUNTS_SUFFIX]),
+        "obs": (adata.obs, [key + SOURCE_SUFFIX, key + CONFIDENCE_SUFFIX]),
+    }
+    taken = [f"{at}[{k!r}]" for at, (there, keys) in places.items() for k in keys if k in there]
+    if taken:
+        raise ValueError(
+            f"{' and '.join(taken)} would be overwritten, and uns[{key!r}] does not say that "
+            f"scbig wrote it. Choose another name: key_added={other!r}, or delete it: "
+            f"del adata.{taken[0]}"
+        )
+    return key
+
+
+def announce_size(query: Query, n_bytes: float) -> None:
+    """Say how large a result will be, if it is large, so that it can be stopped.
+
+    Parameters
+    ----------
+    query
+        What is to be predicted.
+    n_bytes
+        Memory of the layers, and of ``X`` if it is new.
+    """
+    if n_bytes >= LARGE_BYTES:
+        logger.warning(
+            "Making %d cells x %d genes, which take about %.1f GB, and twice as much for a while. "
+            "Fewer: n_cells=..., or some perturbations or contexts at a time.",
+            *query.out.shape,
+            n_bytes / 1e9,
+        )
 
 
 def put_sources(predicted: AnnData, key: str, source: AnnData, layer: str | None = None) -> bool:

@@ -84,7 +84,7 @@ def gene_programs(
         schema = infer_schema(
             adata, layer=layer, perturbation_key=perturbation_key, control=control
         )
-        is_control = adata.obs[schema.perturbation_key] == schema.control
+        is_control = adata.obs[schema.perturbation_key].isin(schema.controls)
         controls = adata[_choose(np.flatnonzero(is_control), rng)]
         check_expression(controls, layer)
         return get_matrix(controls, layer)

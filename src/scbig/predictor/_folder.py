@@ -56,6 +56,11 @@ class StoredModel(RegisteredModel):
     ) -> None:
         """Take what was read or trained."""
 
+    @property
+    def controls(self) -> AnnData:
+        """Control cells that travel with the model, log1p values in ``X``."""
+        return self._vocabulary.controls
+
     def save(self, dir_path: str | PathLike[str], *, overwrite: bool = False) -> None:
         """Save to a folder: arrays as safetensors, all else as JSON.
 

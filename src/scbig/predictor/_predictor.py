@@ -20,6 +20,8 @@ from scbig.data import (
     ScreenCells,
     ScreenSchema,
     Targets,
+    check_key,
+    check_seed,
     write_prediction,
 )
 from scbig.nn import seeded
@@ -27,6 +29,7 @@ from scbig.predictor._folder import StoredModel
 from scbig.predictor._judge import CellMover
 from scbig.predictor._method import Method
 from scbig.predictor._request import (
+    Asked,
     Request,
     answer_request,
     read_request,
@@ -74,7 +77,7 @@ class BasePredictor(StoredModel):
             )
         self._missing_embedding = missing_embedding
         # The seed of scvi-tools counts where the user set one.
-        self._seed = int((settings.seed or 0) if seed is None else seed)
+        self._seed = check_seed((settings.seed or 0) if seed is None else seed)
 
     def read_screen(self) -> tuple[Vocabulary, ScreenCells]:
         """Read the registered screen, for the constructor of a subclass."""
@@ -227,6 +230,7 @@ class BasePredictor(StoredModel):
         perturbations: Perturbations | None = None,
         key_added: str | None = None,
         n_cells: int | None = None,
+        contexts: Perturbations | None = None,
         sampling: bool = True,
         seed: int | None = None,
     ) -> AnnData:
@@ -253,6 +257,9 @@ class BasePredictor(StoredModel):
             Name of the layer; by default the name of the model in small letters.
         n_cells
             Cells for each perturbation and context; by default all controls, at most 500.
+        contexts
+            Contexts to predict perturbations in, such as ``["K562"]``, or values of each of
+            several ``context_keys``, ``[("K562", "day 2")]``; by default all.
         sampling
             Make cells; otherwise the expected expression is written, which varies as no cell
             does: it serves means, and no test of differential expression.
@@ -274,14 +281,10 @@ class BasePredictor(StoredModel):
         ValueError
             When the data do not fit, or nothing is known of a target.
         """
-        seed = self._seed if seed is None else seed
-        key = self.default_key if key_added is None else key_added
-        if perturbations is None and key == self._vocabulary.schema.layer:
-            raise ValueError(
-                f"layers[{key!r}] holds the measured expression and would be overwritten. "
-                f"Choose another name: key_added={self.default_key!r}"
-            )
-        request, prediction = self._predict(adata, perturbations, n_cells, sampling, seed)
+        into = self._get_adata(adata) if perturbations is None else None
+        key = check_key(key_added, into, self._vocabulary.schema.layer, self.default_key)
+        asked = perturbations, n_cells, contexts, seed
+        request, prediction = self._predict(adata, asked, sampling)
         confidence = self._method.get_confidence(request.targets, request.context)
         return write_prediction(
             request.query,
@@ -292,7 +295,7 @@ class BasePredictor(StoredModel):
                 "class": type(self).__name__,
                 "version": __version__,
                 "schema": {k: v for k, v in self._vocabulary.schema.to_dict().items() if v},
-                "seed": seed,
+                "seed": request.seed,
                 "steps": self._n_steps,
             },
         )
@@ -303,6 +306,7 @@ class BasePredictor(StoredModel):
         *,
         perturbations: Perturbations | None = None,
         n_cells: int | None = None,
+        contexts: Perturbations | None = None,
         sampling: bool = True,
         seed: int | None = None,
     ) -> np.ndarray:
@@ -310,7 +314,7 @@ class BasePredictor(StoredModel):
 
         Parameters
         ----------
-        adata, perturbations, n_cells, sampling, seed
+        adata, perturbations, n_cells, contexts, sampling, seed
             See :meth:`predict`.
 
         Returns
@@ -318,8 +322,8 @@ class BasePredictor(StoredModel):
         Predicted log1p expression, shape ``(n_rows, n_vars)``, in the order of the rows that
         :meth:`predict` returns.
         """
-        seed = self._seed if seed is None else seed
-        values = self._predict(adata, perturbations, n_cells, sampling, seed)[1].expression
+        asked = perturbations, n_cells, contexts, seed
+        values = self._predict(adata, asked, sampling)[1].expression
         return values if isinstance(values, np.ndarray) else values.toarray()
 
     def get_confidence(self, perturbations: Perturbations) -> pd.Series:
@@ -361,19 +365,13 @@ class BasePredictor(StoredModel):
         return pd.Series(mean, index=list(wanted), name="confidence")
 
     def _predict(
-        self,
-        adata: AnnData | None,
-        perturbations: Perturbations | None,
-        n_cells: int | None,
-        sampling: bool,
-        seed: int,
+        self, adata: AnnData | None, asked: Asked, sampling: bool
     ) -> tuple[Request, Prediction]:
         effects = self._check_trained()
-        if adata is None and perturbations is not None:
+        if adata is None and asked[0] is not None:
             adata = self._vocabulary.controls
         adata = self._get_adata(adata)
-        known = self._vocabulary, self._cells
-        request = read_request(*known, adata, perturbations, n_cells, seed)
+        request = read_request(self._vocabulary, self._cells, adata, asked, self._seed)
         self._check_known({target for group in request.targets for target in group})
         control_mean = effects.get_control(request.context)
         method, groups = self._method, (request.targets, request.context)
@@ -383,7 +381,7 @@ class BasePredictor(StoredModel):
             else method.predict_effects(*groups)
         )
         cells = self._cells if sampling and method.makes_cells else None
-        return request, answer_request(request, self._vocabulary, change, effects, cells, seed)
+        return request, answer_request(request, self._vocabulary, change, effects, cells)
 
     def _check_known(self, targets: Collection[str]) -> None:
         """Raise when nothing is known of a target, unless the mean effect will do."""

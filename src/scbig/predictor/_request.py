@@ -17,6 +17,7 @@ from scbig.data import (
     Wanted,
     annotate_query,
     check_readable,
+    check_seed,
     get_gene_names,
     infer_schema,
     make_cells,
@@ -27,6 +28,9 @@ from scbig.data import (
 )
 from scbig.predictor._judge import CellMover, EffectMover
 from scbig.predictor._vocabulary import Vocabulary
+
+# Perturbations, cells of each, contexts, seed.
+Asked = tuple[Perturbations | None, int | None, Perturbations | None, int | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +44,7 @@ class Request:
     targets: Sequence[Targets]  # of each group
     context: np.ndarray  # (n_groups,)
     rows: Sequence[np.ndarray]  # row numbers of each group
+    seed: int
     is_own: bool  # whether it starts from the control cells that travel with the predictor
 
 
@@ -47,11 +52,12 @@ def read_request(
     vocabulary: Vocabulary,
     cells: ScreenModel | None,
     adata: AnnData,
-    perturbations: Perturbations | None,
-    n_cells: int | None,
-    seed: int,
+    asked: Asked,
+    default_seed: int,
 ) -> Request:
     """Read what is to be predicted; without perturbations, each row of ``adata`` for its label."""
+    perturbations, n_cells, chosen, given_seed = asked
+    seed = check_seed(default_seed if given_seed is None else given_seed)
     rng = np.random.default_rng(seed)
     if adata is vocabulary.controls:
         schema = vocabulary.schema.without_places()
@@ -68,6 +74,11 @@ def read_request(
         is_log1p=vocabulary.is_log1p or adata is vocabulary.controls,
         target_sum=vocabulary.target_sum or own_sum,
     )
+    if perturbations is None and chosen is not None:
+        raise ValueError(
+            f"contexts={chosen!r} chooses where perturbations=[...] are predicted: name some. "
+            "Without, each row of adata is predicted in its own context; give fewer rows."
+        )
     if perturbations is None:
         query = annotate_query(adata, schema, contexts=contexts, rng=rng, matrices=matrices)
     else:
@@ -79,6 +90,7 @@ def read_request(
             n_cells=n_cells,
             rng=rng,
             matrices=matrices,
+            chosen=chosen,
         )
     groups = list(query.screen.get_groups())
     return Request(
@@ -86,6 +98,7 @@ def read_request(
         targets=[vocabulary.resolve(targets) for targets, *_ in groups],
         context=np.array([context for _, context, _ in groups], dtype=np.int64),
         rows=[rows for *_, rows in groups],
+        seed=seed,
         is_own=adata is vocabulary.controls,
     )
 
@@ -97,7 +110,7 @@ def _check_adata(adata: AnnData, vocabulary: Vocabulary) -> ScreenSchema:
         adata,
         layer=known.layer,
         perturbation_key=known.perturbation_key,
-        control=known.control,
+        control=known.controls,
         context_keys=known.context_keys,
         separator=known.separator or "",
         gene_key=known.gene_key if known.gene_key in adata.var else None,
@@ -112,7 +125,6 @@ def answer_request(
     change: np.ndarray | CellMover,
     effects: Effects,
     cells: ScreenModel | None,
-    seed: int,
 ) -> Prediction:
     """Make cells of the groups of a request, or their expected expression without ``cells``.
 
@@ -136,7 +148,9 @@ def answer_request(
     if cells is None:
         return predict_query(request.query, match, predict_group, control_mean=expected)
     control_mean[request.context >= len(vocabulary.contexts)] = np.nan
-    wanted = Wanted(request.targets, get_change, control_mean, request.is_own, expected, seed)
+    wanted = Wanted(
+        request.targets, get_change, control_mean, request.is_own, expected, request.seed
+    )
     return make_cells(request.query, match, cells, wanted)
 
 

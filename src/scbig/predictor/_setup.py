@@ -64,7 +64,7 @@ class RegisteredModel(BaseModelClass):
         *,
         layer: str | None = None,
         perturbation_key: str | None = None,
-        control: str | None = None,
+        control: str | Sequence[str] | None = None,
         context_keys: Sequence[str] = (),
         separator: str | None = None,
         gene_key: str | None = None,
@@ -86,7 +86,7 @@ class RegisteredModel(BaseModelClass):
             ``perturbation_name`` and others.
         control
             Label of the control cells; recognised among ``control``, ``ctrl``,
-            ``non-targeting``, ``NT`` and others.
+            ``non-targeting``, ``NT`` and others. Of several, ``predict`` writes the first.
         context_keys
             Columns of ``obs`` within which controls are matched to perturbed cells, such as cell
             line or batch. Every context needs control cells.
@@ -140,7 +140,7 @@ class RegisteredModel(BaseModelClass):
             adata,
             layer=schema.layer,
             perturbation_key=schema.perturbation_key,
-            control=schema.control,
+            control=schema.controls,
             context_keys=schema.context_keys,
             separator=schema.separator or "",
             gene_key=schema.gene_key,

@@ -101,7 +101,7 @@ class STRAND(BasePredictor):
         locus_key: str | None = None,
         layer: str | None = None,
         perturbation_key: str | None = None,
-        control: str | None = None,
+        control: str | Sequence[str] | None = None,
         context_keys: Sequence[str] = (),
         separator: str | None = None,
         gene_key: str | None = None,
@@ -221,6 +221,7 @@ class STRAND(BasePredictor):
         perturbations: Perturbations | None = None,
         key_added: str | None = None,
         n_cells: int | None = None,
+        contexts: Perturbations | None = None,
         sampling: bool = True,
         seed: int | None = None,
         loci: Loci | None = None,
@@ -232,7 +233,7 @@ class STRAND(BasePredictor):
 
         Parameters
         ----------
-        adata, key_added, n_cells, sampling, seed
+        adata, key_added, n_cells, contexts, sampling, seed
             See :meth:`scbig.model.SCBIG.predict`.
         perturbations
             Locus ids, guides, genes (all loci of one at once), places such as
@@ -266,6 +267,7 @@ class STRAND(BasePredictor):
             perturbations=perturbations,
             key_added=key_added,
             n_cells=n_cells,
+            contexts=contexts,
             sampling=sampling,
             seed=seed,
         )
