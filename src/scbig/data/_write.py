@@ -9,7 +9,7 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
-from scbig._constants import CONFIDENCE_SUFFIX, COUNTS_SUFFIX, SOURCE_SUFFIX
+from scbig._constants import CONFIDENCE_SUFFIX, COUNTS_SUFFIX, RESPONDS_SUFFIX, SOURCE_SUFFIX
 from scbig.data._expression import Expression, GeneMatch, get_matrix
 from scbig.data._query import Query
 
@@ -43,12 +43,15 @@ class Prediction:
     kind
         What rows are: cells with ``"counts"``, cells of ``"values"`` alone, or ``"expected"``
         expression, which is no cell.
+    responds
+        Whether each row responds to its perturbation, shape ``(n_rows,)``; ``None`` where all do.
     """
 
     expression: np.ndarray | sparse.csr_matrix
     counts: sparse.csr_matrix | None
     source_row: np.ndarray
     kind: str
+    responds: np.ndarray | None = None
 
 
 def predict_query(
@@ -130,11 +133,19 @@ def write_prediction(
     elif key + COUNTS_SUFFIX in adata.layers:
         del adata.layers[key + COUNTS_SUFFIX]
     if confidence is not None:
-        adata.obs[key + CONFIDENCE_SUFFIX] = np.asarray(confidence, dtype=np.float32)
-    elif key + CONFIDENCE_SUFFIX in adata.obs:
-        del adata.obs[key + CONFIDENCE_SUFFIX]
+        confidence = np.asarray(confidence, dtype=np.float32)
+    _put_column(adata, key + CONFIDENCE_SUFFIX, confidence)
+    _put_column(adata, key + RESPONDS_SUFFIX, prediction.responds)
     adata.uns[key] = description | {"cells": prediction.kind}
     return adata
+
+
+def _put_column(adata: AnnData, name: str, values: np.ndarray | None) -> None:
+    """Write a column, or take away that of an earlier call."""
+    if values is not None:
+        adata.obs[name] = values
+    elif name in adata.obs:
+        del adata.obs[name]
 
 
 def put_sources(predicted: AnnData, key: str, source: AnnData, layer: str | None = None) -> bool:

@@ -1,0 +1,166 @@
+"""How do cells of a condition lie along its effect, beside mixtures of changed control cells?"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from scbig.cells._counts import CellCounts, compute_log1p
+from scbig.cells._gene_model import GeneModel, take_genes
+from scbig.cells._transport import transport_cells
+
+# Shares of changed cells in the mixtures.
+SHARES = np.linspace(0.2, 1.0, 9)
+# Control cells that are changed, of the up to 2,000 that are looked at.
+_N_SOURCES = 500
+# Cells of a condition and genes of an axis that are needed, and genes that are looked at.
+_MIN_CELLS, _MIN_GENES, _MAX_GENES = 40, 2, 50
+# Standard errors by which the mean of a gene on the axis differs.
+_MIN_T = 4.0
+# A mean effect of less than so many standard deviations of control cells has no visible mixture.
+_MIN_EFFECT = 0.5
+# Width of kernels, in standard deviations of control cells at one cell.
+_WIDTH = 0.7
+# Share of cells that may lie anywhere.
+_OUTLIERS = 0.01
+
+
+@dataclass(frozen=True)
+class HalfFit:
+    """Cells of a condition along an axis that the other cells tell, against mixtures.
+
+    Attributes
+    ----------
+    log_likelihood
+        Of all cells, at each of ``SHARES``.
+    distance
+        Ranked probability score of each cell and share, both centred, ``(n_shares, n_cells)``.
+    """
+
+    log_likelihood: np.ndarray
+    distance: np.ndarray
+
+
+class MixtureControls:
+    """Control cells, and those of them that are changed."""
+
+    def __init__(self, controls: CellCounts, genes: GeneModel, rng: np.random.Generator) -> None:
+        self.genes, self.found = genes, controls
+        values = _compute_values(controls)
+        self.mean, self.spread, self.n_cells = values.mean(axis=0), values.var(axis=0), len(values)
+        self.rows = rng.permutation(self.n_cells)[:_N_SOURCES]
+
+    def change(
+        self,
+        columns: np.ndarray,
+        targets: np.ndarray,
+        depths: np.ndarray,
+        rng: np.random.Generator,
+    ) -> np.ndarray:
+        """Values of changed cells for each row of wanted means, ``(n_rows, n_cells, n_genes)``."""
+        # As if genes were there several times: one transport is faster than many.
+        tiled = np.tile(columns, len(targets))
+        found, genes = take_genes(self.found, self.genes, tiled, tiled)
+        # Depths and sizes are those of whole cells, whichever genes are looked at.
+        found = replace(found, total=np.zeros(self.n_cells))
+        is_dominant, reference = np.zeros(len(tiled), dtype=bool), float(self.found.depth.mean())
+        genes = replace(genes, is_dominant=is_dominant, reference=reference)
+        made = transport_cells(
+            found.subset(self.rows), genes, targets.ravel(), rng, new_depth=depths[self.rows]
+        )
+        shape = (len(self.rows), len(targets), len(columns))
+        return made.values.toarray().reshape(shape).swapaxes(0, 1)
+
+
+def _compute_values(found: CellCounts) -> np.ndarray:
+    values = compute_log1p(found.counts, found.depth, found.target_sum, found.base)
+    return values.toarray().astype(np.float64)
+
+
+def compare_halves(
+    found: CellCounts, controls: MixtureControls, depths: np.ndarray, rng: np.random.Generator
+) -> list[HalfFit]:
+    """Compare both halves of a condition's cells with mixtures; none where these look alike."""
+    n_cells = len(found.depth)
+    if min(n_cells, controls.n_cells) < _MIN_CELLS:
+        return []
+    values, order = _compute_values(found), rng.permutation(n_cells)
+    first, second = values[order[::2]], values[order[1::2]]
+    halves = [
+        _compare_half(*pair, controls, depths, rng) for pair in ((first, second), (second, first))
+    ]
+    known = [half for half in halves if half is not None]
+    return known if len(known) == 2 else []
+
+
+def _compare_half(
+    telling: np.ndarray,
+    told: np.ndarray,
+    controls: MixtureControls,
+    depths: np.ndarray,
+    rng: np.random.Generator,
+) -> HalfFit | None:
+    genes, effect, weight = _find_axis(telling, controls)
+    if len(genes) < _MIN_GENES:
+        return None
+    mean = controls.mean[genes]
+    along = (told[:, genes] - mean) @ weight
+    # The effect is large by chance where the axis was found: its size is that of the other half.
+    effect = effect * (along.mean() / (effect @ weight))
+    targets = mean + np.concatenate([[0.0], 1 / SHARES])[:, None] * effect
+    # No group has a mean that no cell has.
+    targets = np.clip(targets, 0, np.maximum(telling.max(axis=0)[genes], mean))
+    changed = (controls.change(genes, targets, depths, rng) - mean) @ weight
+    scale = float(changed[0].std())
+    if not along.mean() > _MIN_EFFECT * scale:
+        return None
+    own, others = changed[1:], changed[0]
+    # Means are matched as well as the share allows; distances are those of shapes alone.
+    pairs = list(zip(SHARES, own, strict=True))
+    likelihood = [_log_likelihood(along, others, new, share, scale) for share, new in pairs]
+    distance = [_rank_score(along, others, new, share) for share, new in pairs]
+    return HalfFit(np.array(likelihood), np.array(distance))
+
+
+def _find_axis(
+    values: np.ndarray, controls: MixtureControls
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Genes that surely change, their mean change, shrunk, and its weight by their noise."""
+    change = values.mean(axis=0) - controls.mean
+    spread = np.maximum(values.var(axis=0, ddof=1), controls.spread)
+    error = spread * (1 / len(values) + 1 / controls.n_cells)
+    t = np.divide(change, np.sqrt(error), out=np.zeros(len(change)), where=error > 0)
+    order = np.argsort(-np.abs(t), kind="stable")[:_MAX_GENES]
+    genes = np.sort(order[np.abs(t[order]) > _MIN_T])
+    effect = change[genes] * (1 - 1 / t[genes] ** 2)
+    return genes, effect, effect / spread[genes]
+
+
+def _log_likelihood(
+    along: np.ndarray, others: np.ndarray, new: np.ndarray, share: float, scale: float
+) -> float:
+    """Log-likelihood of cells under a mixture of two smoothed groups of cells."""
+    width = _WIDTH * scale * len(others) ** -0.2
+    density = (1 - share) * _smooth(along, others, width) + share * _smooth(along, new, width)
+    return float(np.log((1 - _OUTLIERS) * density + _OUTLIERS / (20 * scale)).sum())
+
+
+def _smooth(along: np.ndarray, cells: np.ndarray, width: float) -> np.ndarray:
+    """Kernel density, of one width for all mixtures: or the narrowest would be the likeliest."""
+    z = (along[:, None] - cells) / width
+    return np.exp(-0.5 * z**2).mean(axis=1) / (width * np.sqrt(2 * np.pi))
+
+
+def _rank_score(
+    along: np.ndarray, others: np.ndarray, new: np.ndarray, share: float
+) -> np.ndarray:
+    """Continuous ranked probability score of each cell, both sides centred."""
+    cells = np.concatenate([others, new])
+    weight = np.repeat([(1 - share) / len(others), share / len(new)], [len(others), len(new)])
+    order = np.argsort(cells, kind="stable")
+    cells, weight = cells[order], weight[order]
+    cells = cells - weight @ cells
+    y = along - along.mean()
+    away = np.abs(y[:, None] - cells) @ weight
+    below = np.cumsum(weight) - weight / 2
+    # Half the mean distance of two of the cells, from their ranks.
+    return away - weight @ (cells * (2 * below - 1))
