@@ -14,7 +14,6 @@ from scbig.cells._recovery import recover_counts
 from scbig.cells._renew import renew_cells
 from scbig.cells._responders import (
     Responders,
-    draw_strength,
     expect_responders,
     fit_responders,
     take_responders,
@@ -28,7 +27,7 @@ from scbig.cells._screen_model import (
     read_counts,
     scale_counts,
 )
-from scbig.cells._sources import draw_sources, map_depths
+from scbig.cells._sources import draw_sources, draw_strength, map_depths
 from scbig.cells._transport import TransportedCells, transport_cells
 
 __all__ = [

@@ -6,7 +6,8 @@ import numpy as np
 
 from scbig.cells._counts import CellCounts, compute_log1p
 from scbig.cells._gene_model import GeneModel, take_genes
-from scbig.cells._transport import transport_cells
+from scbig.cells._sources import draw_strength
+from scbig.cells._transport import TransportedCells, transport_cells
 
 # Shares of changed cells in the mixtures.
 SHARES = np.linspace(0.2, 1.0, 9)
@@ -16,10 +17,16 @@ _N_SOURCES = 500
 _MIN_CELLS, _MIN_GENES, _MAX_GENES = 40, 2, 50
 # Standard errors by which the mean of a gene on the axis differs.
 _MIN_T = 4.0
+# The same, of a gene that counts for nothing where all genes are looked at.
+_NOISE = 2.0
 # A mean effect of less than so many standard deviations of control cells has no visible mixture.
 _MIN_EFFECT = 0.5
 # Width of kernels, in standard deviations of control cells at one cell.
 _WIDTH = 0.7
+# Standard errors by which the shape is to improve.
+_MIN_GAIN = 1.0
+# Share of the mean effect that may be lost for it.
+_MAX_LOST = 0.05
 # Share of cells that may lie anywhere.
 _OUTLIERS = 0.01
 
@@ -70,6 +77,54 @@ class MixtureControls:
         shape = (len(self.rows), len(targets), len(columns))
         return made.values.toarray().reshape(shape).swapaxes(0, 1)
 
+    def transport(
+        self,
+        target: np.ndarray,
+        depths: np.ndarray,
+        strength: np.ndarray | None,
+        rng: np.random.Generator,
+    ) -> TransportedCells:
+        """Make cells of all genes."""
+        found, new_depth = self.found.subset(self.rows), depths[self.rows]
+        return transport_cells(
+            found, self.genes, target, rng, new_depth=new_depth, strength=strength
+        )
+
+
+def is_gain(gain: np.ndarray) -> bool:
+    """Whether cells gain on average, beyond chance."""
+    error = gain.std() / np.sqrt(len(gain))
+    return bool(gain.mean() > _MIN_GAIN * error)
+
+
+def compare_cells(
+    found: CellCounts,
+    controls: MixtureControls,
+    depths: np.ndarray,
+    share: float,
+    rng: np.random.Generator,
+) -> bool:
+    """Whether cells of which a share responds are nearer to those of a condition, in their shape.
+
+    The cells that are made have the mean of the condition. They are compared with each half of
+    its cells, along the effect that the other half has.
+    """
+    values = _compute_values(found)
+    target, strength = values.mean(axis=0), draw_strength(len(controls.rows), share, rng)
+    made = [controls.transport(target, depths, who, rng) for who in (None, strength)]
+    lost = [float(np.linalg.norm(cells.missing)) for cells in made]
+    if lost[1] > lost[0] + _MAX_LOST * np.linalg.norm(target - controls.mean):
+        return False
+    order, gain = rng.permutation(len(values)), []
+    halves = values[order[::2]], values[order[1::2]]
+    for telling, told in (halves, halves[::-1]):
+        change, t = _measure_change(telling, controls)[:2]
+        # Of the many genes whose change is chance, each would add its noise.
+        axis = change * np.maximum(1 - (_NOISE / np.maximum(np.abs(t), _NOISE)) ** 2, 0)
+        plain, mixed = (_rank_score(told @ axis, cells.values @ axis) for cells in made)
+        gain.append(plain - mixed)
+    return is_gain(np.concatenate(gain))
+
 
 def _compute_values(found: CellCounts) -> np.ndarray:
     values = compute_log1p(found.counts, found.depth, found.target_sum, found.base)
@@ -117,18 +172,29 @@ def _compare_half(
     # Means are matched as well as the share allows; distances are those of shapes alone.
     pairs = list(zip(SHARES, own, strict=True))
     likelihood = [_log_likelihood(along, others, new, share, scale) for share, new in pairs]
-    distance = [_rank_score(along, others, new, share) for share, new in pairs]
+    distance = [
+        _rank_score(along, np.concatenate([others, new]), _weigh(others, new, share))
+        for share, new in pairs
+    ]
     return HalfFit(np.array(likelihood), np.array(distance))
+
+
+def _measure_change(
+    values: np.ndarray, controls: MixtureControls
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean change of each gene, over its standard error, and the variance of cells."""
+    change = values.mean(axis=0) - controls.mean
+    spread = np.maximum(values.var(axis=0, ddof=1), controls.spread)
+    error = spread * (1 / len(values) + 1 / controls.n_cells)
+    t = np.divide(change, np.sqrt(error), out=np.zeros(len(change)), where=error > 0)
+    return change, t, spread
 
 
 def _find_axis(
     values: np.ndarray, controls: MixtureControls
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Genes that surely change, their mean change, shrunk, and its weight by their noise."""
-    change = values.mean(axis=0) - controls.mean
-    spread = np.maximum(values.var(axis=0, ddof=1), controls.spread)
-    error = spread * (1 / len(values) + 1 / controls.n_cells)
-    t = np.divide(change, np.sqrt(error), out=np.zeros(len(change)), where=error > 0)
+    change, t, spread = _measure_change(values, controls)
     order = np.argsort(-np.abs(t), kind="stable")[:_MAX_GENES]
     genes = np.sort(order[np.abs(t[order]) > _MIN_T])
     effect = change[genes] * (1 - 1 / t[genes] ** 2)
@@ -150,12 +216,16 @@ def _smooth(along: np.ndarray, cells: np.ndarray, width: float) -> np.ndarray:
     return np.exp(-0.5 * z**2).mean(axis=1) / (width * np.sqrt(2 * np.pi))
 
 
+def _weigh(others: np.ndarray, new: np.ndarray, share: float) -> np.ndarray:
+    return np.repeat([(1 - share) / len(others), share / len(new)], [len(others), len(new)])
+
+
 def _rank_score(
-    along: np.ndarray, others: np.ndarray, new: np.ndarray, share: float
+    along: np.ndarray, cells: np.ndarray, weight: np.ndarray | None = None
 ) -> np.ndarray:
     """Continuous ranked probability score of each cell, both sides centred."""
-    cells = np.concatenate([others, new])
-    weight = np.repeat([(1 - share) / len(others), share / len(new)], [len(others), len(new)])
+    if weight is None:
+        weight = np.full(len(cells), 1 / len(cells))
     order = np.argsort(cells, kind="stable")
     cells, weight = cells[order], weight[order]
     cells = cells - weight @ cells

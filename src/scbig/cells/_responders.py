@@ -16,15 +16,20 @@ from scipy.special import betaincinv
 
 from scbig.cells._counts import CellCounts
 from scbig.cells._gene_model import GeneModel
-from scbig.cells._mixtures import SHARES, HalfFit, MixtureControls, compare_halves
+from scbig.cells._mixtures import (
+    SHARES,
+    HalfFit,
+    MixtureControls,
+    compare_cells,
+    compare_halves,
+    is_gain,
+)
 
 Key = tuple[str, ...]
 
 # Shares between those at which cells are compared.
 _FINE = np.linspace(0.2, 1.0, 81)
 _LEVELS = (0.05, 0.95)
-# Standard errors by which the shape is to improve.
-_MIN_GAIN = 1.0
 # True shares of a screen vary at least so much, however alike the estimates are.
 _MIN_SPREAD = 0.1
 # Fewer responders that are given are not used.
@@ -77,7 +82,8 @@ def fit_responders(
     shrunk to that of all conditions, by how certain each is. A share is used where cells that had
     no part in its estimate lie nearer to the mixture than to cells that all respond, by more than
     one standard error of the ranked probability score, after means are taken off: the energy
-    distance along the axis.
+    distance along the axis. Then whole cells are made with it and without, which have to pass the
+    same test along the effect of all genes, and to have the mean.
 
     Parameters
     ----------
@@ -98,21 +104,20 @@ def fit_responders(
     the screen, and is not used.
     """
     control = MixtureControls(controls, genes, rng)
-    halves = {
-        key: compare_halves(
-            found, control, depths[key], np.random.default_rng(rng.integers(2**63))
-        )
-        for key, found in cells.items()
-    }
-    likelihood = {
-        key: _interpolate(sum(half.log_likelihood for half in pair))
-        for key, pair in halves.items()
-        if pair
-    }
-    is_used = {key: bool(pair) and _is_better(pair) for key, pair in halves.items()}
-    prior = _fit_prior([known for key, known in likelihood.items() if is_used[key]])
+    likelihood, used = {}, set()
+    for key, found in cells.items():
+        own = np.random.default_rng(rng.integers(2**63))
+        halves = compare_halves(found, control, depths[key], own)
+        if halves:
+            likelihood[key] = _interpolate(sum(half.log_likelihood for half in halves))
+            share = _measure(likelihood[key])[0]
+            is_better = _is_better(halves) and compare_cells(
+                found, control, depths[key], share, own
+            )
+            used |= {key} if is_better else set()
+    prior = _fit_prior([known for key, known in likelihood.items() if key in used])
     return {
-        key: _decide(likelihood.get(key), prior, len(found.depth), is_used=is_used[key])
+        key: _decide(likelihood.get(key), prior, len(found.depth), is_used=key in used)
         for key, found in cells.items()
     }
 
@@ -159,26 +164,6 @@ def expect_responders(known: Mapping[Key, Responders], condition: Key) -> Respon
     lower = float(np.prod([part.lower for part in parts]))
     upper = float(np.prod([part.upper for part in parts]))
     return Responders(share, min(lower, share), max(upper, share), share < 1, 0)
-
-
-def draw_strength(n_cells: int, share: float, rng: np.random.Generator) -> np.ndarray:
-    """Draw which cells respond, in each stretch of them as many as the share says.
-
-    Parameters
-    ----------
-    n_cells
-        Number of cells, in random order.
-    share
-        Share of the cells that respond.
-    rng
-        Source of randomness.
-
-    Returns
-    -------
-    1 for cells that respond, else 0. Any ``n`` neighbours have ``n * share`` that do, up to one;
-    each cell does with probability ``share``.
-    """
-    return np.diff(np.floor(rng.random() + share * np.arange(n_cells + 1)))
 
 
 def responders_to_plain(known: Mapping[Key, Responders]) -> tuple[list[list[str]], np.ndarray]:
@@ -243,9 +228,7 @@ def _is_better(halves: list[HalfFit]) -> bool:
         share = _measure(_interpolate(telling.log_likelihood))[0]
         nearest = int(np.argmin(np.abs(SHARES - share)))
         gain.append(told.distance[-1] - told.distance[nearest])
-    all_gains = np.concatenate(gain)
-    error = all_gains.std() / np.sqrt(len(all_gains))
-    return bool(all_gains.mean() > _MIN_GAIN * error)
+    return is_gain(np.concatenate(gain))
 
 
 def _pool(known: Iterable[Responders]) -> Responders:
