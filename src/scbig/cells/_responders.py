@@ -109,7 +109,9 @@ def fit_responders(
         own = np.random.default_rng(rng.integers(2**63))
         halves = compare_halves(found, control, depths[key], own)
         if halves:
-            likelihood[key] = _interpolate(sum(half.log_likelihood for half in halves))
+            likelihood[key] = _interpolate(
+                np.sum([half.log_likelihood for half in halves], axis=0)
+            )
             share = _measure(likelihood[key])[0]
             is_better = _is_better(halves) and compare_cells(
                 found, control, depths[key], share, own
@@ -177,7 +179,9 @@ def responders_from_plain(
 ) -> dict[Key, Responders]:
     """Rebuild what :func:`responders_to_plain` returned."""
     return {
-        tuple(key): Responders(*map(float, row[:3]), bool(row[3]), int(row[4]))
+        tuple(key): Responders(
+            float(row[0]), float(row[1]), float(row[2]), bool(row[3]), int(row[4])
+        )
         for key, row in zip(conditions, values, strict=True)
     }
 

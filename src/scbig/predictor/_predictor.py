@@ -22,7 +22,6 @@ from scbig.data import (
     Targets,
     write_prediction,
 )
-from scbig.predictor._folder import StoredModel
 from scbig.predictor._judge import CellMover
 from scbig.predictor._method import Method, seeded
 from scbig.predictor._request import (
@@ -31,13 +30,14 @@ from scbig.predictor._request import (
     read_request,
     spread_confidence,
 )
+from scbig.predictor._responders import RespondingModel
 from scbig.predictor._stage import Hardware, StageRunner, join_histories
 from scbig.predictor._training import Recipe, TrainingRequest, read_validation
 from scbig.predictor._vocabulary import Vocabulary, read_vocabulary
 from scbig.splits import choose_validation
 
 
-class BasePredictor(StoredModel):
+class BasePredictor(RespondingModel):
     """Predicts perturbed cells by a :class:`~scbig.predictor.Method`.
 
     A subclass sets ``default_key``, calls `read_screen` and `start` in its constructor, and
@@ -174,7 +174,7 @@ class BasePredictor(StoredModel):
     ) -> None:
         """Run the recipe; see :class:`~scbig.predictor.TrainingRequest` for the budgets."""
         adata = self._get_adata(None)
-        cells = self._vocabulary.read_screen(adata)
+        cells = self._read_cells(adata)
         self._check_trainable(cells.screen.targets)
         if validation is None:
             conditions = [targets for targets in cells.screen.conditions if targets]
