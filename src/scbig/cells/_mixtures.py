@@ -11,8 +11,8 @@ from scbig.cells._transport import TransportedCells, transport_cells
 
 # Shares of changed cells in the mixtures.
 SHARES = np.linspace(0.2, 1.0, 9)
-# Control cells that are changed, of the up to 2,000 that are looked at.
-_N_SOURCES = 500
+# Control cells that are changed, of the up to 2,000 that are looked at: fewer of deep ones.
+_N_SOURCES, _MIN_SOURCES, _N_COUNTS = 500, 100, 500_000
 # Cells of a condition and genes of an axis that are needed, and genes that are looked at.
 _MIN_CELLS, _MIN_GENES, _MAX_GENES = 40, 2, 50
 # Standard errors by which the mean of a gene on the axis differs.
@@ -71,10 +71,11 @@ class MixtureControls:
         found = replace(found, total=np.zeros(self.n_cells))
         is_dominant, reference = np.zeros(len(tiled), dtype=bool), float(self.found.depth.mean())
         genes = replace(genes, is_dominant=is_dominant, reference=reference)
-        made = transport_cells(
-            found.subset(self.rows), genes, targets.ravel(), rng, new_depth=depths[self.rows]
-        )
-        shape = (len(self.rows), len(targets), len(columns))
+        n_counts = found.counts.sum() / self.n_cells
+        rows = self.rows[: int(np.clip(_N_COUNTS / max(n_counts, 1), _MIN_SOURCES, _N_SOURCES))]
+        sources, new_depth = found.subset(rows), depths[rows]
+        made = transport_cells(sources, genes, targets.ravel(), rng, new_depth=new_depth)
+        shape = (len(rows), len(targets), len(columns))
         return made.values.toarray().reshape(shape).swapaxes(0, 1)
 
     def transport(

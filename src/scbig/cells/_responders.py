@@ -109,9 +109,7 @@ def fit_responders(
         own = np.random.default_rng(rng.integers(2**63))
         halves = compare_halves(found, control, depths[key], own)
         if halves:
-            likelihood[key] = _interpolate(
-                np.sum([half.log_likelihood for half in halves], axis=0)
-            )
+            likelihood[key] = _interpolate(halves)
             share = _measure(likelihood[key])[0]
             is_better = _is_better(halves) and compare_cells(
                 found, control, depths[key], share, own
@@ -186,9 +184,18 @@ def responders_from_plain(
     }
 
 
-def _interpolate(log_likelihood: np.ndarray) -> np.ndarray:
-    values = Akima1DInterpolator(SHARES, log_likelihood)(_FINE)
-    return np.asarray(values - values.max())
+def _interpolate(halves: list[HalfFit]) -> np.ndarray:
+    """Log-likelihood of the shares between those that were compared.
+
+    Cells tell how many of them respond. What share they were drawn with is less certain.
+    """
+    coarse = np.sum([half.log_likelihood for half in halves], axis=0)
+    values = Akima1DInterpolator(SHARES, coarse)(_FINE)
+    n_cells = sum(half.distance.shape[1] for half in halves)
+    width = np.sqrt(_FINE * (1 - _FINE) / n_cells) + np.diff(_FINE)[0] / 2
+    drawn = np.exp(-0.5 * ((_FINE[:, None] - _FINE) / width[:, None]) ** 2)
+    drawn /= drawn.sum(axis=1, keepdims=True)
+    return np.log(np.maximum(drawn @ np.exp(values - values.max()), np.finfo(float).tiny))
 
 
 def _measure(log_density: np.ndarray) -> tuple[float, float]:
@@ -229,7 +236,7 @@ def _is_better(halves: list[HalfFit]) -> bool:
     """Whether the share that one half tells improves the shape of the other."""
     gain = []
     for telling, told in (halves, halves[::-1]):
-        share = _measure(_interpolate(telling.log_likelihood))[0]
+        share = _measure(_interpolate([telling]))[0]
         nearest = int(np.argmin(np.abs(SHARES - share)))
         gain.append(told.distance[-1] - told.distance[nearest])
     return is_gain(np.concatenate(gain))
