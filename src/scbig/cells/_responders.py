@@ -30,6 +30,8 @@ Key = tuple[str, ...]
 # Shares between those at which cells are compared.
 _FINE = np.linspace(0.2, 1.0, 81)
 _LEVELS = (0.05, 0.95)
+# Standard error of a share because mixtures are drawn, and smoothed.
+_ERROR = 0.03
 # True shares of a screen vary at least so much, however alike the estimates are.
 _MIN_SPREAD = 0.1
 # Fewer responders that are given are not used.
@@ -187,12 +189,13 @@ def responders_from_plain(
 def _interpolate(halves: list[HalfFit]) -> np.ndarray:
     """Log-likelihood of the shares between those that were compared.
 
-    Cells tell how many of them respond. What share they were drawn with is less certain.
+    Cells tell how many of them respond. What share they were drawn with is less certain, and
+    changed control cells are not quite what responders are.
     """
     coarse = np.sum([half.log_likelihood for half in halves], axis=0)
     values = Akima1DInterpolator(SHARES, coarse)(_FINE)
     n_cells = sum(half.distance.shape[1] for half in halves)
-    width = np.sqrt(_FINE * (1 - _FINE) / n_cells) + np.diff(_FINE)[0] / 2
+    width = np.sqrt(_FINE * (1 - _FINE) / n_cells + _ERROR**2)
     drawn = np.exp(-0.5 * ((_FINE[:, None] - _FINE) / width[:, None]) ** 2)
     drawn /= drawn.sum(axis=1, keepdims=True)
     return np.log(np.maximum(drawn @ np.exp(values - values.max()), np.finfo(float).tiny))
@@ -206,10 +209,10 @@ def _measure(log_density: np.ndarray) -> tuple[float, float]:
     return mean, float(p @ (_FINE - mean) ** 2)
 
 
-def _fit_prior(likelihoods: list[np.ndarray]) -> np.ndarray:
+def _fit_prior(likelihoods: list[np.ndarray]) -> np.ndarray | None:
     """Log-density of the shares of a screen: normal, with moments by DerSimonian and Laird."""
     if not likelihoods:
-        return np.zeros(len(_FINE))
+        return None
     mean, noise = np.array([_measure(one) for one in likelihoods]).T
     noise = noise + np.diff(_FINE)[0] ** 2
     weight = 1 / noise
@@ -223,9 +226,11 @@ def _fit_prior(likelihoods: list[np.ndarray]) -> np.ndarray:
 
 
 def _decide(
-    likelihood: np.ndarray | None, prior: np.ndarray, n_cells: int, *, is_used: bool
+    likelihood: np.ndarray | None, prior: np.ndarray | None, n_cells: int, *, is_used: bool
 ) -> Responders:
-    log_density = prior if likelihood is None else prior + likelihood
+    if prior is None and likelihood is None:
+        return _UNKNOWN
+    log_density = np.sum([one for one in (prior, likelihood) if one is not None], axis=0)
     p = np.exp(log_density - log_density.max())
     lower, upper = np.interp(_LEVELS, np.cumsum(p) / p.sum(), _FINE)
     n_told = 0 if likelihood is None else n_cells
