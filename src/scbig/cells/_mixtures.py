@@ -14,7 +14,7 @@ SHARES = np.linspace(0.2, 1.0, 9)
 # Control cells that are changed, of the up to 2,000 that are looked at: fewer of deep ones.
 _N_SOURCES, _MIN_SOURCES, _N_COUNTS = 500, 100, 500_000
 # Cells of a condition and genes of an axis that are needed, and genes that are looked at.
-_MIN_CELLS, _MIN_GENES, _MAX_GENES = 40, 2, 50
+_MIN_CELLS, _MIN_GENES, _MAX_GENES = 60, 2, 50
 # Standard errors by which the mean of a gene on the axis differs.
 _MIN_T = 4.0
 # The same, of a gene that counts for nothing where all genes are looked at.
