@@ -263,8 +263,8 @@ class BasePredictor(RespondingModel):
         The object that was written into: ``layers[key_added]`` (log1p expression, CSR),
         ``layers[key_added + "_counts"]`` (integers that it is normalised from, CSR),
         ``obs[key_added + "_source"]`` (name of the control cell), ``obs[key_added +
-        "_confidence"]`` (see :meth:`get_confidence`; not for baselines, which have none) and
-        ``uns[key_added]`` (how it was made).
+        "_confidence"]`` (see :meth:`get_confidence`; baselines have none), ``obs[key_added +
+        "_responds"]`` (where only some cells do) and ``uns[key_added]`` (how it was made).
 
         Raises
         ------
