@@ -136,8 +136,8 @@ def read_responding(obs: pd.DataFrame, schema: ScreenSchema, key: str | None) ->
         raise ValueError(
             f"obs[{key!r}] of {int(is_bad.sum())} perturbed cells is neither a probability in "
             f"[0, 1] nor a class that ends in 'KO' or 'NP': {shown}. Name the column that "
-            "Mixscape wrote, or leave out what is not known: "
-            f"adata.obs.loc[~adata.obs[{key!r}].between(0, 1), {key!r}] = np.nan"
+            "Mixscape wrote, or let it be missing where it is not known: "
+            f"adata.obs[{key!r}] = adata.obs[{key!r}].where(is_known)"
         )
     return np.where(is_control, np.nan, values)
 
