@@ -7,11 +7,17 @@ from scbig.cells._counts import (
     normalise_counts,
 )
 from scbig.cells._draw import draw_paths
-from scbig.cells._gene_model import GeneModel, fit_gene_model
+from scbig.cells._gene_model import GeneModel, fit_gene_model, take_genes
 from scbig.cells._hurdle import HurdleCells, move_cells, move_values
 from scbig.cells._paths import CountPaths, SourceCells
 from scbig.cells._recovery import recover_counts
 from scbig.cells._renew import renew_cells
+from scbig.cells._responders import (
+    Responders,
+    expect_responders,
+    fit_responders,
+    take_responders,
+)
 from scbig.cells._screen_model import (
     MIN_RECOVERED as MIN_RECOVERED,
     ContextModel,
@@ -20,9 +26,8 @@ from scbig.cells._screen_model import (
     fit_screen_model,
     read_counts,
     scale_counts,
-    take_genes,
 )
-from scbig.cells._sources import draw_sources, map_depths
+from scbig.cells._sources import draw_sources, draw_strength, map_depths
 from scbig.cells._transport import TransportedCells, transport_cells
 
 __all__ = [
@@ -31,6 +36,7 @@ __all__ = [
     "CountPaths",
     "GeneModel",
     "HurdleCells",
+    "Responders",
     "ScreenModel",
     "SourceCells",
     "TransportedCells",
@@ -39,7 +45,10 @@ __all__ = [
     "compute_log1p",
     "draw_paths",
     "draw_sources",
+    "draw_strength",
+    "expect_responders",
     "fit_gene_model",
+    "fit_responders",
     "fit_screen_model",
     "map_depths",
     "move_cells",
@@ -50,5 +59,6 @@ __all__ = [
     "renew_cells",
     "scale_counts",
     "take_genes",
+    "take_responders",
     "transport_cells",
 ]

@@ -1,10 +1,12 @@
 """How counts of each gene vary between control cells: mean and dispersion."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from scipy import sparse
 from scipy.optimize import nnls
+
+from scbig.cells._counts import CellCounts
 
 # Genes with fewer counts in all control cells together count as silent in them.
 MIN_CONTROL_COUNTS = 3
@@ -15,6 +17,7 @@ _DOMINANT = 0.1
 # Of few genes each has much: a dominant one has so many times its even share.
 _TIMES_EVEN = 4.0
 _N_TREND_ROUNDS = 10
+_ALL_GENES = ("reference", "trend")
 # Means of conditions that are worked on at once.
 _N_AT_ONCE = 2_000_000
 
@@ -147,6 +150,37 @@ def fit_gene_model(
     return GeneModel(
         mean, reference, is_dominant, is_silent, moments[0], weight, trend, training_mean
     )
+
+
+def take_genes(
+    found: CellCounts, model: GeneModel, columns: np.ndarray, genes: np.ndarray
+) -> tuple[CellCounts, GeneModel]:
+    """Take some genes of cells and of a model; the depths of cells stay what they are.
+
+    Parameters
+    ----------
+    found
+        Counts of cells, all recovered.
+    model
+        Mean and dispersion of genes.
+    columns, genes
+        Where the same genes stand among those of the cells, and of the model.
+
+    Returns
+    -------
+    The counts and the model of these genes.
+    """
+    counts = sparse.csr_matrix(found.counts[:, columns])
+    total = found.total
+    if len(columns) < found.counts.shape[1]:
+        sums = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
+        total = found.target_sum * sums / found.depth
+    taken = {
+        name.name: getattr(model, name.name)[genes]
+        for name in fields(GeneModel)
+        if name.name not in _ALL_GENES
+    }
+    return replace(found, counts=counts, total=total), replace(model, **taken)
 
 
 def _compute_sizes(

@@ -10,6 +10,13 @@ from scbig._types import Arrays, Values
 from scbig.cells._counts import CellCounts, check_counts, compute_log1p, get_unit
 from scbig.cells._gene_model import GeneModel, fit_gene_model
 from scbig.cells._recovery import recover_counts
+from scbig.cells._responders import (
+    Responders,
+    fit_responders,
+    responders_from_plain,
+    responders_to_plain,
+    take_responders,
+)
 from scbig.cells._sources import DEPTH_PRIOR, map_depths
 
 # With fewer of its cells recovered, a screen is taken to have no counts.
@@ -18,7 +25,6 @@ MIN_RECOVERED = 0.5
 _N_GROUP, _N_CONTROLS, _N_ALL = 200, 2000, 40_000
 _MIN_GROUP = 20
 _RANKS = np.linspace(0, 1, 101)
-_ALL_GENES = ("reference", "trend")
 
 Key = tuple[str, ...]
 # Values of cells by number, and their counts where these are kept.
@@ -39,12 +45,15 @@ class ContextModel:
         The same of all perturbed training cells.
     own
         Of the conditions that were trained on: their numbers of cells, and quantiles.
+    responders
+        Of the same, how many of their cells respond.
     """
 
     genes: GeneModel
     control_depths: np.ndarray
     depths: np.ndarray
     own: Mapping[Key, tuple[int, np.ndarray]] = field(default_factory=dict)
+    responders: Mapping[Key, Responders] = field(default_factory=dict)
 
     def compute_depths(self, controls: np.ndarray, condition: Key) -> np.ndarray:
         """Compute the depth that each control cell has as a cell of a condition.
@@ -126,8 +135,12 @@ class ScreenModel:
             return self if self.has_counts else further
         joined = dict(self.contexts)
         for number, context in further.contexts.items():
-            known = joined[number].own if number in joined else {}
-            joined[number] = replace(context, own={**known, **context.own})
+            if number in joined:
+                known = joined[number]
+                own = {**known.own, **context.own}
+                responders = {**known.responders, **context.responders}
+                context = replace(context, own=own, responders=responders)
+            joined[number] = context
         return replace(further, contexts=joined)
 
     def to_plain(self) -> tuple[Values, Arrays]:
@@ -141,8 +154,10 @@ class ScreenModel:
         arrays: Arrays = {}
         for number, context in self.contexts.items():
             start = f"{number}."
+            responders, arrays[start + "responders"] = responders_to_plain(context.responders)
             values["contexts"][str(number)] = {
                 "reference": context.genes.reference,
+                "responders": responders,
                 "own": [list(key) for key in context.own],
                 "n_own": [n for n, _ in context.own.values()],
             }
@@ -178,7 +193,8 @@ class ScreenModel:
                 },
             )
             depths = arrays[start + "control_depths"], arrays[start + "depths"]
-            contexts[int(number)] = ContextModel(genes, *depths, own)
+            told = responders_from_plain(plain["responders"], arrays[start + "responders"])
+            contexts[int(number)] = ContextModel(genes, *depths, own, told)
         target_sum = values["target_sum"]
         total = np.nan if target_sum is None else target_sum
         return cls(contexts, total, values["base"], values["share"])
@@ -190,6 +206,7 @@ def fit_screen_model(
     controls: Sequence[np.ndarray],
     rng: np.random.Generator,
     base: float | None = None,
+    is_responding: np.ndarray | None = None,
 ) -> ScreenModel:
     """Fit what cells are made with, looking at some cells of each group.
 
@@ -205,6 +222,9 @@ def fit_screen_model(
         Draws cells: at most 200 of each group, 40,000 of all, and 2,000 controls of a context.
     base
         Base of the logarithm; ``None`` for the natural one.
+    is_responding
+        Probability that each cell responds, where it is known, and NaN elsewhere; shares of
+        conditions without any are estimated by :func:`fit_responders`.
 
     Returns
     -------
@@ -226,7 +246,9 @@ def fit_screen_model(
         rows = found.is_recovered & np.isin(owner, [number, *members])
         if (rows & (owner == number)).any():
             own = {i: groups[i - len(controls)][0] for i in members}
-            contexts[number] = _fit_context(found.subset(rows), owner[rows], number, own)
+            given = _take_given([groups[i - len(controls)] for i in members], is_responding)
+            cells = found.subset(rows)
+            contexts[number] = _fit_context(cells, owner[rows], number, own, given, rng)
     return ScreenModel(contexts, found.target_sum, base, share)
 
 
@@ -281,37 +303,6 @@ def scale_counts(found: CellCounts, target_sum: float) -> CellCounts:
     return replace(found, depth=depth, target_sum=target_sum)
 
 
-def take_genes(
-    found: CellCounts, model: GeneModel, columns: np.ndarray, genes: np.ndarray
-) -> tuple[CellCounts, GeneModel]:
-    """Take some genes of cells and of a model; the depths of cells stay what they are.
-
-    Parameters
-    ----------
-    found
-        Counts of cells, all recovered.
-    model
-        Mean and dispersion of genes.
-    columns, genes
-        Where the same genes stand among those of the cells, and of the model.
-
-    Returns
-    -------
-    The counts and the model of these genes.
-    """
-    counts = sparse.csr_matrix(found.counts[:, columns])
-    total = found.total
-    if len(columns) < found.counts.shape[1]:
-        sums = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
-        total = found.target_sum * sums / found.depth
-    taken = {
-        name.name: getattr(model, name.name)[genes]
-        for name in fields(GeneModel)
-        if name.name not in _ALL_GENES
-    }
-    return replace(found, counts=counts, total=total), replace(model, **taken)
-
-
 def bound_target(target: np.ndarray, controls: CellCounts) -> np.ndarray:
     """Lower wanted means that no cells of one target sum can have, all by one factor.
 
@@ -344,13 +335,29 @@ def bound_target(target: np.ndarray, controls: CellCounts) -> np.ndarray:
     return np.log1p(wanted * most / wanted.sum()) / unit
 
 
+def _take_given(
+    groups: Sequence[tuple[Key, int, np.ndarray]], is_responding: np.ndarray | None
+) -> dict[Key, Responders]:
+    """Take who responds of the conditions where it is known."""
+    if is_responding is None:
+        return {}
+    known = {key: is_responding[rows] for key, _, rows in groups}
+    known = {key: values[~np.isnan(values)] for key, values in known.items()}
+    return {key: take_responders(values) for key, values in known.items() if len(values)}
+
+
 def _fit_context(
-    cells: CellCounts, owner: np.ndarray, control: int, own: Mapping[int, Key]
+    cells: CellCounts,
+    owner: np.ndarray,
+    control: int,
+    own: Mapping[int, Key],
+    given: Mapping[Key, Responders],
+    rng: np.random.Generator,
 ) -> ContextModel:
     is_control = owner == control
     depth = cells.depth
     perturbed = depth[~is_control] if (~is_control).any() else depth
-    return ContextModel(
+    model = ContextModel(
         fit_gene_model(cells.counts, depth, owner, control),
         np.quantile(depth[is_control], _RANKS),
         np.quantile(perturbed, _RANKS),
@@ -360,6 +367,15 @@ def _fit_context(
             if (owner == i).any()
         },
     )
+    controls = cells.subset(is_control)
+    parts = {
+        key: cells.subset(owner == i)
+        for i, key in own.items()
+        if key in model.own and key not in given
+    }
+    depths = {key: model.compute_depths(controls.depth, key) for key in parts}
+    told = fit_responders(parts, controls, model.genes, depths, rng)
+    return replace(model, responders={**told, **given})
 
 
 def _thin(rows: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Which control cells are transported, and how deep are they to be?"""
+"""Which control cells are transported, how deep are they to be, and which of them respond?"""
 
 import numpy as np
 from scipy.stats import rankdata
@@ -32,6 +32,26 @@ def draw_sources(n_controls: int, n_cells: int, rng: np.random.Generator) -> np.
     n_drawn = n_cells if n_cells >= MIN_WANTED else MIN_MATCHED
     rounds = [rng.permutation(n_controls) for _ in range(-(-n_drawn // n_controls))]
     return np.concatenate(rounds)[:n_drawn]
+
+
+def draw_strength(n_cells: int, share: float, rng: np.random.Generator) -> np.ndarray:
+    """Draw which cells respond, in each stretch of them as many as the share says.
+
+    Parameters
+    ----------
+    n_cells
+        Number of cells, in random order.
+    share
+        Share of the cells that respond.
+    rng
+        Source of randomness.
+
+    Returns
+    -------
+    1 for cells that respond, else 0. Any ``n`` neighbours have ``n * share`` that do, up to one;
+    each cell does with probability ``share``.
+    """
+    return np.diff(np.floor(rng.random() + share * np.arange(n_cells + 1)))
 
 
 def map_depths(

@@ -65,6 +65,8 @@ from scbig.data._screen_cells import (
     ScreenCells as ScreenCells,
     check_conditions as check_conditions,
     fit_cells as fit_cells,
+    list_responders as list_responders,
+    read_responding as read_responding,
 )
 from scbig.data._simulate import simulate_screen
 from scbig.data._simulate_locus import simulate_locus_screen

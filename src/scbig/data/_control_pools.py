@@ -34,6 +34,7 @@ class MadeCells:
     drawn: np.ndarray
     values: sparse.csr_matrix
     counts: sparse.csr_matrix | None
+    responds: np.ndarray | None = None  # where only some of the cells do
 
 
 def read_pools(

@@ -13,6 +13,8 @@ from scbig.cells import (
     ScreenModel,
     bound_target,
     draw_sources,
+    draw_strength,
+    expect_responders,
     move_cells,
     renew_cells,
     take_genes,
@@ -116,7 +118,8 @@ def make_cells(query: Query, match: GeneMatch, model: ScreenModel, wanted: Wante
         logger.warning(_WITHOUT_COUNTS, 100 * model.share)
     announce_size(query, _estimate_bytes(query, pools, has_counts=has_counts))
     source_row = query.source_row.copy()
-    made, order = [], []
+    made: list[MadeCells] = []
+    order: list[np.ndarray] = []
     for group, (_, context, rows) in enumerate(query.groups()):
         pool = pools[context]
         change = wanted.change(_take_dense(pool, match, wanted.expected), group)
@@ -137,7 +140,18 @@ def make_cells(query: Query, match: GeneMatch, model: ScreenModel, wanted: Wante
     if not has_counts:
         return Prediction(values, None, source_row, VALUES)
     counts = sparse.vstack([part.counts for part in made], format="csr")[back]
-    return Prediction(values, counts, source_row, COUNTS)
+    return Prediction(values, counts, source_row, COUNTS, _join_responds(made, query, back))
+
+
+def _join_responds(made: Sequence[MadeCells], query: Query, back: np.ndarray) -> np.ndarray | None:
+    """Which rows respond: perturbed ones, unless it was drawn; ``None`` where it never was."""
+    if all(part.responds is None for part in made):
+        return None
+    parts = [
+        np.ones(len(part.drawn), dtype=bool) if part.responds is None else part.responds
+        for part in made
+    ]
+    return np.concatenate(parts)[back] & ~query.screen.is_control
 
 
 def _estimate_bytes(query: Query, pools: dict[int, ControlPool], *, has_counts: bool) -> float:
@@ -198,9 +212,16 @@ def _transport(
     again = np.arange(len(usable), len(drawn)) if n_cells > len(usable) else drawn[:0]
     sources = renew_cells(controls.subset(drawn), gene_model, again, rng)
     target = bound_target(target, controls)
-    cells = transport_cells(sources, gene_model, target, rng, new_depth=depths[drawn])
-    first = cells.head(n_cells)
-    return MadeCells(usable[drawn[:n_cells]], first.values, first.counts)
+    share = expect_responders(known.responders, condition).used_share
+    # Who responds does not follow from a control cell's state: it is drawn.
+    strength = draw_strength(len(drawn), share, rng) if share < 1 else None
+    cells = transport_cells(
+        sources, gene_model, target, rng, new_depth=depths[drawn], strength=strength
+    )
+    first, responds = cells.head(n_cells), None
+    if strength is not None:
+        responds = strength[:n_cells] > 0
+    return MadeCells(usable[drawn[:n_cells]], first.values, first.counts, responds)
 
 
 def _move(
@@ -233,4 +254,5 @@ def _fill_in(pool: ControlPool, columns: np.ndarray, made: MadeCells) -> MadeCel
     values = join(made.values, pool.values)
     if made.counts is None or pool.counts is None:
         return MadeCells(made.drawn, values, None)
-    return MadeCells(made.drawn, values, join(made.counts, pool.counts.counts))
+    counts = join(made.counts, pool.counts.counts)
+    return MadeCells(made.drawn, values, counts, made.responds)

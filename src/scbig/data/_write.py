@@ -10,7 +10,13 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
-from scbig._constants import CONFIDENCE_SUFFIX, COUNTS, COUNTS_SUFFIX, SOURCE_SUFFIX
+from scbig._constants import (
+    CONFIDENCE_SUFFIX,
+    COUNTS,
+    COUNTS_SUFFIX,
+    RESPONDS_SUFFIX,
+    SOURCE_SUFFIX,
+)
 from scbig.data._expression import Expression, GeneMatch, get_matrix
 from scbig.data._query import Query
 
@@ -18,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 BATCH_SIZE = 2048
 EXPECTED = "expected"
+_OBS_SUFFIXES = (SOURCE_SUFFIX, CONFIDENCE_SUFFIX, RESPONDS_SUFFIX)
 # Results that take more memory are announced before they are made.
 LARGE_BYTES = 1e9
 
@@ -48,12 +55,15 @@ class Prediction:
     kind
         What rows are: cells with ``"counts"``, cells of ``"values"`` alone, or ``"expected"``
         expression, which is no cell.
+    responds
+        Whether each row responds to its perturbation, shape ``(n_rows,)``; ``None`` where all do.
     """
 
     expression: np.ndarray | sparse.csr_matrix
     counts: sparse.csr_matrix | None
     source_row: np.ndarray
     kind: str
+    responds: np.ndarray | None = None
 
 
 def predict_query(
@@ -136,11 +146,19 @@ def write_prediction(
     elif key + COUNTS_SUFFIX in adata.layers:
         del adata.layers[key + COUNTS_SUFFIX]
     if confidence is not None:
-        adata.obs[key + CONFIDENCE_SUFFIX] = np.asarray(confidence, dtype=np.float32)
-    elif key + CONFIDENCE_SUFFIX in adata.obs:
-        del adata.obs[key + CONFIDENCE_SUFFIX]
+        confidence = np.asarray(confidence, dtype=np.float32)
+    _put_column(adata, key + CONFIDENCE_SUFFIX, confidence)
+    _put_column(adata, key + RESPONDS_SUFFIX, prediction.responds)
     adata.uns[key] = description | {"cells": prediction.kind}
     return adata
+
+
+def _put_column(adata: AnnData, name: str, values: np.ndarray | None) -> None:
+    """Write a column, or take away that of an earlier call."""
+    if values is not None:
+        adata.obs[name] = values
+    elif name in adata.obs:
+        del adata.obs[name]
 
 
 def check_key(
@@ -189,7 +207,7 @@ def check_key(
     places = {
         "uns": (adata.uns, [key]),
         "layers": (adata.layers, [key, key + COUNTS_SUFFIX]),
-        "obs": (adata.obs, [key + SOURCE_SUFFIX, key + CONFIDENCE_SUFFIX]),
+        "obs": (adata.obs, [key + suffix for suffix in _OBS_SUFFIXES]),
     }
     taken = [f"{at}[{k!r}]" for at, (there, keys) in places.items() for k in keys if k in there]
     if taken:

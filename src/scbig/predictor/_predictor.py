@@ -25,7 +25,6 @@ from scbig.data import (
     write_prediction,
 )
 from scbig.nn import seeded
-from scbig.predictor._folder import StoredModel
 from scbig.predictor._judge import CellMover
 from scbig.predictor._method import Method
 from scbig.predictor._request import (
@@ -35,13 +34,14 @@ from scbig.predictor._request import (
     read_request,
     spread_confidence,
 )
+from scbig.predictor._responders import RespondingModel
 from scbig.predictor._stage import Hardware, StageRunner, join_histories
 from scbig.predictor._training import Recipe, TrainingRequest, read_validation
 from scbig.predictor._vocabulary import Vocabulary, read_vocabulary
 from scbig.splits import choose_validation
 
 
-class BasePredictor(StoredModel):
+class BasePredictor(RespondingModel):
     """Predicts perturbed cells by a :class:`~scbig.predictor.Method`.
 
     A subclass sets ``default_key``, calls `read_screen` and `start` in its constructor, and
@@ -178,7 +178,7 @@ class BasePredictor(StoredModel):
     ) -> None:
         """Run the recipe; see :class:`~scbig.predictor.TrainingRequest` for the budgets."""
         adata = self._get_adata(None)
-        cells = self._vocabulary.read_screen(adata)
+        cells = self._read_cells(adata)
         self._check_trainable(cells.screen.targets)
         if validation is None:
             conditions = [targets for targets in cells.screen.conditions if targets]
@@ -271,8 +271,8 @@ class BasePredictor(StoredModel):
         The object that was written into: ``layers[key_added]`` (log1p expression, CSR),
         ``layers[key_added + "_counts"]`` (integers that it is normalised from, CSR),
         ``obs[key_added + "_source"]`` (name of the control cell), ``obs[key_added +
-        "_confidence"]`` (see :meth:`get_confidence`; not for baselines, which have none) and
-        ``uns[key_added]`` (how it was made).
+        "_confidence"]`` (see :meth:`get_confidence`; baselines have none), ``obs[key_added +
+        "_responds"]`` (where only some cells do) and ``uns[key_added]`` (how it was made).
 
         Raises
         ------

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from typing import ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import rich.pretty  # noqa: F401 - scvi-tools 1.4 uses it in view_anndata_setup unimported
 from anndata import AnnData
@@ -15,6 +15,7 @@ from scbig.data import (
     PerturbationField,
     check_matrices,
     infer_schema,
+    read_responding,
 )
 from scbig.predictor._vocabulary import Vocabulary
 
@@ -49,6 +50,8 @@ _OWN_READING = "screens are read by setup_anndata(adata), backed files too."
 class RegisteredModel(BaseModelClass):
     """Registers screens with a class of predictors."""
 
+    registry_: dict[str, Any]
+
     get_normalized_expression: ClassVar = NotOffered(_NO_POSTERIOR)
     get_normalized_function_name: ClassVar = NotOffered(_NO_POSTERIOR)
     differential_abundance: ClassVar = NotOffered(_NO_POSTERIOR)
@@ -71,6 +74,7 @@ class RegisteredModel(BaseModelClass):
         is_log1p: bool = False,
         counts_layer: str | None = None,
         target_sum: float | None = None,
+        responder_key: str | None = None,
     ) -> None:
         """Register a screen; the usual conventions are recognised.
 
@@ -102,6 +106,10 @@ class RegisteredModel(BaseModelClass):
             there. Without, counts are recovered from the expression.
         target_sum
             Sum that raw counts of a cell are normalised to before log1p; 10,000 by default.
+        responder_key
+            Column of ``obs`` that tells which cells respond, as Mixscape writes it: probabilities
+            (``mixscape_class_p_ko``), or classes that end in ``KO`` or ``NP``
+            (``mixscape_class``). Without, shares of responders are estimated.
 
         Raises
         ------
@@ -126,6 +134,7 @@ class RegisteredModel(BaseModelClass):
             separator=separator,
             gene_key=gene_key,
         )
+        read_responding(adata.obs, schema, responder_key)
         fields = [PerturbationField(schema), ExpressionField(layer, gene_key, is_log1p=is_log1p)]
         manager = AnnDataManager(fields=fields, setup_method_args=setup_args)
         manager.register_fields(adata)
@@ -136,6 +145,7 @@ class RegisteredModel(BaseModelClass):
     def _attach_adata(self, adata: AnnData, known: Vocabulary) -> None:
         """Register a screen with a loaded model, under the conventions it was trained with."""
         cls, schema, layer = type(self), known.schema, known.counts_layer
+        responder_key = self.registry_["setup_args"].get("responder_key")
         cls.setup_anndata(
             adata,
             layer=schema.layer,
@@ -147,6 +157,7 @@ class RegisteredModel(BaseModelClass):
             is_log1p=known.is_log1p,
             counts_layer=layer if layer in adata.layers else None,
             target_sum=known.target_sum,
+            responder_key=responder_key if responder_key in adata.obs else None,
         )
         self._adata = adata
         self._adata_manager = cls._get_most_recent_anndata_manager(adata, required=True)

@@ -29,7 +29,7 @@ def evaluate(
     *,
     split_key: str = OBS.SPLIT,
     perturbation_key: str | None = None,
-    control: str | None = None,
+    control: str | Sequence[str] | None = None,
     context_keys: Sequence[str] = (),
     gene_embedding: GeneEmbedding | None = None,
     metrics: str | Sequence[str] | None = None,

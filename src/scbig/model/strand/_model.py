@@ -108,6 +108,7 @@ class STRAND(BasePredictor):
         is_log1p: bool = False,
         counts_layer: str | None = None,
         target_sum: float | None = None,
+        responder_key: str | None = None,
     ) -> None:
         """Register a screen as for all models; the labels are loci.
 
@@ -119,7 +120,7 @@ class STRAND(BasePredictor):
             Column of ``obs`` with locus ids, guides or genes; ``"locus"`` if there is one.
         perturbation_key
             The same under the name that all models have for it; give one of the two.
-        layer, control, context_keys, gene_key, is_log1p, counts_layer, target_sum
+        layer, control, context_keys, gene_key, is_log1p, counts_layer, target_sum, responder_key
             See :meth:`scbig.model.SCBIG.setup_anndata`.
         separator
             What stands between the loci of a label; recognised by default. Where guides are
@@ -144,6 +145,7 @@ class STRAND(BasePredictor):
             is_log1p=is_log1p,
             counts_layer=counts_layer,
             target_sum=target_sum,
+            responder_key=responder_key,
         )
 
     def train(
