@@ -32,7 +32,7 @@ def gene_programs(
     graph: GeneGraph | None = None,
     layer: str | None = None,
     perturbation_key: str | None = None,
-    control: str | None = None,
+    control: str | Sequence[str] | None = None,
     seed: int = 0,
 ) -> None:
     """Cluster genes into programs of equal size (gene-relation clustering, arXiv 2602.04901).
