@@ -1,7 +1,7 @@
 """Gene programs of an AnnData."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
