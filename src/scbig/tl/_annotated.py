@@ -64,10 +64,15 @@ def take_prediction(
     return predicted
 
 
+def is_made_by_scbig(adata: AnnData, layer: str | None) -> bool:
+    """Whether ``predict`` wrote a layer."""
+    note = None if layer is None else adata.uns.get(layer)
+    return isinstance(note, Mapping) and "cells" in note
+
+
 def take_own_controls(adata: AnnData, layer: str, schema: ScreenSchema) -> AnnData | None:
     """Take the controls that the means of cells in a layer start from; ``None`` if not known."""
-    note = adata.uns.get(layer)
-    if not isinstance(note, Mapping) or "cells" not in note:
+    if not is_made_by_scbig(adata, layer):
         return None
     is_control = make_screen(adata.obs, schema).is_control
     return take_cells(adata, np.flatnonzero(is_control), schema)

@@ -11,7 +11,12 @@ from scbig.baselines import FLOORS, Baseline, EmbeddingBaseline, OwnMean
 from scbig.data import ScreenSchema, infer_schema, put_sources
 from scbig.metrics import Evaluator
 from scbig.priors import GeneEmbedding
-from scbig.tl._annotated import read_schema, take_own_controls, take_prediction
+from scbig.tl._annotated import (
+    is_made_by_scbig,
+    read_schema,
+    take_own_controls,
+    take_prediction,
+)
 from scbig.tl._split_screen import SplitScreen, take_apart
 
 logger = logging.getLogger(__name__)
@@ -152,7 +157,10 @@ def evaluate_cells(
     if layer is not None and layer + SOURCE_SUFFIX in predicted.obs:
         predicted = predicted.copy()  # what the user has stays as it is
         is_paired = put_sources(predicted, layer, adata, schema.layer)
-    scores = evaluator.score(predicted, layer=layer, is_paired=is_paired)
+    # Cells of scbig have effects to the controls that they were trained with.
+    is_own = parts.is_seen and not is_paired and is_made_by_scbig(predicted, layer)
+    own = parts.controls if is_own else None
+    scores = evaluator.score(predicted, layer=layer, is_paired=is_paired, controls=own)
     return _frame(layer or "predicted", scores, evaluator, parts, gene_embedding)
 
 
