@@ -23,6 +23,8 @@ from rich.table import Table
 RECIPE = "tests/model/test_recipe_is_pinned.py"
 CEILING = "tests/metrics/test_ceiling_halves.py"
 TRANSPORT = "tests/ot/test_entropic_batch_error.py"
+SHARES = "tests/cells/test_responders.py"
+RESPONDERS = "tests/predictor/test_responders.py"
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,27 @@ ALL_EFFECTS = (
 )
 
 CHANGES = (
+    Change(
+        "shares of responders used without a gain",
+        "scbig/cells/_mixtures.py",
+        "return bool(gain.mean() > _MIN_GAIN * error)",
+        "return True",
+        SHARES,
+    ),
+    Change(
+        "responders told along the axis of the same cells",
+        "scbig/cells/_mixtures.py",
+        "for pair in ((first, second), (second, first))",
+        "for pair in ((first, first), (second, second))",
+        SHARES,
+    ),
+    Change(
+        "responders told and not drawn",
+        "scbig/data/_make_cells.py",
+        "strength = draw_strength(len(drawn), share, rng) if share < 1 else None",
+        "strength = None",
+        RESPONDERS,
+    ),
     Change(
         "transport pairing of the flow left out",
         "scbig/model/scbig/_stages.py",

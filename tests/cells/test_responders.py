@@ -8,6 +8,7 @@ from scbig.cells import (
     CellCounts,
     Responders,
     ScreenModel,
+    _mixtures,
     draw_strength,
     expect_responders,
     fit_gene_model,
@@ -16,7 +17,13 @@ from scbig.cells import (
     normalise_counts,
     take_responders,
 )
-from scbig.cells._mixtures import _rank_score
+from scbig.cells._mixtures import (
+    MixtureControls,
+    _rank_score,
+    compare_cells,
+    compare_halves,
+    is_gain,
+)
 
 N_GENES, N_CONTROLS, N_CELLS = 120, 600, 200
 SEED = 11
@@ -103,6 +110,42 @@ def test_with_nothing_to_tell_by_all_respond():
     found = fit(draw_counts(np.random.default_rng(3), shares)[0], shares)[("weak",)]
     assert (found.n_cells, found.used_share) == (0, 1)
     assert found.upper - found.lower > 0.6
+
+
+@pytest.mark.parametrize(
+    ("key", "share", "is_better"),
+    [
+        (("half",), 0.55, True),
+        # A share that costs the mean, or the shape.
+        (("half",), 0.1, False),
+        (("all",), 0.5, False),
+    ],
+)
+def test_whole_cells_are_compared_with_and_without(key, share, is_better, monkeypatch):
+    counts = draw_counts(np.random.default_rng(SEED))[0]
+    cells = normalise_counts(counts)
+    owner = np.repeat(np.arange(5), [N_CONTROLS] + [N_CELLS] * 4)
+    controls = cells.subset(owner == 0)
+    genes = fit_gene_model(cells.counts, cells.depth, owner)
+    found = cells.subset(owner == 1 + list(SHARES).index(key))
+    rng = np.random.default_rng(0)
+    mixture = MixtureControls(controls, genes, rng)
+    assert compare_cells(found, mixture, controls.depth, share, rng) is is_better
+    halves = compare_halves(found, mixture, controls.depth, rng)
+    assert [half.distance.shape for half in halves] == [(9, N_CELLS // 2)] * 2
+    few = found.subset(np.arange(59))
+    assert not compare_halves(few, mixture, controls.depth, rng)
+    # The noise of one half is no effect of the other, however many genes are taken.
+    monkeypatch.setattr(_mixtures, "_MIN_T", 1.0)
+    weak = cells.subset(owner == 1 + list(SHARES).index(("weak",)))
+    assert not compare_halves(weak, mixture, controls.depth, rng)
+
+
+def test_a_gain_is_more_than_its_standard_error():
+    gain = np.array([1.0, -1.0, 2.0, 0.5])
+    error = gain.std() / 2
+    assert not is_gain(gain - gain.mean() + 0.9 * error)
+    assert is_gain(gain - gain.mean() + 1.1 * error)
 
 
 def test_the_rank_score_is_that_of_all_pairs():
