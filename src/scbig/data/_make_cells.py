@@ -10,9 +10,13 @@ import numpy as np
 from scipy import sparse
 
 from scbig.cells import (
+    CellCounts,
+    ContextModel,
+    GeneModel,
     ScreenModel,
     bound_target,
     draw_sources,
+    find_most,
     move_values,
     renew_cells,
     take_genes,
@@ -105,16 +109,23 @@ def make_cells(query: Query, match: GeneMatch, model: ScreenModel, wanted: Wante
     genes = _Genes(match.columns[shared], shared)
     pools = read_pools(query, model, genes.columns, wanted.seed)
     has_counts = all(pool.counts is not None for pool in pools.values())
-    make = _transport if has_counts else _move
     source_row = query.source_row.copy()
     made, order = [], []
+    # What all conditions of a context share.
+    dense, controls = {}, {}
     for group, (_, context, rows) in enumerate(query.groups()):
         pool = pools[context]
-        change = wanted.change(_take_dense(pool, match, wanted.expected), group)
+        if context not in dense:
+            dense[context] = _take_dense(pool, match, wanted.expected)
+            controls[context] = _prepare(pool, genes, model, context)
+        change = wanted.change(dense[context], group)
         target = np.maximum(_get_mean(pool, match, wanted, group) + change, 0)[shared]
-        own = context, wanted.targets[group]
-        rng = _spawn(wanted.seed, own[1], query.screen.contexts[context])
-        cells = make(pool, genes, model, target, rng, len(rows), own)
+        condition = wanted.targets[group]
+        rng = _spawn(wanted.seed, condition, query.screen.contexts[context])
+        if has_counts:
+            cells = _transport(controls[context], target, rng, len(rows), condition)
+        else:
+            cells = _move(pool, genes, target, rng, len(rows))
         source_row[rows] = pool.rows[cells.drawn]
         made.append(_fill_in(pool, genes.columns, cells))
         order.append(rows)
@@ -155,43 +166,53 @@ def _take_dense(pool: ControlPool, match: GeneMatch, expected: np.ndarray) -> np
     return np.where(match.columns >= 0, dense[:, match.columns], expected.astype(np.float32))
 
 
+@dataclass(frozen=True)
+class _Controls:
+    """Control cells of a context that have counts, and what is known of them."""
+
+    usable: np.ndarray
+    counts: CellCounts
+    known: ContextModel
+    genes: GeneModel
+    most: float
+
+
+def _prepare(
+    pool: ControlPool, genes: _Genes, model: ScreenModel, context: int
+) -> _Controls | None:
+    """Take what of the control cells is alike for all conditions; ``None`` without counts."""
+    if pool.counts is None:
+        return None
+    usable = np.flatnonzero(pool.counts.is_recovered)
+    found = pool.counts.subset(usable)
+    known = model.get_context(context, found)
+    # A new context is modelled in the genes of the query.
+    of_model = genes.of_model if context in model.contexts else genes.columns
+    counts, gene_model = take_genes(found, known.genes, genes.columns, of_model)
+    return _Controls(usable, counts, known, gene_model, find_most(counts))
+
+
 def _transport(
-    pool: ControlPool,
-    genes: _Genes,
-    model: ScreenModel,
+    controls: _Controls,
     target: np.ndarray,
     rng: np.random.Generator,
     n_cells: int,
-    group: tuple[int, Targets],
+    condition: Targets,
 ) -> MadeCells:
     """Cells by count transport."""
-    if pool.counts is None:
-        raise RuntimeError("There are no counts to transport.")
-    context, condition = group
-    usable = np.flatnonzero(pool.counts.is_recovered)
-    controls = pool.counts.subset(usable)
-    known = model.get_context(context, controls)
-    # A new context is modelled in the genes of the query.
-    of_model = genes.of_model if context in model.contexts else genes.columns
-    depths = known.compute_depths(controls.depth, condition)
-    controls, gene_model = take_genes(controls, known.genes, genes.columns, of_model)
-    drawn = draw_sources(len(usable), n_cells, rng)
-    again = np.arange(len(usable), len(drawn)) if n_cells > len(usable) else drawn[:0]
-    sources = renew_cells(controls.subset(drawn), gene_model, again, rng)
-    target = bound_target(target, controls)
-    cells = transport_cells(sources, gene_model, target, rng, new_depth=depths[drawn])
+    n_controls = len(controls.usable)
+    depths = controls.known.compute_depths(controls.counts.depth, condition)
+    drawn = draw_sources(n_controls, n_cells, rng)
+    again = np.arange(n_controls, len(drawn)) if n_cells > n_controls else drawn[:0]
+    sources = renew_cells(controls.counts.subset(drawn), controls.genes, again, rng)
+    target = bound_target(target, controls.counts, controls.most)
+    cells = transport_cells(sources, controls.genes, target, rng, new_depth=depths[drawn])
     first = cells.head(n_cells)
-    return MadeCells(usable[drawn[:n_cells]], first.values, first.counts)
+    return MadeCells(controls.usable[drawn[:n_cells]], first.values, first.counts)
 
 
 def _move(
-    pool: ControlPool,
-    genes: _Genes,
-    model: ScreenModel,
-    target: np.ndarray,
-    rng: np.random.Generator,
-    n_cells: int,
-    group: tuple[int, Targets],
+    pool: ControlPool, genes: _Genes, target: np.ndarray, rng: np.random.Generator, n_cells: int
 ) -> MadeCells:
     """Cells without counts."""
     drawn = draw_sources(len(pool.rows), n_cells, rng)
