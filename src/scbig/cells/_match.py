@@ -51,15 +51,17 @@ class Match:
         depth: np.ndarray,
         target: np.ndarray,
     ) -> None:
-        self.source, self.target = source, target
+        self.source = source
         self.depth, self.new_depth = depth, depth * source.scale
         self.target_sum, self.base, self.is_closed = scale.target_sum, scale.base, scale.is_closed
         self.unit = 1.0 if scale.base is None else float(np.log(scale.base))
+        # The search is in natural logarithms.
+        self.target = target * self.unit
         # What a single count is worth in the mean of all cells, for each at size factor 1.
-        one = np.log1p(self.target_sum / self.new_depth) / self.unit
+        one = np.log1p(self.target_sum / self.new_depth)
         self.worth = float(np.mean(one * source.size * source.scale))
         self.mean = model.mean
-        self.theta = model.compute_theta(target / self.worth)
+        self.theta = model.compute_theta(self.target / self.worth)
         share = np.log(_MAX_SHARE * model.mean.sum() / model.mean)
         self.limit = np.clip(share, 1.0, MAX_LOG_RATIO)
 
@@ -170,9 +172,8 @@ class Match:
         if not outside.any():
             return paths, cut
         bounds = self._widen(paths.keep(outside), below[outside], above[outside])
-        wider, _ = self._search(*bounds, depth, dither, rng)
-        paths = join_paths([paths.keep(~outside), wider])
-        return paths, self._cut(paths, depth, dither)[0]
+        wider = self._search(*bounds, depth, dither, rng)
+        return _join([_keep(paths, cut, ~outside), wider])
 
     def _search(
         self,
@@ -193,19 +194,15 @@ class Match:
             outside = self._is_outside(paths, below, above) & (i < _N_SEARCHES - 1)
             if not outside.any():
                 break
-            parts.append(paths.keep(~outside))
+            parts.append(_keep(paths, cut, ~outside))
             genes, lower, upper = self._widen(paths.keep(outside), below[outside], above[outside])
-        if not parts:
-            return paths, cut
-        joined = join_paths([*parts, paths])
-        return joined, self._cut(joined, depth, dither)[0]
+        return _join([*parts, (paths, cut)])
 
     def _guess(self) -> Bounds:
         """Bounds between which the log ratio of each gene may be looked for."""
         counts, n_cells = self.source.counts, self.source.n_cells
         now = self._average()
-        gain = self._compute_values(counts.indices, counts.data, self.depth)
-        gain -= self._compute_values(counts.indices, counts.data - 1, self.depth)
+        gain = self._compute_gains(counts.indices, counts.data, self.depth)
         slope = _sum_genes(gain * counts.data, counts.indptr) / n_cells
         least = self.mean * self.worth
         has_counts = now > 0
@@ -227,9 +224,20 @@ class Match:
     def _compute_values(
         self, cell: np.ndarray, count: np.ndarray, depth: np.ndarray
     ) -> np.ndarray:
+        scaled = self._get_factor(depth).take(cell)
+        scaled *= count.astype(np.float32)
+        return np.log1p(scaled, out=scaled)
+
+    def _compute_gains(self, cell: np.ndarray, count: np.ndarray, depth: np.ndarray) -> np.ndarray:
+        """By how much values are above those of one count less."""
+        factor = self._get_factor(depth).take(cell)
+        before = factor * (count - 1).astype(np.float32)
+        before += 1
+        return np.log1p(np.divide(factor, before, out=factor), out=factor)
+
+    def _get_factor(self, depth: np.ndarray) -> np.ndarray:
         factor = np.divide(self.target_sum, depth, out=np.zeros(len(depth)), where=depth > 0)
-        scaled = count.astype(np.float32) * factor.astype(np.float32)[cell]
-        return np.log1p(scaled) / np.float32(self.unit)
+        return factor.astype(np.float32)
 
     def _cut(
         self, paths: CountPaths, depth: np.ndarray, dither: np.ndarray
@@ -238,8 +246,7 @@ class Match:
 
         Returns the cuts, and the means at both bounds.
         """
-        gain = self._compute_values(paths.cell, paths.step, depth)
-        gain -= self._compute_values(paths.cell, paths.step - 1, depth)
+        gain = self._compute_gains(paths.cell, paths.step, depth)
         sums = np.concatenate([[0.0], np.cumsum(gain, dtype=np.float64)])
         n_cells = self.source.n_cells
         below = self._sum_values(paths.base_cell, paths.base_count, paths.base_start, depth)
@@ -286,9 +293,28 @@ class Match:
         return Bounds(genes, lower, np.clip(upper, -5.0, limit))
 
 
+def _keep(
+    paths: CountPaths, cut: np.ndarray, is_kept: np.ndarray
+) -> tuple[CountPaths, np.ndarray]:
+    """Choose genes, and where they are cut."""
+    kept = paths.keep(is_kept)
+    return kept, kept.start[:-1] + (cut - paths.start[:-1])[is_kept]
+
+
+def _join(parts: list[tuple[CountPaths, np.ndarray]]) -> tuple[CountPaths, np.ndarray]:
+    """Put paths of different genes together, and where they are cut."""
+    joined = join_paths([paths for paths, _ in parts])
+    steps = [cut - paths.start[:-1] for paths, cut in parts]
+    return joined, joined.start[:-1] + np.concatenate(steps)
+
+
 def _sum_genes(values: np.ndarray, start: np.ndarray) -> np.ndarray:
     """Sum entries that are stored gene by gene."""
-    return np.diff(np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])[start])
+    sums = np.zeros(len(start) - 1)
+    filled = np.flatnonzero(np.diff(start))
+    if len(filled):
+        sums[filled] = np.add.reduceat(values, start[filled], dtype=np.float64)
+    return sums
 
 
 def _extrapolate(mean: np.ndarray, slope: np.ndarray, target: np.ndarray) -> np.ndarray:

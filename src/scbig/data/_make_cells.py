@@ -134,12 +134,19 @@ def make_cells(query: Query, match: GeneMatch, model: ScreenModel, wanted: Wante
         at = np.searchsorted(pool.rows, source_row[rows])
         made.append(hand_out(pool, at))
         order.append(rows)
-    back = np.argsort(np.concatenate(order), kind="stable")
-    values = sparse.vstack([part.values for part in made], format="csr")[back]
+    values = _stack([part.values for part in made], order)
     if not has_counts:
         return Prediction(values, None, source_row, VALUES)
-    counts = sparse.vstack([part.counts for part in made], format="csr")[back]
-    return Prediction(values, counts, source_row, COUNTS)
+    return Prediction(values, _stack([part.counts for part in made], order), source_row, COUNTS)
+
+
+def _stack(parts: list[sparse.csr_matrix], rows: list[np.ndarray]) -> sparse.csr_matrix:
+    """Put parts together, each in its own rows."""
+    first = np.argsort([part[0] if len(part) else 0 for part in rows], kind="stable")
+    stacked = sparse.vstack([parts[i] for i in first], format="csr")
+    row = np.concatenate([rows[i] for i in first])
+    # New cells lie one condition after the other, and need not be moved.
+    return stacked if (np.diff(row) > 0).all() else stacked[np.argsort(row, kind="stable")]
 
 
 def _spawn(seed: int, targets: Targets, context: str) -> np.random.Generator:
