@@ -23,6 +23,7 @@ _N_RENORMALISED = 10
 _DEPTH_TOLERANCE = 2e-3
 # Totals may leave the wanted depth by so much, in logarithms, for the sake of the means.
 _MAX_MOVE = 0.1
+_N_HELD = 4
 # Rounds in which the ratio of each cell is found, and the mean change that is no more looked at.
 _N_SETTLED = 4
 _SCALE_TOLERANCE = 0.02
@@ -113,22 +114,45 @@ class Match:
         """Find paths, cuts, and the depths by which values are normalised."""
         dither = rng.random(len(self.target))
         paths, cut = self._search(*bounds, used, dither, rng)
-        wanted, before = self.new_depth.sum(), 0.0
+        before = 0.0
         for _ in range(_N_RENORMALISED * self.is_closed):
             drawn = self._sum_counts(paths, cut)
-            total = float(drawn.sum())
-            if total == 0:
+            if not drawn.any():
                 break
-            moved = float(np.log(total / used.sum()))
+            moved = float(np.log(drawn.sum() / used.sum()))
             # Totals move by a fixed share of the last move: the sum of what is to come is taken
             # at once.
             share = np.clip(moved / before, 0, 0.8) if before else 0.0
-            final = np.clip(
-                np.log(total / wanted) + moved * share / (1 - share), -_MAX_MOVE, _MAX_MOVE
-            )
-            used, before = drawn * (np.exp(final) * wanted / total), moved
+            off = self._compare_depth(drawn) + moved * share / (1 - share)
+            if abs(off) > _MAX_MOVE:
+                # No depth near by has the wanted means, the less so the further off.
+                return self._hold(paths, cut, _MAX_MOVE**2 / off, dither, rng)
+            used, before = drawn * np.exp(off - self._compare_depth(drawn)), moved
             paths, cut = self._cut_again(paths, used, dither, rng)
-            if abs(moved) < _DEPTH_TOLERANCE or abs(final) == _MAX_MOVE:
+            if abs(moved) < _DEPTH_TOLERANCE:
+                break
+        return paths, cut, used
+
+    def _compare_depth(self, drawn: np.ndarray) -> float:
+        """Logarithm of the total over the wanted one."""
+        return float(np.log(drawn.sum() / self.new_depth.sum()))
+
+    def _hold(
+        self,
+        paths: CountPaths,
+        cut: np.ndarray,
+        off: float,
+        dither: np.ndarray,
+        rng: np.random.Generator,
+    ) -> tuple[CountPaths, np.ndarray, np.ndarray]:
+        """Cut where totals are off the wanted ones by ``off``; all means are then off alike."""
+        drawn = used = self._sum_counts(paths, cut)
+        for _ in range(_N_HELD):
+            # What is counted grows with what it is normalised by, in proportion at most.
+            used = drawn * (used.sum() / drawn.sum() * np.exp(off - self._compare_depth(drawn)))
+            paths, cut = self._cut_again(paths, used, dither, rng)
+            drawn = self._sum_counts(paths, cut)
+            if not drawn.any() or abs(self._compare_depth(drawn) - off) < _DEPTH_TOLERANCE:
                 break
         return paths, cut, used
 
