@@ -67,8 +67,9 @@ class _Block:
         self._take_counts()
         self.entry = self.gene * source.n_cells + self.cell
         # Log ratios of the entries with counts, at the bounds of their genes.
+        own = self.gene if source.offset is None else genes[self.gene]
         self.low, self.high = (
-            source.compute_log_ratio(self.cell, genes[self.gene], bound[self.gene])
+            source.compute_log_ratio(self.cell, own, bound[self.gene])
             for bound in (self.lower, self.upper)
         )
 
@@ -144,9 +145,7 @@ class _Block:
         bound = self._bound_hazard()
         # Entries with counts have hazards of their own; those without are below the bound.
         flat = bound.ravel()
-        flat[self.entry] = 0
-        can_gain = np.flatnonzero(self.high > 0)
-        flat[self.entry[can_gain]] = self._compute_hazard(can_gain)
+        flat[self.entry] = self._compute_hazard()
         most = bound.max(axis=1)
         is_rare = most < _RARE
         parts = (
@@ -194,20 +193,23 @@ class _Block:
         """Expected new molecules up to the upper bound: no hazard of an empty entry is above."""
         source, mean = self.source, self.mean[:, None]
         if source.strength is None and source.offset is None:
-            above = np.exp(self.upper).astype(np.float32)[:, None] * mean
-            found = above * (source.scale.astype(np.float32) * self.size)
-            found -= mean * self.size
+            found = np.exp(self.upper)[:, None] * (source.scale.astype(np.float32) * self.size)
+            found -= self.size
+            found *= mean
             return found
         cell = np.arange(source.n_cells)
         change = source.compute_log_ratio(cell[None], self.genes[:, None], self.upper[:, None])
         return ((np.exp(change) - 1) * mean * source.size).astype(np.float32) * (1 + 1e-6)
 
-    def _compute_hazard(self, at: np.ndarray) -> np.ndarray:
-        """Expected waiting time up to the upper bound of some of the entries with counts."""
+    def _compute_hazard(self) -> np.ndarray:
+        """Expected waiting time up to the upper bound of entries with counts."""
+        hazard = np.zeros(len(self.entry), dtype=np.float32)
+        at = np.flatnonzero(self.high > 0)
         gene = self.gene[at]
         theta, mean = self.theta[gene], self.mean[gene] * self.size[self.cell[at]]
         gain = np.expm1(self.high[at]) * (mean / (theta + mean))
-        return (self.count[at] + theta) * np.log1p(gain)
+        hazard[at] = (self.count[at] + theta) * np.log1p(gain)
+        return hazard
 
     def _invert(self, entry: np.ndarray, critical: np.ndarray) -> np.ndarray:
         cell, gene = self._split(entry)

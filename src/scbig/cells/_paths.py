@@ -87,19 +87,20 @@ class SourceCells:
         Sums, shape ``(n_cells,)``.
         """
         is_plain = self.strength is None and self.offset is None
-        add_up = self._expect_alike if is_plain else self._expect_each
+        add_up = self._expect_new if is_plain else self._expect_each
         n_genes = max(N_AT_ONCE // self.n_cells, 1)
         total = np.zeros(self.n_cells)
+        if is_plain:
+            total += self.counts @ np.minimum(np.exp(log_ratio), 1)
         for start in range(0, len(mean), n_genes):
             gene = np.arange(start, min(start + n_genes, len(mean)))
             total += add_up(gene, log_ratio[gene], mean[gene], theta[gene])
         return total
 
-    def _expect_alike(
+    def _expect_new(
         self, gene: np.ndarray, log_ratio: np.ndarray, mean: np.ndarray, theta: np.ndarray
     ) -> np.ndarray:
-        """Sums of some genes, whose ratio is that of all cells."""
-        total = self.counts[:, gene] @ np.minimum(np.exp(log_ratio), 1)
+        """New molecules of some genes, whose ratio is that of all cells."""
         # New molecules come at the rate's posterior mean, weight * (theta + counts).
         rises = log_ratio > 0
         gene, mean, theta = gene[rises], mean[rises], theta[rises]
@@ -109,7 +110,7 @@ class SourceCells:
         counts = self.counts[:, gene]
         its_gene = np.repeat(np.arange(len(gene), dtype=np.int32), np.diff(counts.indptr))
         gain = weight[counts.indices, its_gene] * (counts.data * more[its_gene])
-        total += np.bincount(counts.indices, gain, minlength=self.n_cells)
+        total = np.bincount(counts.indices, gain, minlength=self.n_cells)
         return total + weight @ (theta * more)
 
     def _expect_each(

@@ -112,7 +112,8 @@ def make_cells(query: Query, match: GeneMatch, model: ScreenModel, wanted: Wante
     source_row = query.source_row.copy()
     made, order = [], []
     # What all conditions of a context share.
-    dense, controls = {}, {}
+    dense: dict[int, np.ndarray] = {}
+    controls: dict[int, _Controls | None] = {}
     for group, (_, context, rows) in enumerate(query.groups()):
         pool = pools[context]
         if context not in dense:
@@ -122,10 +123,11 @@ def make_cells(query: Query, match: GeneMatch, model: ScreenModel, wanted: Wante
         target = np.maximum(_get_mean(pool, match, wanted, group) + change, 0)[shared]
         condition = wanted.targets[group]
         rng = _spawn(wanted.seed, condition, query.screen.contexts[context])
-        if has_counts:
-            cells = _transport(controls[context], target, rng, len(rows), condition)
-        else:
+        known = controls[context]
+        if known is None:
             cells = _move(pool, genes, target, rng, len(rows))
+        else:
+            cells = _transport(known, target, rng, len(rows), condition)
         source_row[rows] = pool.rows[cells.drawn]
         made.append(_fill_in(pool, genes.columns, cells))
         order.append(rows)
