@@ -23,6 +23,8 @@ _N_RENORMALISED = 10
 _DEPTH_TOLERANCE = 2e-3
 # Totals may leave the wanted depth by so much, in logarithms, for the sake of the means.
 _MAX_MOVE = 0.1
+# Beyond so much they are moved less.
+_TOO_FAR = 0.3
 _N_HELD = 4
 # Rounds in which the ratio of each cell is found, and the mean change that is no more looked at.
 _N_SETTLED = 4
@@ -125,8 +127,9 @@ class Match:
             share = np.clip(moved / before, 0, 0.8) if before else 0.0
             off = self._compare_depth(drawn) + moved * share / (1 - share)
             if abs(off) > _MAX_MOVE:
-                # No depth near by has the wanted means, the less so the further off.
-                return self._hold(paths, cut, _MAX_MOVE**2 / off, dither, rng)
+                # No depth near by has the wanted means; far off, none has, and it better stays.
+                held = np.sign(off) * _MAX_MOVE * min(1, _TOO_FAR / abs(off))
+                return self._hold(paths, cut, float(held), dither, rng)
             used, before = drawn * np.exp(off - self._compare_depth(drawn)), moved
             paths, cut = self._cut_again(paths, used, dither, rng)
             if abs(moved) < _DEPTH_TOLERANCE:
