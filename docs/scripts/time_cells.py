@@ -19,7 +19,7 @@ from scipy import sparse
 from scipy.optimize import brentq
 
 from scbig.cells import compute_log1p, fit_screen_model, normalise_counts
-from scbig.data import Prediction, ScreenSchema, Wanted, make_cells, make_query, match_genes
+from scbig.data import ScreenSchema, Wanted, make_cells, make_query, match_genes
 
 TARGET_SUM = 1e4
 
