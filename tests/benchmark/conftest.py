@@ -14,7 +14,7 @@ import scbig
 from scbig.benchmark import BenchmarkSettings
 from scbig.splits import Split, make_split
 
-QUICK = BenchmarkSettings(metrics=("pearson_delta", "mse"), n_cells=20, n_resamples=50)
+QUICK = BenchmarkSettings(metrics=("pearson_delta", "mse"), n_cells=60, n_resamples=50)
 
 
 class Shift:

@@ -154,7 +154,9 @@ def test_cells_without_counts_are_not_recovered():
 
 @pytest.mark.data_kit
 @pytest.mark.parametrize("name", ["papalexi2021", "schraivogel2020"])
-@pytest.mark.parametrize(("target_sum", "base"), [(1e4, None), (None, None), (1e4, 2.0)])
+@pytest.mark.parametrize(
+    ("target_sum", "base"), [(1e4, None), (None, None), (1e4, 2.0), (None, 2.0)]
+)
 def test_real_counts_are_recovered_bit_by_bit(data_kit: Path, name, target_sum, base):
     counts = anndata.read_h5ad(data_kit / f"{name}.h5ad").X.tocsr()
     found = recover_counts(normalise(counts, target_sum, base, "float32"), base)

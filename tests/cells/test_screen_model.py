@@ -6,7 +6,10 @@ from scipy import sparse
 
 from scbig.cells import (
     ScreenModel,
+    bound_target,
+    find_most,
     fit_screen_model,
+    normalise_counts,
     read_counts,
     recover_counts,
     scale_counts,
@@ -134,3 +137,29 @@ def test_taken_genes_have_their_own_totals(screen):
     expected = np.expm1(values[:, columns].astype(np.float64)).sum(axis=1)
     np.testing.assert_allclose(taken.total, expected, rtol=1e-3)
     np.testing.assert_array_equal(genes.mean, fit(screen).contexts[0].genes.mean[columns])
+
+
+@pytest.mark.parametrize("base", [None, 2.0])
+def test_means_that_add_up_to_too_much_are_lowered_by_one_factor(screen, base):
+    counts, _, _, _ = screen
+    found = normalise_counts(counts[:120], 1e4, base)
+    unit = 1.0 if base is None else np.log(base)
+    values = np.log1p(counts[:120] / counts[:120].sum(axis=1, keepdims=True) * 1e4) / unit
+    mean = values.mean(axis=0)
+    most = find_most(found)
+    assert most == pytest.approx((1e4 + np.expm1(mean * unit).sum()) / 2, rel=1e-5)
+    np.testing.assert_allclose(bound_target(mean, found, most), mean)
+    high = mean + 1.0
+    lowered = bound_target(high, found, most)
+    assert np.expm1(lowered * unit).sum() == pytest.approx(most)
+    ratio = np.expm1(lowered * unit) / np.expm1(high * unit)
+    np.testing.assert_allclose(ratio, ratio[0])
+    # No gene has more than a cell, and none less than nothing.
+    assert bound_target(np.full(N_GENES, 50.0), found, np.inf).max() == np.log1p(1e4) / unit
+    assert not bound_target(np.full(N_GENES, -1.0), found, most).any()
+
+
+def test_means_of_cells_that_lost_genes_may_add_up_to_anything():
+    _, values = make_values(60, 6)
+    found = recover_counts(sparse.csr_matrix(values[:, :50]))
+    assert find_most(found.subset(found.is_recovered)) == np.inf

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
-from scipy import sparse
+from scipy import sparse, stats
 
 from scbig.cells import (
     CellCounts,
+    GeneModel,
     compute_log1p,
     draw_sources,
     fit_gene_model,
@@ -312,3 +313,42 @@ def test_bad_input_is_refused(task):
     unknown = CellCounts(cells.counts, depth, cells.total, 1e4, cells.is_recovered)
     with pytest.raises(ValueError, match="1 of 800 cells have no positive depth"):
         transport_cells(unknown, model, target, rng)
+
+
+@pytest.mark.parametrize("ratio", [0.3, 1.0, 2.5])
+def test_matched_counts_are_negative_binomial(ratio: float):
+    """Means of the values are asked for in closed form, and counts compared with the law."""
+    rng = np.random.default_rng(3)
+    mean, theta = np.array([0.15, 1.0, 5.0, 2.0]), np.array([0.5, 2.0, 4.0, 1.5])
+    n_cells, depth = 20_000, 2000.0
+    counts = sparse.csr_matrix(rng.poisson(rng.gamma(theta, mean / theta, (n_cells, 4))))
+    total = np.asarray(counts.sum(axis=1)).ravel() / depth * 1e4
+    known = np.ones(n_cells, dtype=bool)
+    cells = CellCounts(counts, np.full(n_cells, depth), total, 1e4, known)
+    one, no = np.ones(4), np.zeros(4, dtype=bool)
+    model = GeneModel(mean, depth, no, no, 1 / theta, one, np.array([0.1, 0.0]), mean)
+    k = np.arange(2000)
+    laws = [stats.nbinom(t, t / (t + m)) for m, t in zip(ratio * mean, theta, strict=True)]
+    target = np.array([(law.pmf(k) * np.log1p(1e4 * k / depth)).sum() for law in laws])
+    made = transport_cells(cells, model, target, rng)
+    np.testing.assert_allclose(made.log_ratio, np.log(ratio), atol=0.08)
+    for law, found in zip(laws, made.counts.toarray().T, strict=True):
+        edges = np.unique(law.ppf(np.linspace(0, 1, 10)[1:-1]))
+        expected = np.diff(np.concatenate([[0], law.cdf(edges), [1]])) * n_cells
+        observed = np.bincount(np.searchsorted(edges, found), minlength=len(expected))
+        assert stats.chisquare(observed, expected).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("shift", [-0.15, 0.15])
+def test_depths_stay_near_where_no_depth_has_the_wanted_means(shift: float):
+    """Deep cells of few genes: their logarithms cannot all rise, at whatever depth."""
+    rng = np.random.default_rng(4)
+    cells = normalise_counts(rng.poisson(rng.gamma(4.0, 25.0, (300, 40))))
+    target = get_mean(get_values(cells)) + rng.normal(0, 0.3, 40)
+    # Sums as before, so that all but the shift can be had.
+    target += np.log(1e4 * 0.9 / np.expm1(target).sum()) + shift
+    made = transport_cells(cells, fit(cells), target, np.random.default_rng(0))
+    assert abs(np.log(made.depth.mean() / cells.depth.mean())) < 0.11
+    # All genes are off alike, so that the direction of the effect is right.
+    assert abs(made.missing.mean()) > 0.1
+    assert made.missing.std() < 0.15 * abs(made.missing.mean())

@@ -40,7 +40,8 @@ class BenchmarkSettings:
     n_cells
         Cells to predict for each condition and context; by default 200. Where metrics of
         ``"realism"`` are scored, as many as a predictor makes by default: of scbig's own one of
-        each control cell, at most 500, as copies would be told from real cells.
+        each control cell, at most 500, as copies would be told from real cells. The means of
+        fewer than 50 cells carry the chance of the cells that are handed out.
     n_resamples
         Bootstrap samples of conditions behind each interval.
     is_log1p

@@ -23,6 +23,9 @@ _N_RENORMALISED = 10
 _DEPTH_TOLERANCE = 2e-3
 # Totals may leave the wanted depth by so much, in logarithms, for the sake of the means.
 _MAX_MOVE = 0.1
+# Beyond so much they are moved less.
+_TOO_FAR = 0.3
+_N_HELD = 4
 # Rounds in which the ratio of each cell is found, and the mean change that is no more looked at.
 _N_SETTLED = 4
 _SCALE_TOLERANCE = 0.02
@@ -51,15 +54,17 @@ class Match:
         depth: np.ndarray,
         target: np.ndarray,
     ) -> None:
-        self.source, self.target = source, target
+        self.source = source
         self.depth, self.new_depth = depth, depth * source.scale
         self.target_sum, self.base, self.is_closed = scale.target_sum, scale.base, scale.is_closed
         self.unit = 1.0 if scale.base is None else float(np.log(scale.base))
+        # The search is in natural logarithms.
+        self.target = target * self.unit
         # What a single count is worth in the mean of all cells, for each at size factor 1.
-        one = np.log1p(self.target_sum / self.new_depth) / self.unit
+        one = np.log1p(self.target_sum / self.new_depth)
         self.worth = float(np.mean(one * source.size * source.scale))
         self.mean = model.mean
-        self.theta = model.compute_theta(target / self.worth)
+        self.theta = model.compute_theta(self.target / self.worth)
         share = np.log(_MAX_SHARE * model.mean.sum() / model.mean)
         self.limit = np.clip(share, 1.0, MAX_LOG_RATIO)
 
@@ -111,22 +116,46 @@ class Match:
         """Find paths, cuts, and the depths by which values are normalised."""
         dither = rng.random(len(self.target))
         paths, cut = self._search(*bounds, used, dither, rng)
-        wanted, before = self.new_depth.sum(), 0.0
+        before = 0.0
         for _ in range(_N_RENORMALISED * self.is_closed):
             drawn = self._sum_counts(paths, cut)
-            total = float(drawn.sum())
-            if total == 0:
+            if not drawn.any():
                 break
-            moved = float(np.log(total / used.sum()))
+            moved = float(np.log(drawn.sum() / used.sum()))
             # Totals move by a fixed share of the last move: the sum of what is to come is taken
             # at once.
             share = np.clip(moved / before, 0, 0.8) if before else 0.0
-            final = np.clip(
-                np.log(total / wanted) + moved * share / (1 - share), -_MAX_MOVE, _MAX_MOVE
-            )
-            used, before = drawn * (np.exp(final) * wanted / total), moved
+            off = self._compare_depth(drawn) + moved * share / (1 - share)
+            if abs(off) > _MAX_MOVE:
+                # No depth near by has the wanted means; far off, none has, and it better stays.
+                held = np.sign(off) * _MAX_MOVE * min(1, _TOO_FAR / abs(off))
+                return self._hold(paths, cut, float(held), dither, rng)
+            used, before = drawn * np.exp(off - self._compare_depth(drawn)), moved
             paths, cut = self._cut_again(paths, used, dither, rng)
-            if abs(moved) < _DEPTH_TOLERANCE or abs(final) == _MAX_MOVE:
+            if abs(moved) < _DEPTH_TOLERANCE:
+                break
+        return paths, cut, used
+
+    def _compare_depth(self, drawn: np.ndarray) -> float:
+        """Logarithm of the total over the wanted one."""
+        return float(np.log(drawn.sum() / self.new_depth.sum()))
+
+    def _hold(
+        self,
+        paths: CountPaths,
+        cut: np.ndarray,
+        off: float,
+        dither: np.ndarray,
+        rng: np.random.Generator,
+    ) -> tuple[CountPaths, np.ndarray, np.ndarray]:
+        """Cut where totals are off the wanted ones by ``off``; all means are then off alike."""
+        drawn = used = self._sum_counts(paths, cut)
+        for _ in range(_N_HELD):
+            # What is counted grows with what it is normalised by, in proportion at most.
+            used = drawn * (used.sum() / drawn.sum() * np.exp(off - self._compare_depth(drawn)))
+            paths, cut = self._cut_again(paths, used, dither, rng)
+            drawn = self._sum_counts(paths, cut)
+            if not drawn.any() or abs(self._compare_depth(drawn) - off) < _DEPTH_TOLERANCE:
                 break
         return paths, cut, used
 
@@ -170,9 +199,8 @@ class Match:
         if not outside.any():
             return paths, cut
         bounds = self._widen(paths.keep(outside), below[outside], above[outside])
-        wider, _ = self._search(*bounds, depth, dither, rng)
-        paths = join_paths([paths.keep(~outside), wider])
-        return paths, self._cut(paths, depth, dither)[0]
+        wider = self._search(*bounds, depth, dither, rng)
+        return _join([_keep(paths, cut, ~outside), wider])
 
     def _search(
         self,
@@ -193,19 +221,15 @@ class Match:
             outside = self._is_outside(paths, below, above) & (i < _N_SEARCHES - 1)
             if not outside.any():
                 break
-            parts.append(paths.keep(~outside))
+            parts.append(_keep(paths, cut, ~outside))
             genes, lower, upper = self._widen(paths.keep(outside), below[outside], above[outside])
-        if not parts:
-            return paths, cut
-        joined = join_paths([*parts, paths])
-        return joined, self._cut(joined, depth, dither)[0]
+        return _join([*parts, (paths, cut)])
 
     def _guess(self) -> Bounds:
         """Bounds between which the log ratio of each gene may be looked for."""
         counts, n_cells = self.source.counts, self.source.n_cells
         now = self._average()
-        gain = self._compute_values(counts.indices, counts.data, self.depth)
-        gain -= self._compute_values(counts.indices, counts.data - 1, self.depth)
+        gain = self._compute_gains(counts.indices, counts.data, self.depth)
         slope = _sum_genes(gain * counts.data, counts.indptr) / n_cells
         least = self.mean * self.worth
         has_counts = now > 0
@@ -227,9 +251,20 @@ class Match:
     def _compute_values(
         self, cell: np.ndarray, count: np.ndarray, depth: np.ndarray
     ) -> np.ndarray:
+        scaled = self._get_factor(depth).take(cell)
+        scaled *= count.astype(np.float32)
+        return np.log1p(scaled, out=scaled)
+
+    def _compute_gains(self, cell: np.ndarray, count: np.ndarray, depth: np.ndarray) -> np.ndarray:
+        """By how much values are above those of one count less."""
+        factor = self._get_factor(depth).take(cell)
+        before = factor * (count - 1).astype(np.float32)
+        before += 1
+        return np.log1p(np.divide(factor, before, out=factor), out=factor)
+
+    def _get_factor(self, depth: np.ndarray) -> np.ndarray:
         factor = np.divide(self.target_sum, depth, out=np.zeros(len(depth)), where=depth > 0)
-        scaled = count.astype(np.float32) * factor.astype(np.float32)[cell]
-        return np.log1p(scaled) / np.float32(self.unit)
+        return factor.astype(np.float32)
 
     def _cut(
         self, paths: CountPaths, depth: np.ndarray, dither: np.ndarray
@@ -238,8 +273,7 @@ class Match:
 
         Returns the cuts, and the means at both bounds.
         """
-        gain = self._compute_values(paths.cell, paths.step, depth)
-        gain -= self._compute_values(paths.cell, paths.step - 1, depth)
+        gain = self._compute_gains(paths.cell, paths.step, depth)
         sums = np.concatenate([[0.0], np.cumsum(gain, dtype=np.float64)])
         n_cells = self.source.n_cells
         below = self._sum_values(paths.base_cell, paths.base_count, paths.base_start, depth)
@@ -286,9 +320,28 @@ class Match:
         return Bounds(genes, lower, np.clip(upper, -5.0, limit))
 
 
+def _keep(
+    paths: CountPaths, cut: np.ndarray, is_kept: np.ndarray
+) -> tuple[CountPaths, np.ndarray]:
+    """Choose genes, and where they are cut."""
+    kept = paths.keep(is_kept)
+    return kept, kept.start[:-1] + (cut - paths.start[:-1])[is_kept]
+
+
+def _join(parts: list[tuple[CountPaths, np.ndarray]]) -> tuple[CountPaths, np.ndarray]:
+    """Put paths of different genes together, and where they are cut."""
+    joined = join_paths([paths for paths, _ in parts])
+    steps = [cut - paths.start[:-1] for paths, cut in parts]
+    return joined, joined.start[:-1] + np.concatenate(steps)
+
+
 def _sum_genes(values: np.ndarray, start: np.ndarray) -> np.ndarray:
     """Sum entries that are stored gene by gene."""
-    return np.diff(np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])[start])
+    sums = np.zeros(len(start) - 1)
+    filled = np.flatnonzero(np.diff(start))
+    if len(filled):
+        sums[filled] = np.add.reduceat(values, start[filled], dtype=np.float64)
+    return sums
 
 
 def _extrapolate(mean: np.ndarray, slope: np.ndarray, target: np.ndarray) -> np.ndarray:

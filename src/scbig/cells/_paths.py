@@ -87,27 +87,30 @@ class SourceCells:
         Sums, shape ``(n_cells,)``.
         """
         is_plain = self.strength is None and self.offset is None
-        add_up = self._expect_alike if is_plain else self._expect_each
+        add_up = self._expect_new if is_plain else self._expect_each
         n_genes = max(N_AT_ONCE // self.n_cells, 1)
         total = np.zeros(self.n_cells)
+        if is_plain:
+            total += self.counts @ np.minimum(np.exp(log_ratio), 1)
         for start in range(0, len(mean), n_genes):
             gene = np.arange(start, min(start + n_genes, len(mean)))
             total += add_up(gene, log_ratio[gene], mean[gene], theta[gene])
         return total
 
-    def _expect_alike(
+    def _expect_new(
         self, gene: np.ndarray, log_ratio: np.ndarray, mean: np.ndarray, theta: np.ndarray
     ) -> np.ndarray:
-        """Sums of some genes, whose ratio is that of all cells."""
-        counts = self.counts[:, gene]
-        more = np.maximum(np.exp(log_ratio) - 1, 0)
+        """New molecules of some genes, whose ratio is that of all cells."""
         # New molecules come at the rate's posterior mean, weight * (theta + counts).
+        rises = log_ratio > 0
+        gene, mean, theta = gene[rises], mean[rises], theta[rises]
+        more = np.expm1(log_ratio[rises])
         expected = self.size[:, None].astype(np.float32) * mean.astype(np.float32)
         weight = expected / (expected + theta.astype(np.float32))
-        per_gene = np.diff(counts.indptr)
-        cell, kept = counts.indices, np.repeat(np.minimum(np.exp(log_ratio), 1), per_gene)
-        gain = weight[cell, np.repeat(np.arange(len(gene)), per_gene)] * np.repeat(more, per_gene)
-        total = np.bincount(cell, counts.data * (kept + gain), minlength=self.n_cells)
+        counts = self.counts[:, gene]
+        its_gene = np.repeat(np.arange(len(gene), dtype=np.int32), np.diff(counts.indptr))
+        gain = weight[counts.indices, its_gene] * (counts.data * more[its_gene])
+        total = np.bincount(counts.indices, gain, minlength=self.n_cells)
         return total + weight @ (theta * more)
 
     def _expect_each(
@@ -203,16 +206,16 @@ class CountPaths:
         start = to_start(cut - self.start[:-1])
         one = np.ones(start[-1], dtype=np.int32)
         # Several molecules of an entry are added up.
-        new = sparse.csc_matrix((one, self.cell[is_in], start), shape=shape).tocsr()
-        new.sum_duplicates()
-        old = (self.base_count, self.base_cell, self.base_start)
-        counts = sparse.csc_matrix(old, shape=shape).tocsr() + new
-        where = np.argsort(self.genes)
-        if len(where) < n_genes or (where[1:] < where[:-1]).any():
-            parts = (counts.data, self.genes[counts.indices], counts.indptr)
-            counts = sparse.csr_matrix(parts, shape=(self.n_cells, n_genes))
-            counts.sort_indices()
-        return counts
+        new = sparse.csc_matrix((one, self.cell[is_in], start), shape=shape)
+        old = sparse.csc_matrix((self.base_count, self.base_cell, self.base_start), shape=shape)
+        if (np.diff(self.genes) > 0).all():
+            counts, genes = old.tocsr() + new.tocsr(), self.genes
+        else:
+            # Rows are written in the order of columns, so that none has to be sorted.
+            order = np.argsort(self.genes)
+            counts, genes = old[:, order].tocsr() + new[:, order].tocsr(), self.genes[order]
+        parts = (counts.data, genes[counts.indices], counts.indptr)
+        return sparse.csr_matrix(parts, shape=(self.n_cells, n_genes))
 
     def get_log_ratio(self, cut: np.ndarray) -> np.ndarray:
         """Log ratio of each gene at which its last molecule before the cut appeared."""

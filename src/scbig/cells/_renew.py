@@ -50,8 +50,8 @@ def renew_cells(
     order = np.arange(cells.counts.shape[0])
     order[rows] = len(order) + np.arange(len(rows))
     counts = stacked[order]
-    depth = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
     if not cells.is_closed:
-        before = np.asarray(cells.counts.sum(axis=1), dtype=np.float64).ravel()
-        depth = cells.depth * np.maximum(depth, 1) / np.maximum(before, 1)
+        # Depth is that of genes which are not all there, and what counts were drawn about.
+        return replace(cells, counts=counts)
+    depth = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
     return replace(cells, counts=counts, depth=np.where(depth > 0, depth, cells.depth))

@@ -160,7 +160,8 @@ def _hand_out(match: Match, paths: CountPaths, cut: np.ndarray) -> TransportedCe
         depth = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
     values = compute_log1p(counts, depth, match.target_sum, match.base)
     # scipy sums sparse matrices in their own precision.
-    missing = match.target - np.bincount(values.indices, values.data, n_genes) / n_cells
+    mean = np.bincount(values.indices, values.data, n_genes) / n_cells
+    missing = match.target / match.unit - mean
     log_ratio = np.empty(n_genes)
     log_ratio[paths.genes] = paths.get_log_ratio(cut)
     is_at_limit = np.zeros(n_genes, dtype=bool)

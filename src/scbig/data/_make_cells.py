@@ -10,11 +10,15 @@ import numpy as np
 from scipy import sparse
 
 from scbig.cells import (
+    CellCounts,
+    ContextModel,
+    GeneModel,
     ScreenModel,
     bound_target,
     draw_sources,
     draw_strength,
     expect_responders,
+    find_most,
     move_cells,
     renew_cells,
     take_genes,
@@ -113,20 +117,29 @@ def make_cells(query: Query, match: GeneMatch, model: ScreenModel, wanted: Wante
     genes = _Genes(match.columns[shared], shared)
     pools = read_pools(query, model, genes.columns, wanted.seed)
     has_counts = all(pool.counts is not None for pool in pools.values())
-    make = _transport if has_counts else _move
     if not model.has_counts:
         logger.warning(_WITHOUT_COUNTS, 100 * model.share)
     announce_size(query, _estimate_bytes(query, pools, has_counts=has_counts))
     source_row = query.source_row.copy()
     made: list[MadeCells] = []
     order: list[np.ndarray] = []
+    # What all conditions of a context share.
+    dense: dict[int, np.ndarray] = {}
+    controls: dict[int, _Controls | None] = {}
     for group, (_, context, rows) in enumerate(query.groups()):
         pool = pools[context]
-        change = wanted.change(_take_dense(pool, match, wanted.expected), group)
+        if context not in dense:
+            dense[context] = _take_dense(pool, match, wanted.expected)
+            controls[context] = _prepare(pool, genes, model, context)
+        change = wanted.change(dense[context], group)
         target = np.maximum(_get_mean(pool, match, wanted, group) + change, 0)[shared]
-        own = context, wanted.targets[group]
-        rng = _spawn(wanted.seed, own[1], query.screen.contexts[context])
-        cells = make(pool, genes, model, target, rng, len(rows), own)
+        condition = wanted.targets[group]
+        rng = _spawn(wanted.seed, condition, query.screen.contexts[context])
+        known = controls[context]
+        if known is None:
+            cells = _move(pool, genes, target, rng, len(rows))
+        else:
+            cells = _transport(known, target, rng, len(rows), condition)
         source_row[rows] = pool.rows[cells.drawn]
         made.append(_fill_in(pool, genes.columns, cells))
         order.append(rows)
@@ -135,15 +148,16 @@ def make_cells(query: Query, match: GeneMatch, model: ScreenModel, wanted: Wante
         at = np.searchsorted(pool.rows, source_row[rows])
         made.append(hand_out(pool, at))
         order.append(rows)
-    back = np.argsort(np.concatenate(order), kind="stable")
-    values = sparse.vstack([part.values for part in made], format="csr")[back]
+    values = _stack([part.values for part in made], order)
     if not has_counts:
         return Prediction(values, None, source_row, VALUES)
-    counts = sparse.vstack([part.counts for part in made], format="csr")[back]
-    return Prediction(values, counts, source_row, COUNTS, _join_responds(made, query, back))
+    counts = _stack([part.counts for part in made], order)
+    return Prediction(values, counts, source_row, COUNTS, _join_responds(made, query, order))
 
 
-def _join_responds(made: Sequence[MadeCells], query: Query, back: np.ndarray) -> np.ndarray | None:
+def _join_responds(
+    made: Sequence[MadeCells], query: Query, rows: list[np.ndarray]
+) -> np.ndarray | None:
     """Which rows respond: perturbed ones, unless it was drawn; ``None`` where it never was."""
     if all(part.responds is None for part in made):
         return None
@@ -151,6 +165,7 @@ def _join_responds(made: Sequence[MadeCells], query: Query, back: np.ndarray) ->
         np.ones(len(part.drawn), dtype=bool) if part.responds is None else part.responds
         for part in made
     ]
+    back = np.argsort(np.concatenate(rows), kind="stable")
     return np.concatenate(parts)[back] & ~query.screen.is_control
 
 
@@ -162,6 +177,15 @@ def _estimate_bytes(query: Query, pools: dict[int, ControlPool], *, has_counts: 
     )
     # A value and the number of its column each.
     return n_stored * 8 * (1 + has_counts + query.is_new)
+
+
+def _stack(parts: list[sparse.csr_matrix], rows: list[np.ndarray]) -> sparse.csr_matrix:
+    """Put parts together, each in its own rows."""
+    first = np.argsort([part[0] if len(part) else 0 for part in rows], kind="stable")
+    stacked = sparse.vstack([parts[i] for i in first], format="csr")
+    row = np.concatenate([rows[i] for i in first])
+    # New cells lie one condition after the other, and need not be moved.
+    return stacked if (np.diff(row) > 0).all() else stacked[np.argsort(row, kind="stable")]
 
 
 def _spawn(seed: int, targets: Targets, context: str) -> np.random.Generator:
@@ -188,50 +212,60 @@ def _take_dense(pool: ControlPool, match: GeneMatch, expected: np.ndarray) -> np
     return np.where(match.columns >= 0, dense[:, match.columns], expected.astype(np.float32))
 
 
+@dataclass(frozen=True)
+class _Controls:
+    """Control cells of a context that have counts, and what is known of them."""
+
+    usable: np.ndarray
+    counts: CellCounts
+    known: ContextModel
+    genes: GeneModel
+    most: float
+
+
+def _prepare(
+    pool: ControlPool, genes: _Genes, model: ScreenModel, context: int
+) -> _Controls | None:
+    """Take what of the control cells is alike for all conditions; ``None`` without counts."""
+    if pool.counts is None:
+        return None
+    usable = np.flatnonzero(pool.counts.is_recovered)
+    found = pool.counts.subset(usable)
+    known = model.get_context(context, found)
+    # A new context is modelled in the genes of the query.
+    of_model = genes.of_model if context in model.contexts else genes.columns
+    counts, gene_model = take_genes(found, known.genes, genes.columns, of_model)
+    return _Controls(usable, counts, known, gene_model, find_most(counts))
+
+
 def _transport(
-    pool: ControlPool,
-    genes: _Genes,
-    model: ScreenModel,
+    controls: _Controls,
     target: np.ndarray,
     rng: np.random.Generator,
     n_cells: int,
-    group: tuple[int, Targets],
+    condition: Targets,
 ) -> MadeCells:
     """Cells by count transport."""
-    if pool.counts is None:
-        raise RuntimeError("There are no counts to transport.")
-    context, condition = group
-    usable = np.flatnonzero(pool.counts.is_recovered)
-    controls = pool.counts.subset(usable)
-    known = model.get_context(context, controls)
-    # A new context is modelled in the genes of the query.
-    of_model = genes.of_model if context in model.contexts else genes.columns
-    depths = known.compute_depths(controls.depth, condition)
-    controls, gene_model = take_genes(controls, known.genes, genes.columns, of_model)
-    drawn = draw_sources(len(usable), n_cells, rng)
-    again = np.arange(len(usable), len(drawn)) if n_cells > len(usable) else drawn[:0]
-    sources = renew_cells(controls.subset(drawn), gene_model, again, rng)
-    target = bound_target(target, controls)
-    share = expect_responders(known.responders, condition).used_share
+    n_controls = len(controls.usable)
+    depths = controls.known.compute_depths(controls.counts.depth, condition)
+    drawn = draw_sources(n_controls, n_cells, rng)
+    again = np.arange(n_controls, len(drawn)) if n_cells > n_controls else drawn[:0]
+    sources = renew_cells(controls.counts.subset(drawn), controls.genes, again, rng)
+    target = bound_target(target, controls.counts, controls.most)
+    share = expect_responders(controls.known.responders, condition).used_share
     # Who responds does not follow from a control cell's state: it is drawn.
     strength = draw_strength(len(drawn), share, rng) if share < 1 else None
     cells = transport_cells(
-        sources, gene_model, target, rng, new_depth=depths[drawn], strength=strength
+        sources, controls.genes, target, rng, new_depth=depths[drawn], strength=strength
     )
     first, responds = cells.head(n_cells), None
     if strength is not None:
         responds = strength[:n_cells] > 0
-    return MadeCells(usable[drawn[:n_cells]], first.values, first.counts, responds)
+    return MadeCells(controls.usable[drawn[:n_cells]], first.values, first.counts, responds)
 
 
 def _move(
-    pool: ControlPool,
-    genes: _Genes,
-    model: ScreenModel,
-    target: np.ndarray,
-    rng: np.random.Generator,
-    n_cells: int,
-    group: tuple[int, Targets],
+    pool: ControlPool, genes: _Genes, target: np.ndarray, rng: np.random.Generator, n_cells: int
 ) -> MadeCells:
     """Cells without counts."""
     drawn = draw_sources(len(pool.rows), n_cells, rng)

@@ -1,0 +1,148 @@
+"""Cells of a query: alike in any number, the same whatever else is asked for, in their rows."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+from scipy import sparse
+
+from scbig.cells import compute_log1p, fit_screen_model, normalise_counts
+from scbig.data import (
+    Prediction,
+    Query,
+    ScreenSchema,
+    Wanted,
+    annotate_query,
+    make_cells,
+    make_query,
+    match_genes,
+)
+
+N_GENES = 60
+SCHEMA = ScreenSchema("perturbation", "control", context_keys=("line",))
+LINES = ["a", "b"]
+
+
+@pytest.fixture(scope="module")
+def controls() -> AnnData:
+    """Control cells of two lines, of different depth."""
+    rng = np.random.default_rng(0)
+    mean, theta = rng.lognormal(-0.3, 1.0, N_GENES), rng.uniform(0.5, 3, N_GENES)
+    size = rng.lognormal(0, 0.3, (700, 1))
+    size[400:] *= 1.6
+    found = normalise_counts(rng.poisson(rng.gamma(theta, size * mean / theta)), 1e4)
+    return AnnData(
+        compute_log1p(found.counts, found.depth, 1e4),
+        obs=pd.DataFrame(
+            {"perturbation": "control", "line": ["a"] * 400 + ["b"] * 300},
+            index=[f"c{i}" for i in range(700)],
+        ),
+        var=pd.DataFrame(index=[f"G{i}" for i in range(N_GENES)]),
+        layers={"counts": found.counts},
+    )
+
+
+def get_effect(name: str) -> np.ndarray:
+    """Effect of a target, by its first letter."""
+    rng = np.random.default_rng(ord(name[0]))
+    return rng.normal(0, 0.3, N_GENES) * (rng.random(N_GENES) < 0.3)
+
+
+def get_mean(cells: sparse.csr_matrix) -> np.ndarray:
+    return np.asarray(cells.mean(axis=0, dtype=np.float64)).ravel()
+
+
+def make(controls: AnnData, query: Query, seed: int = 0) -> Prediction:
+    groups = [(targets, context, np.arange(0)) for targets, context, _ in query.groups()]
+    rows = [np.arange(400), np.arange(400, 700)]
+    model = fit_screen_model(
+        lambda at: (controls.X[at], None), groups, rows, np.random.default_rng(0)
+    )
+    mean = np.stack([get_mean(controls.X[at]) for at in rows])
+    wanted = Wanted(
+        [targets for targets, *_ in groups],
+        lambda x, group: get_effect(groups[group][0][0]),
+        mean[[context for _, context, _ in groups]],
+        True,
+        mean[0],
+        seed,
+    )
+    match = match_genes(controls.var_names, list(controls.var_names))
+    return make_cells(query, match, model, wanted)
+
+
+def ask(controls: AnnData, labels: list[str], n_cells: int, seed: int = 0):
+    """Cells of some conditions, and the rows of each condition and line."""
+    rng = np.random.default_rng(seed)
+    query = make_query(controls, SCHEMA, labels, contexts=LINES, n_cells=n_cells, rng=rng)
+    rows = {(targets[0], LINES[context]): at for targets, context, at in query.groups()}
+    return make(controls, query, seed), rows
+
+
+def test_means_are_those_of_all_controls_and_the_effect(controls):
+    made, rows = ask(controls, ["X", "Y"], 300)
+    for (name, line), at in rows.items():
+        own = controls.X[:400] if line == "a" else controls.X[400:]
+        wanted = np.maximum(get_mean(own) + get_effect(name), 0)
+        off = get_mean(made.expression[at]) - wanted
+        # By one molecule, or alike where no cells of one sum have these means.
+        assert np.abs(off - np.median(off)).max() < 0.04
+        assert abs(np.median(off)) < 0.01
+
+
+def test_a_condition_has_the_same_cells_whatever_else_is_asked_for(controls):
+    one, its_rows = ask(controls, ["Y"], 120)
+    many, rows = ask(controls, ["X", "Y", "Z"], 120)
+    for key, at in its_rows.items():
+        assert (one.expression[at] != many.expression[rows[key]]).nnz == 0
+        assert (one.counts[at] != many.counts[rows[key]]).nnz == 0
+        np.testing.assert_array_equal(one.source_row[at], many.source_row[rows[key]])
+    other, _ = ask(controls, ["Y"], 120, seed=1)
+    assert (one.counts != other.counts).nnz > 0
+    apart = many.counts[rows["X", "a"]] != many.counts[rows["Z", "a"]]
+    assert apart.nnz > 0
+
+
+def test_one_cell_at_a_time_is_like_five_hundred(controls):
+    # Conditions with the same effect have draws of their own.
+    names = [f"X{i}" for i in range(80)]
+    made, rows = ask(controls, names, 1)
+    few = sparse.vstack([made.counts[rows[name, "a"]] for name in names], format="csr")
+    made, rows = ask(controls, names[:1], 500)
+    many = made.counts[rows["X0", "a"]]
+    assert few.shape[0] == 80
+    assert many.shape[0] == 500
+    depths = [np.asarray(cells.sum(axis=1)).ravel() for cells in (few, many)]
+    assert depths[0].mean() == pytest.approx(depths[1].mean(), rel=0.1)
+    assert few.nnz / 80 == pytest.approx(many.nnz / 500, rel=0.05)
+    values = [compute_log1p(c, d, 1e4).toarray() for c, d in zip((few, many), depths, strict=True)]
+    spread = [x.var(axis=0).sum() for x in values]
+    assert spread[0] == pytest.approx(spread[1], rel=0.1)
+
+
+def test_rows_of_annotated_data_keep_their_order(controls):
+    rng = np.random.default_rng(5)
+    some = controls[rng.permutation(700)].copy()
+    labels = np.array(["control", "X", "Y"])[rng.integers(0, 3, 700)]
+    some.obs["perturbation"] = labels
+    query = annotate_query(some, SCHEMA, contexts=LINES, rng=rng)
+    made = make(controls, replace(query, counts=None))
+    assert made.expression.shape == some.shape
+    is_control = labels == "control"
+    assert (made.expression[is_control] != some.X[is_control]).nnz == 0
+    np.testing.assert_array_equal(made.source_row[is_control], np.flatnonzero(is_control))
+    lines = some.obs["line"].to_numpy()
+    for line in LINES:
+        own = is_control & (lines == line)
+        for name in ("X", "Y"):
+            at = (labels == name) & (lines == line)
+            assert set(made.source_row[at]) <= set(np.flatnonzero(own))
+            change = get_mean(made.expression[at])
+            right = get_mean(controls.X[:400] if line == "a" else controls.X[400:])
+            wanted = np.maximum(right + get_effect(name), 0)
+            off = change - wanted
+            assert np.abs(off - np.median(off)).max() < 0.09
+    again = compute_log1p(made.counts, made.counts.sum(axis=1).A1, 1e4)
+    np.testing.assert_allclose(again.toarray(), made.expression.toarray(), atol=1e-5)
