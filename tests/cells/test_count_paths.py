@@ -74,6 +74,22 @@ def test_falling_genes_are_thinned_and_rising_genes_gain_at_the_posterior_rate()
         check_distribution((risen - old)[at, 1], (k + THETA[1]) * gain_rate, k + THETA[1])
 
 
+@pytest.mark.parametrize("ratio", [1.02, 1.1, 3.0])
+def test_few_and_many_new_molecules_come_as_often_as_they_should(ratio: float):
+    """Given k, none is gained with the chance of a negative binomial of size k + theta."""
+    source = draw_source(100_000)
+    gain = get_counts(draw(source, 0.0, np.log(ratio)), np.log(ratio)) - source.counts.toarray()
+    old = source.counts.toarray()
+    for size, gene, k in itertools.product((0.7, 1.3), range(3), (0, 1, 4)):
+        at = (old[:, gene] == k) & (source.size == size)
+        shape, rate = k + THETA[gene], THETA[gene] / (size * MEAN[gene]) + 1
+        chance = 1 - (1 + (ratio - 1) / rate) ** -shape
+        found = stats.binomtest(int((gain[at, gene] > 0).sum()), int(at.sum()), chance)
+        assert found.pvalue > 1e-4
+        error = np.sqrt(shape * (ratio - 1) / rate * (1 + (ratio - 1) / rate) / at.sum())
+        assert gain[at, gene].mean() == pytest.approx(shape * (ratio - 1) / rate, abs=4.5 * error)
+
+
 def test_counts_never_fall_as_the_ratio_rises():
     source = draw_source(n_cells=500)
     paths = draw(source, -np.inf, np.log(5.0))
