@@ -212,17 +212,18 @@ def choose_particular(
 
     Returns
     -------
-    The kernel with the share with which each half predicts the other best: the middle of the
-    shares that are best by correlation, and by squared error.
+    The kernel with the share with which the effects of each half correlate best with those of the
+    other, on average over conditions.
     """
     shares = np.linspace(0, 1, _N_SHARES)
-    likeness, error = np.zeros((2, _N_SHARES))
+    likeness = np.zeros(_N_SHARES)
     for fitted, real in (halves, halves[::-1]):
         alone, together = DenoisedRegression(fitted, kernel, genes, denoising).shrink_measured()
-        mixed = [share * alone + (1 - share) * together for share in shares]
-        likeness += [_correlate_rows(one, real.delta).mean() for one in mixed]
-        error += [np.mean((one - real.delta) ** 2) for one in mixed]
-    share = (shares[np.argmax(likeness)] + shares[np.argmin(error)]) / 2
+        likeness += [
+            _correlate_rows(share * alone + (1 - share) * together, real.delta).mean()
+            for share in shares
+        ]
+    share = shares[np.argmax(likeness)]
     return replace(kernel, settings=replace(kernel.settings, particular=float(share)))
 
 
