@@ -126,7 +126,7 @@ def test_shifted_does_not_follow_what_others_are_carried_by(
     model.train(validation=[])
     expected = model.predict(perturbations=["GENE0001"], n_cells=5).layers["shifted"]
     model.save(tmp_path / "model")
-    for name in ("transport_cells", "move_values"):
+    for name in ("transport_cells", "move_cells"):
         monkeypatch.setattr(f"scbig.data._make_cells.{name}", None)
     loaded = Shifted.load(tmp_path / "model")
     found = loaded.predict(perturbations=["GENE0001"], n_cells=5).layers["shifted"]

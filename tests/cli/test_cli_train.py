@@ -235,9 +235,10 @@ def test_libraries_are_quiet_and_left_as_they_were(
 
 
 def test_debug_shows_where_an_error_came_up(
-    scbig_command: Callable, counts_file: Path, tmp_path: Path
+    scbig_command: Callable, screen_file: Path, tmp_path: Path
 ):
-    result = scbig_command("--debug", "train", counts_file, "--out", tmp_path / "model")
+    wrong = ("--perturbation-key", "nothing")
+    result = scbig_command("--debug", "train", screen_file, *wrong, "--out", tmp_path / "model")
     assert isinstance(result.exception, ValueError)
 
 

@@ -31,7 +31,7 @@ Key = tuple[str, ...]
 _FINE = np.linspace(0.2, 1.0, 81)
 _LEVELS = (0.05, 0.95)
 # Standard error of a share because mixtures are drawn, and smoothed.
-_ERROR = 0.03
+_ERROR = 0.045
 # True shares of a screen vary at least so much, however alike the estimates are.
 _MIN_SPREAD = 0.1
 # Fewer responders that are given are not used.
