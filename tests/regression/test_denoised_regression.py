@@ -336,3 +336,24 @@ def test_halves_tell_what_is_shared_from_what_is_particular(rng: np.random.Gener
         raw = [get_error(half.delta, planted) for half in halves]
         assert max(errors) < 0.7 * min(raw)
     assert shares[0] <= 0.5 < 0.7 <= shares[1]
+
+
+def test_the_error_of_controls_is_no_effect_of_a_measured_condition(rng: np.random.Generator):
+    """Conditions without effects, all measured against the same few controls."""
+    error = rng.normal(size=len(GENES)) / np.sqrt(N_CELLS)
+    effects = make_effects(rng, SINGLES, np.zeros((N_TARGETS, len(GENES))))
+    effects = replace(effects, delta=effects.delta - error, n_controls=np.array([N_CELLS]))
+    unaware = replace(effects, n_controls=np.array([10**9]))
+    settings = replace(KERNEL.settings, particular=0.0)
+    parts = Denoising(use_components=False)
+    found, lost = (
+        predict_here(DenoisedRegression(one, TargetKernel((), settings), (), parts), SINGLES)
+        for one in (effects, unaware)
+    )
+    assert np.mean(found**2) < 0.7 * np.mean(lost**2)
+    # Conditions that were not measured are expected as they would be measured: with the error.
+    new = predict_here(DenoisedRegression(effects, KERNEL, NO_TARGETS), NEW_PAIRS)
+    plain = replace(effects, n_controls=None)
+    np.testing.assert_allclose(
+        new, predict_here(DenoisedRegression(plain, KERNEL, NO_TARGETS), NEW_PAIRS), rtol=1e-9
+    )

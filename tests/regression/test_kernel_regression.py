@@ -206,7 +206,8 @@ def test_what_is_left_out_is_predicted_without_the_error_of_its_controls(
 ):
     """Effects of one context share an error, which is no part of what is predicted."""
     effects = replace(regression.effects, n_controls=np.full(2, 7))
-    shared = KernelRegression(effects, regression.kernel)
+    settings = replace(regression.kernel.settings, shares_controls=True)
+    shared = KernelRegression(effects, replace(regression.kernel, settings=settings))
     is_out = np.array([target in group for group in effects.targets])
     _, predicted = shared.leave_target_out(target)
     np.testing.assert_allclose(predicted, refit_without(shared, is_out), rtol=1e-7)
@@ -220,7 +221,7 @@ def test_an_effect_of_all_conditions_is_left_to_the_controls(rng: np.random.Gene
     """Few control cells explain what all conditions share; many do not."""
     effects = make_effects(rng)
     effects = replace(effects, delta=np.ones_like(effects.delta))
-    kernel = TargetKernel((), KernelSettings(noise=1.0))
+    kernel = TargetKernel((), KernelSettings(noise=1.0, shares_controls=True))
     sizes = []
     for n_controls in (2, 50, 5000):
         few = replace(effects, n_controls=np.array([n_controls]))

@@ -95,7 +95,7 @@ class DenoisedRegression:
         denoising = denoising or Denoising()
         self.effects = effects
         self.kernel = kernel
-        self._use_measured = denoising.use_measured
+        self._denoising, self._genes = denoising, genes
         self._row = {key: row for row, key in enumerate(effects.keys)}
         self._own = fit_own_gene(effects, genes if denoising.use_own_gene else ())
         own = self._own.predict(effects.targets, effects.get_control(effects.context))
@@ -121,7 +121,7 @@ class DenoisedRegression:
             Conditions, each with its context, length ``n``.
         """
         expected = self._regress(targets, context)
-        if self._use_measured:
+        if self._denoising.use_measured:
             keys = zip(targets, np.asarray(context).tolist(), strict=True)
             known = [(i, self._row[key]) for i, key in enumerate(keys) if key in self._row]
             if known:
@@ -156,8 +156,7 @@ class DenoisedRegression:
         if shared is None:
             return detailed
         square = (detailed - shared) ** 2
-        noise = ((weights @ rest.noise) * weights).sum(axis=1)
-        variance = noise[:, None] * rest.pooled_variance
+        variance = (weights**2 @ (1 / rest.n_cells))[:, None] * rest.pooled_variance
         total = square + HALF_BELIEVED**2 * variance
         believed = np.divide(square, total, out=np.zeros_like(total), where=total > 0)
         return shared + believed * (detailed - shared)
@@ -170,7 +169,12 @@ class DenoisedRegression:
         What becomes of them towards no effect, and towards the regression, ``(n_groups, G)`` each.
         """
         effects = self.effects
-        expected = self._regress(effects.targets, effects.context)
+        # What is compared with the same controls has their error in it, and so have predictions
+        # of other conditions; to be told from this one's own effect, it is noise.
+        settings = replace(self.kernel.settings, shares_controls=True)
+        kernel = replace(self.kernel, settings=settings)
+        informed = DenoisedRegression(effects, kernel, self._genes, self._denoising)
+        expected = informed._regress(effects.targets, effects.context)
         if not effects.pooled_variance.any():
             return expected, expected
         error = compute_standard_error(effects.pooled_variance, np.diag(effects.noise))

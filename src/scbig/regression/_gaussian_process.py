@@ -61,6 +61,8 @@ class KernelSettings:
     particular
         How far measured effects are shrunk towards none, and not towards what is expected of
         like conditions, in [0, 1].
+    shares_controls
+        Whether what all effects of a context have from its control mean counts as noise.
     sharpness
         Power that the cosine similarity of embeddings is raised to. The higher, the fewer
         targets count as similar.
@@ -75,6 +77,7 @@ class KernelSettings:
     sharpness: int = 1
     mean_context: float = 0.0
     particular: float = 0.5
+    shares_controls: bool = False
 
 
 @dataclass(frozen=True)
@@ -192,15 +195,12 @@ class KernelRegression:
 
     Parameters
     ----------
-    effects
-        Effects of the training conditions.
-    kernel
-        Covariance of conditions.
+    effects, kernel
+        Effects of the training conditions, and their covariance.
     """
 
     def __init__(self, effects: Effects, kernel: TargetKernel) -> None:
-        self.effects = effects
-        self.kernel = kernel
+        self.effects, self.kernel = effects, kernel
 
     @cached_property
     def _precision(self) -> np.ndarray:
@@ -210,14 +210,13 @@ class KernelRegression:
 
     def get_weights(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray:
         """How much each training condition counts in :meth:`predict`, ``(n, n_groups)``."""
-        known = self.effects
-        return self.kernel(targets, context, known.targets, known.context) @ self._precision
+        known = self.effects.targets, self.effects.context
+        return self.kernel(targets, context, *known) @ self._precision
 
     @cached_property
     def _covariance(self) -> np.ndarray:
         """Covariance of the training conditions without noise."""
-        known = self.effects
-        return self.kernel(known.targets, known.context, known.targets, known.context)
+        return self.kernel(*[self.effects.targets, self.effects.context] * 2)
 
     def get_left_out_weights(self) -> np.ndarray:
         """Weights that predict each training condition from all others."""
@@ -331,9 +330,11 @@ def compute_column_evidence(
 
 def get_noisy_covariance(effects: Effects, kernel: TargetKernel) -> np.ndarray:
     """Covariance of measured effects: the kernel, and noise that falls with the cells."""
-    covariance = kernel(effects.targets, effects.context, effects.targets, effects.context)
+    conditions = effects.targets, effects.context
     # The mean of many cells is less noisy than the mean of a few.
-    return covariance + kernel.settings.noise * effects.n_cells.mean() * effects.noise
+    noise = effects.noise if kernel.settings.shares_controls else np.diag(1 / effects.n_cells)
+    scale = kernel.settings.noise * effects.n_cells.mean()
+    return kernel(*conditions, *conditions) + scale * noise
 
 
 def _list_settings(effects: Effects, n_embeddings: int) -> list[KernelSettings]:
