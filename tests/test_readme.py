@@ -8,6 +8,7 @@ import pytest
 import typer
 
 ROOT = Path(__file__).parents[1]
+REAL_SCREEN = "papalexi2021.h5ad"
 
 
 def get_blocks(language: str) -> list[str]:
@@ -23,7 +24,7 @@ def get_commands(program: str) -> list[list[str]]:
 
 def test_python_blocks_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    blocks = get_blocks("python")
+    blocks = [block for block in get_blocks("python") if REAL_SCREEN not in block]
     assert len(blocks) >= 4
     namespace: dict = {"__name__": "readme"}
     for number, block in enumerate(blocks, start=1):
@@ -33,6 +34,31 @@ def test_python_blocks_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert set(predicted.obs["perturbation"]) == labels
     assert predicted.layers["scbig"].min() >= 0
     assert (tmp_path / "my_model").is_dir()
+
+
+@pytest.mark.data_kit
+def test_the_first_genes_of_the_real_screen_are_among_the_measured_ones(
+    data_kit: Path, monkeypatch: pytest.MonkeyPatch
+):
+    import scanpy as sc
+
+    (script,) = [block for block in get_blocks("python") if REAL_SCREEN in block]
+    assert len([line for line in script.splitlines() if line.strip()]) <= 15
+    monkeypatch.chdir(data_kit)
+    names: dict = {}
+    exec(compile(script, "README.md, the real screen", "exec"), names)
+
+    def rank(adata, layer: str | None = None) -> list[str]:
+        sc.tl.rank_genes_groups(adata, "perturbation", layer=layer, **names["asked"])
+        return sc.get.rank_genes_groups_df(adata, "JAK2")["names"].tolist()
+
+    assert not (names["train"].obs["perturbation"] == "JAK2").any()
+    real = names["adata"]
+    measured = real[real.obs["perturbation"].isin(["JAK2", "control"])].copy()
+    expected = set(rank(measured)[:20])
+    found = rank(names["predicted"])[:10]
+    assert len(expected.intersection(found)) >= 5
+    assert rank(names["predicted"], "effect_regression")[:10] == found
 
 
 def test_scbig_commands_exist():
