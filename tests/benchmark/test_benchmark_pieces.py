@@ -153,7 +153,7 @@ def test_a_part_is_read_as_it_was_written(tmp_path: Path, specs: list[PredictorS
 def test_a_folder_keeps_one_configuration(tmp_path: Path, specs: list[PredictorSpec]):
     BenchmarkFolder(tmp_path, make(specs))
     BenchmarkFolder(tmp_path, make(specs[:1], n_resamples=7))  # changes no part
-    with pytest.raises(ValueError, match=r"n_cells was 200 and is 9. Begin anew with use_over"):
+    with pytest.raises(ValueError, match=r"n_cells was 500 and is 9. Begin anew with use_over"):
         BenchmarkFolder(tmp_path, make(specs, n_cells=9))
     BenchmarkFolder(tmp_path, make(specs, n_cells=9), use_overwrite=True)
     assert json.loads((tmp_path / "config.json").read_text())["fixed"]["n_cells"] == 9

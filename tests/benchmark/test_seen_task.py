@@ -95,7 +95,7 @@ def test_the_ceiling_is_the_training_half(
 
 def test_cells_are_looked_at_where_distributions_are_known():
     other, seen = (BenchmarkSettings().resolve({task}) for task in ("unseen", "seen"))
-    assert (other.n_cells, seen.n_cells) == (200, None)
+    assert (other.n_cells, seen.n_cells) == (500, None)
     assert other.metrics == tuple(
         n for n in METRICS if METRICS[n].group == "default" and n != "des"
     )

@@ -244,7 +244,7 @@ def find_changes(earlier: Any, now: Any, name: str = "") -> list[str]:
 
     Returns
     -------
-    One text for each difference, such as ``"n_cells was 200 and is 100"``.
+    One text for each difference, such as ``"n_cells was 500 and is 100"``.
     """
     if isinstance(earlier, dict) and isinstance(now, dict):
         return [

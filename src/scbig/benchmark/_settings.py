@@ -38,7 +38,7 @@ class BenchmarkSettings:
         the group ``"default"`` that need no optional library, which leaves out ``des``, and for
         the task ``"seen"`` those of ``"realism"`` too.
     n_cells
-        Cells to predict for each condition and context; by default 200. Where metrics of
+        Cells to predict for each condition and context; by default 500. Where metrics of
         ``"realism"`` are scored, as many as a predictor makes by default: of scbig's own one of
         each control cell, at most 500, as copies would be told from real cells. The means of
         fewer than 50 cells carry the chance of the cells that are handed out.
@@ -97,7 +97,8 @@ class BenchmarkSettings:
             if name in wanted or "eval" not in metric.needs
         }
         has_realism = any(metric.group == "realism" for metric in chosen.values())
-        n_cells = self.n_cells or (None if has_realism else 200)
+        # As many molecules as make the mean of a rare gene what it is to be.
+        n_cells = self.n_cells or (None if has_realism else 500)
         return replace(self, metrics=tuple(chosen), n_cells=n_cells)
 
 
