@@ -70,8 +70,8 @@ class DenoisedRegression:
     how much less there is to fall (:func:`scale_falls`).
 
     Of a training condition that is predicted, its own cells tell more than a regression keeps. Its
-    measured effect is shrunk twice by its own noise (:func:`shrink`): towards no effect, which
-    XX
+    measured effect is shrunk twice by its own noise (:func:`shrink`): towards no effect, and
+    towards the regression; what is predicted lies between (:func:`choose_particular`).
 
     Parameters
     ----------
