@@ -19,11 +19,10 @@ from scbig.data import (
     ScreenSchema,
     Targets,
     check_key,
-    check_seed,
     list_responders,
     write_prediction,
 )
-from scbig.nn import seeded
+from scbig.nn import check_seed, seeded
 from scbig.predictor._folder import StoredModel
 from scbig.predictor._judge import CellMover
 from scbig.predictor._method import Method

@@ -27,7 +27,14 @@ from scbig.data import (
     read_matrices,
     read_responding,
 )
-from scbig.priors import GeneAliases, GeneEmbedding, TargetEmbeddings, index_targets
+from scbig.priors import (
+    GeneAliases,
+    GeneEmbedding,
+    TargetEmbeddings,
+    index_targets,
+    make_target_embeddings,
+)
+from scbig.programs import make_coexpression_embedding
 
 logger = logging.getLogger(__name__)
 
@@ -142,6 +149,19 @@ class Vocabulary:
             contexts=screen.contexts,
             controls=join_controls(self.controls, controls),
         )
+
+    def add_embeddings(
+        self,
+        cells: ScreenCells,
+        table: GeneEmbedding | None,
+        aliases: GeneAliases | None,
+        seed: int,
+    ) -> tuple[Self, GeneEmbedding]:
+        """Embed the targets: by the table given, and by co-expression, which is returned too."""
+        rng = np.random.default_rng(seed)
+        coexpression = make_coexpression_embedding(cells.expression, cells.screen, self.genes, rng)
+        embeddings = make_target_embeddings(table, coexpression, self.targets, aliases)
+        return replace(self, embeddings=embeddings), coexpression
 
     def describe(self) -> str:
         """Say what is known, in one or two sentences."""
