@@ -11,7 +11,6 @@ from scbig.cells._gene_model import GeneModel, fit_gene_model, take_genes
 from scbig.cells._hurdle import HurdleCells, move_cells, move_values
 from scbig.cells._paths import CountPaths, SourceCells
 from scbig.cells._recovery import recover_counts
-from scbig.cells._renew import renew_cells
 from scbig.cells._responders import (
     Responders,
     expect_responders,
@@ -28,7 +27,7 @@ from scbig.cells._screen_model import (
     read_counts,
     scale_counts,
 )
-from scbig.cells._sources import draw_sources, draw_strength, map_depths
+from scbig.cells._sources import draw_sources, draw_strength, map_depths, renew_cells
 from scbig.cells._transport import TransportedCells, transport_cells
 
 __all__ = [

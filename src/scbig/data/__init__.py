@@ -11,7 +11,6 @@ from scbig.data._controls import (
     controls_to_plain,
     join_controls,
     make_controls,
-    thin,
 )
 from scbig.data._conventions import check_expression, infer_schema
 from scbig.data._effects import (
@@ -45,7 +44,7 @@ from scbig.data._make_cells import (
     Wanted as Wanted,
     make_cells as make_cells,
 )
-from scbig.data._query import Query, annotate_query, check_seed as check_seed, make_query
+from scbig.data._query import Query, annotate_query, make_query
 from scbig.data._raw_counts import (
     CellMatrices as CellMatrices,
     check_matrices as check_matrices,
@@ -60,6 +59,7 @@ from scbig.data._screen import (
     Targets,
     get_context_names,
     make_screen,
+    thin,
 )
 from scbig.data._screen_cells import (
     ScreenCells as ScreenCells,

@@ -12,10 +12,9 @@ from scipy import sparse
 from scbig._constants import COUNTS
 from scbig._types import Arrays, Values
 from scbig.data._expression import Expression, get_log_base
+from scbig.data._screen import thin
 from scbig.data._screen_cells import ScreenCells
 
-# Enough to draw from; a genome-wide screen has far more.
-MAX_CONTROLS = 2000
 _SPARSE_PARTS = ("data", "indices", "indptr")
 
 
@@ -101,25 +100,6 @@ def join_controls(old: AnnData, new: AnnData) -> AnnData:
     }
     x = sparse.vstack([old.X, new.X], format="csr")
     return AnnData(x, obs=obs, var=old.var, layers=layers, uns=old.uns)
-
-
-def thin(rows: np.ndarray, rng: np.random.Generator, n_kept: int = MAX_CONTROLS) -> np.ndarray:
-    """Draw at most ``n_kept`` of the row numbers, in their order.
-
-    Parameters
-    ----------
-    rows
-        Row numbers, sorted.
-    rng
-        Draws them.
-    n_kept
-        Largest number to keep.
-
-    Returns
-    -------
-    The kept row numbers, sorted.
-    """
-    return rows if len(rows) <= n_kept else np.sort(rng.choice(rows, n_kept, replace=False))
 
 
 def controls_to_plain(controls: AnnData) -> tuple[Values, Arrays]:

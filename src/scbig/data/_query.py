@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,6 @@ from scbig.data._screen import (
 logger = logging.getLogger(__name__)
 
 MAX_CELLS = 500
-_MAX_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True)
@@ -202,30 +200,6 @@ def annotate_query(
         is_new=False,
         counts=matrices.counts,
     )
-
-
-def check_seed(seed: int) -> int:
-    """Raise unless a seed is a whole number that all generators take.
-
-    Parameters
-    ----------
-    seed
-        What a user gave.
-
-    Returns
-    -------
-    The same as an ``int``.
-
-    Raises
-    ------
-    ValueError
-        When it is no whole number from 0 to 2**32 - 1.
-    """
-    if not isinstance(seed, Integral) or not 0 <= seed <= _MAX_SEED:
-        raise ValueError(
-            f"seed={seed!r}: give a whole number from 0 to {_MAX_SEED}, such as seed=0."
-        )
-    return int(seed)
 
 
 def _read(adata: AnnData, schema: ScreenSchema) -> CellMatrices:

@@ -25,6 +25,7 @@ CONTROL_LABELS = (
 )
 DEFAULT_SEPARATOR = "+"
 CONTEXT_JOIN = " | "
+MAX_CONTROLS = 2000  # enough to draw from; a genome-wide screen has far more
 
 _CONTROL_TOKENS = frozenset(label.casefold() for label in CONTROL_LABELS)
 
@@ -378,3 +379,22 @@ def check_missing(obs: pd.DataFrame, keys: Sequence[str]) -> None:
                 f"obs[{key!r}] is missing for {n_missing} cell(s). "
                 f"Drop them: adata = adata[adata.obs[{key!r}].notna()].copy()"
             )
+
+
+def thin(rows: np.ndarray, rng: np.random.Generator, n_kept: int = MAX_CONTROLS) -> np.ndarray:
+    """Draw at most ``n_kept`` of the row numbers, in their order.
+
+    Parameters
+    ----------
+    rows
+        Row numbers, sorted.
+    rng
+        Draws them.
+    n_kept
+        Largest number to keep.
+
+    Returns
+    -------
+    The kept row numbers, sorted.
+    """
+    return rows if len(rows) <= n_kept else np.sort(rng.choice(rows, n_kept, replace=False))

@@ -1,7 +1,6 @@
 """EffectRegression: the regression of effects by itself, in a second and without networks."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -16,8 +15,7 @@ from scbig.predictor import (
     RegressionMethod,
     Vocabulary,
 )
-from scbig.priors import GeneAliases, GeneEmbedding, make_target_embeddings
-from scbig.programs import make_coexpression_embedding
+from scbig.priors import GeneAliases, GeneEmbedding
 from scbig.regression import Denoising
 
 
@@ -74,12 +72,8 @@ class EffectRegression(BasePredictor):
     ) -> None:
         super().__init__(adata, missing_embedding=missing_embedding, seed=seed)
         vocabulary, cells = self.read_screen()
-        coexpression = make_coexpression_embedding(
-            cells.expression, cells.screen, vocabulary.genes, np.random.default_rng(self._seed)
-        )
         table = perturbation_embedding or gene_embedding
-        embeddings = make_target_embeddings(table, coexpression, vocabulary.targets, aliases)
-        vocabulary = replace(vocabulary, embeddings=embeddings)
+        vocabulary, _ = vocabulary.add_embeddings(cells, table, aliases, self._seed)
         method = self.method_class(vocabulary, denoising or Denoising())
         self.start(vocabulary, method, locals())
 

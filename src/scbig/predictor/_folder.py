@@ -1,4 +1,4 @@
-"""How a predictor is saved and loaded: what goes into its folder, and how it is put back."""
+"""What a predictor remembers, how that is saved to a folder, and how it is put back."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -32,7 +32,7 @@ MethodLoader = Callable[[Vocabulary, Effects | None, Values, Arrays], Method]
 
 
 class StoredModel(RegisteredModel):
-    """Saved as a folder, and loaded from it."""
+    """Remembers what was read and trained; saved as a folder, and loaded from it."""
 
     comparison_: FloorComparison | None
     history_: History | None
@@ -45,7 +45,6 @@ class StoredModel(RegisteredModel):
     _missing_embedding: str
     _uses_networks: bool
 
-    @abstractmethod
     def _set_state(
         self,
         vocabulary: Vocabulary,
@@ -55,11 +54,39 @@ class StoredModel(RegisteredModel):
         uses_networks: bool,
     ) -> None:
         """Take what was read or trained."""
+        self._vocabulary, self._method, self._effects = vocabulary, method, effects
+        self._cells = cells
+        self.module = method.module
+        self.is_trained_ = effects is not None
+        self._uses_networks = uses_networks
+        own = vocabulary.describe(), method.describe()
+        self._model_summary_string = f"{type(self).__name__} of {' '.join(filter(None, own))}"
+
+    @property
+    def uses_networks(self) -> bool:
+        """Whether networks predict; otherwise expected effects do alone."""
+        return self._uses_networks
 
     @property
     def controls(self) -> AnnData:
         """Control cells that travel with the model, log1p values in ``X``."""
         return self._vocabulary.controls
+
+    def _check_trained(self) -> Effects:
+        """Return the effects that the model was fitted on, or raise."""
+        if self._effects is None:
+            raise RuntimeError(f"{type(self).__name__} has not been trained. Run train() first.")
+        return self._effects
+
+    def _get_adata(self, adata: AnnData | None) -> AnnData:
+        """Return the given data or the training data."""
+        if adata is None and self.adata is None:
+            raise ValueError(
+                "The model was loaded without data. Give some: predict(adata), name "
+                "perturbations: predict(perturbations=[...]), or load it with the screen to "
+                f"train on: {type(self).__name__}.load(path, adata)."
+            )
+        return self.adata if adata is None else adata
 
     def save(self, dir_path: str | PathLike[str], *, overwrite: bool = False) -> None:
         """Save to a folder: arrays as safetensors, all else as JSON.

@@ -12,19 +12,18 @@ from scvi.model.base import BaseModelClass
 
 from scbig import __version__
 from scbig._constants import REGISTRY
-from scbig.cells import ScreenModel
 from scbig.data import (
-    Effects,
     Perturbations,
     Prediction,
     ScreenCells,
     ScreenSchema,
     Targets,
     check_key,
-    check_seed,
+    list_responders,
     write_prediction,
 )
-from scbig.nn import seeded
+from scbig.nn import check_seed, seeded
+from scbig.predictor._folder import StoredModel
 from scbig.predictor._judge import CellMover
 from scbig.predictor._method import Method
 from scbig.predictor._request import (
@@ -34,14 +33,13 @@ from scbig.predictor._request import (
     read_request,
     spread_confidence,
 )
-from scbig.predictor._responders import RespondingModel
 from scbig.predictor._stage import Hardware, StageRunner, join_histories
 from scbig.predictor._training import Recipe, TrainingRequest, read_validation
 from scbig.predictor._vocabulary import Vocabulary, read_vocabulary
 from scbig.splits import choose_validation
 
 
-class BasePredictor(RespondingModel):
+class BasePredictor(StoredModel):
     """Predicts perturbed cells by a :class:`~scbig.predictor.Method`.
 
     A subclass sets ``default_key``, calls `read_screen` and `start` in its constructor, and
@@ -84,8 +82,7 @@ class BasePredictor(RespondingModel):
         registry = self.adata_manager.get_state_registry(REGISTRY.PERTURBATION)
         schema = ScreenSchema.from_dict(dict(registry["schema"]))
         rng = np.random.default_rng(self._seed)
-        setup = self.registry_["setup_args"]
-        given = {key: setup.get(key) for key in ("is_log1p", "counts_layer", "target_sum")}
+        given = {key: self._get_setup(key) for key in ("is_log1p", "counts_layer", "target_sum")}
         return read_vocabulary(self.adata, schema, rng, **given)
 
     def start(self, vocabulary: Vocabulary, method: Method, init_params: dict[str, Any]) -> None:
@@ -104,43 +101,6 @@ class BasePredictor(RespondingModel):
         self._n_steps = 0
         self.comparison_ = None
         self.init_params_ = BaseModelClass._get_init_params(self, init_params)
-
-    def _set_state(
-        self,
-        vocabulary: Vocabulary,
-        method: Method,
-        effects: Effects | None,
-        cells: ScreenModel | None,
-        uses_networks: bool,
-    ) -> None:
-        self._vocabulary, self._method, self._effects = vocabulary, method, effects
-        self._cells = cells
-        self.module = method.module
-        self.is_trained_ = effects is not None
-        self._uses_networks = uses_networks
-        own = vocabulary.describe(), method.describe()
-        self._model_summary_string = f"{type(self).__name__} of {' '.join(filter(None, own))}"
-
-    @property
-    def uses_networks(self) -> bool:
-        """Whether networks predict; otherwise expected effects do alone."""
-        return self._uses_networks
-
-    def _check_trained(self) -> Effects:
-        """Return the effects that the model was fitted on, or raise."""
-        if self._effects is None:
-            raise RuntimeError(f"{type(self).__name__} has not been trained. Run train() first.")
-        return self._effects
-
-    def _get_adata(self, adata: AnnData | None) -> AnnData:
-        """Return the given data or the training data."""
-        if adata is None and self.adata is None:
-            raise ValueError(
-                "The model was loaded without data. Give some: predict(adata), name "
-                "perturbations: predict(perturbations=[...]), or load it with the screen to "
-                f"train on: {type(self).__name__}.load(path, adata)."
-            )
-        return self.adata if adata is None else adata
 
     # --- training ----------------------------------------------------------------------------
 
@@ -178,7 +138,7 @@ class BasePredictor(RespondingModel):
     ) -> None:
         """Run the recipe; see :class:`~scbig.predictor.TrainingRequest` for the budgets."""
         adata = self._get_adata(None)
-        cells = self._read_cells(adata)
+        cells = self._vocabulary.read_screen(adata, self._get_setup("responder_key"))
         self._check_trainable(cells.screen.targets)
         if validation is None:
             conditions = [targets for targets in cells.screen.conditions if targets]
@@ -349,11 +309,8 @@ class BasePredictor(RespondingModel):
             When the predictor cannot tell, as the baselines cannot.
         """
         self._check_trained()
-        vocabulary = self._vocabulary
-        wanted = vocabulary.schema.read_labels(perturbations)
-        targets = [vocabulary.resolve(group) for group in wanted.values()]
-        self._check_known({target for group in targets for target in group})
-        n_contexts = len(vocabulary.contexts)
+        wanted = self._read_wanted(perturbations)
+        targets, n_contexts = list(wanted.values()), len(self._vocabulary.contexts)
         values = self._method.get_confidence(
             targets * n_contexts, np.repeat(np.arange(n_contexts), len(targets))
         )
@@ -363,6 +320,51 @@ class BasePredictor(RespondingModel):
             )
         mean = values.reshape(n_contexts, len(targets)).mean(axis=0)
         return pd.Series(mean, index=list(wanted), name="confidence")
+
+    def get_responders(self, perturbations: Perturbations | None = None) -> pd.DataFrame:
+        """Tell which share of the cells of each condition responds.
+
+        Some cells escape a perturbation. Their share is estimated from the training cells, along
+        the axis of the effect, as Mixscape does (Papalexi et al. 2021,
+        doi:10.1038/s41588-021-00778-2), and shrunk to that of the screen; or it is that of
+        ``setup_anndata(responder_key=...)``. Cells are made with it where this was seen to bring
+        them nearer to cells that had no part in the estimate.
+
+        Parameters
+        ----------
+        perturbations
+            Labels, or sequences of targets; by default all conditions of training. A combination
+            that was not trained on has the product of the shares of its targets, and a target that
+            was not the mean share of those that could be told.
+
+        Returns
+        -------
+        By label: ``share``, bounds ``lower`` and ``upper`` of its 90% interval, ``is_used``
+        (otherwise all cells that are made respond), and ``n_cells`` that tell it, 0 where they
+        cannot. One row for each context, named in ``context``, where there are several.
+
+        Raises
+        ------
+        NotImplementedError
+            When the predictor makes no cells.
+        RuntimeError, ValueError
+            When it has not been trained, there are no counts, or nothing is known of a target.
+        """
+        self._check_trained()
+        if not self._method.makes_cells:
+            raise NotImplementedError(
+                f"{type(self).__name__} makes no cells, so that none of them responds."
+            )
+        known = self._vocabulary
+        wanted = None if perturbations is None else self._read_wanted(perturbations)
+        return list_responders(self._cells, known.schema, known.contexts, wanted)
+
+    def _read_wanted(self, perturbations: Perturbations) -> dict[str, Targets]:
+        """Read the conditions that are asked about, by label, or raise where nothing is known."""
+        labels = self._vocabulary.schema.read_labels(perturbations)
+        wanted = {label: self._vocabulary.resolve(group) for label, group in labels.items()}
+        self._check_known({target for group in wanted.values() for target in group})
+        return wanted
 
     def _predict(
         self, adata: AnnData | None, asked: Asked, sampling: bool
@@ -387,13 +389,5 @@ class BasePredictor(RespondingModel):
         """Raise when nothing is known of a target, unless the mean effect will do."""
         if self._missing_embedding == "mean":
             return
-        embeddings = self._vocabulary.embeddings
         seen = {target for group in self._check_trained().targets for target in group}
-        if unknown := sorted(t for t in targets if t not in seen and t not in embeddings):
-            name = type(self).__name__
-            raise ValueError(
-                f"Nothing is known of the target(s) {unknown}: not seen in training, and without "
-                f"a vector in {embeddings.describe()}. Give a table that has them, "
-                f"{name}(adata, perturbation_embedding=...), or predict the mean effect of a "
-                f"target with {name}(adata, missing_embedding='mean')."
-            )
+        self._vocabulary.check_known(targets, seen, type(self).__name__)

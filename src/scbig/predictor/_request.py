@@ -17,7 +17,6 @@ from scbig.data import (
     Wanted,
     annotate_query,
     check_readable,
-    check_seed,
     get_gene_names,
     infer_schema,
     make_cells,
@@ -26,6 +25,7 @@ from scbig.data import (
     predict_query,
     read_matrices,
 )
+from scbig.nn import check_seed
 from scbig.predictor._judge import CellMover, EffectMover
 from scbig.predictor._vocabulary import Vocabulary
 

@@ -142,10 +142,14 @@ class RegisteredModel(BaseModelClass):
         cls.register_manager(manager)
         logger.info(schema.describe())
 
+    def _get_setup(self, key: str) -> Any:
+        """Return what `setup_anndata` was given; ``None`` where an earlier version had no such."""
+        return self.registry_["setup_args"].get(key)
+
     def _attach_adata(self, adata: AnnData, known: Vocabulary) -> None:
         """Register a screen with a loaded model, under the conventions it was trained with."""
         cls, schema, layer = type(self), known.schema, known.counts_layer
-        responder_key = self.registry_["setup_args"].get("responder_key")
+        responder_key = self._get_setup("responder_key")
         cls.setup_anndata(
             adata,
             layer=schema.layer,

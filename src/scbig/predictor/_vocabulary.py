@@ -1,7 +1,7 @@
 """What a predictor knows of its screens, and what of it travels with a saved model."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Self
@@ -25,8 +25,16 @@ from scbig.data import (
     make_screen,
     match_genes,
     read_matrices,
+    read_responding,
 )
-from scbig.priors import GeneAliases, GeneEmbedding, TargetEmbeddings, index_targets
+from scbig.priors import (
+    GeneAliases,
+    GeneEmbedding,
+    TargetEmbeddings,
+    index_targets,
+    make_target_embeddings,
+)
+from scbig.programs import make_coexpression_embedding
 
 logger = logging.getLogger(__name__)
 
@@ -103,11 +111,15 @@ class Vocabulary:
             adata, layer, counts_layer, *given, is_log1p=self.is_log1p, target_sum=self.target_sum
         )
 
-    def read_screen(self, adata: AnnData) -> ScreenCells:
-        """Read the cells of a screen; contexts that are new are numbered after the known ones."""
+    def read_screen(self, adata: AnnData, responder_key: str | None = None) -> ScreenCells:
+        """Read the cells of a screen, and who of them responds where it is given.
+
+        Contexts that are new are numbered after the known ones.
+        """
+        is_responding = read_responding(adata.obs, self.schema, responder_key)
         screen = make_screen(adata.obs, self.schema, self.contexts, resolve=self.resolve)
         found = self._read(adata, self.schema.layer, self.counts_layer)
-        return ScreenCells(found.expression, screen, found.base, found.counts)
+        return ScreenCells(found.expression, screen, found.base, found.counts, is_responding)
 
     def extend(self, cells: ScreenCells, obs: pd.DataFrame, rng: np.random.Generator) -> Self:
         """Append what a further screen has and the earlier ones had not.
@@ -138,6 +150,19 @@ class Vocabulary:
             controls=join_controls(self.controls, controls),
         )
 
+    def add_embeddings(
+        self,
+        cells: ScreenCells,
+        table: GeneEmbedding | None,
+        aliases: GeneAliases | None,
+        seed: int,
+    ) -> tuple[Self, GeneEmbedding]:
+        """Embed the targets: by the table given, and by co-expression, which is returned too."""
+        rng = np.random.default_rng(seed)
+        coexpression = make_coexpression_embedding(cells.expression, cells.screen, self.genes, rng)
+        embeddings = make_target_embeddings(table, coexpression, self.targets, aliases)
+        return replace(self, embeddings=embeddings), coexpression
+
     def describe(self) -> str:
         """Say what is known, in one or two sentences."""
         sizes = f"{len(self.genes)} genes, {len(self.targets)} targets"
@@ -157,6 +182,17 @@ class Vocabulary:
         """Return the name of a gene among known ones, or ``None``."""
         aliases = self.embeddings.aliases
         return None if aliases is None else aliases.resolve(gene, known)
+
+    def check_known(self, targets: Collection[str], seen: Collection[str], name: str) -> None:
+        """Raise when a target was not seen and has no embedding; ``name`` is the predictor's."""
+        tables = self.embeddings
+        if unknown := sorted(t for t in targets if t not in seen and t not in tables):
+            raise ValueError(
+                f"Nothing is known of the target(s) {unknown}: not seen in training, and without "
+                f"a vector in {tables.describe()}. Give a table that has them, "
+                f"{name}(adata, perturbation_embedding=...), or predict the mean effect of a "
+                f"target with {name}(adata, missing_embedding='mean')."
+            )
 
     def index_targets(self, targets: Sequence[Targets]) -> np.ndarray:
         """Number targets among those seen, ``(B, T)``; -1 where unseen and at padding."""

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -17,8 +16,8 @@ from scbig.model.dualstream._method import AnchoredStreams
 from scbig.model.dualstream._module import GeneRecord, compute_occlusion, compute_scan_influence
 from scbig.nn import seeded
 from scbig.predictor import BasePredictor, Hardware, Vocabulary, choose_preset
-from scbig.priors import GeneAliases, GeneEmbedding, GeneGraph, make_target_embeddings
-from scbig.programs import choose_gene_order, make_coexpression_embedding
+from scbig.priors import GeneAliases, GeneEmbedding, GeneGraph
+from scbig.programs import choose_gene_order
 
 logger = logging.getLogger(__name__)
 
@@ -93,17 +92,13 @@ class DualStreamMamba(BasePredictor):
         config = choose_preset(preset, PRESETS, DualStreamConfig)
         vocabulary, cells = self.read_screen()
         genes = vocabulary.genes
-        coexpression = make_coexpression_embedding(
-            cells.expression, cells.screen, genes, np.random.default_rng(self._seed)
-        )
         table = perturbation_embedding or gene_embedding
-        embeddings = make_target_embeddings(table, coexpression, vocabulary.targets, aliases)
-        vocabulary = replace(vocabulary, embeddings=embeddings)
+        vocabulary, coexpression = vocabulary.add_embeddings(cells, table, aliases, self._seed)
         order, source = choose_gene_order(
             genes, adata.var, coexpression, gene_order, position_keys, gene_graph, aliases
         )
         logger.info("Gene order: %s", source)
-        vectors = np.stack([embeddings.get_vector(gene) for gene in genes])
+        vectors = np.stack([vocabulary.embeddings.get_vector(gene) for gene in genes])
         record = GeneRecord.make(order, vectors, vocabulary.controls.X)
         with seeded(self._seed):
             method = AnchoredStreams(vocabulary, config, record, source)

@@ -1,6 +1,5 @@
 """SCBIG: predict perturbed cells from control cells, by an anchored flow between programs."""
 
-from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -16,8 +15,8 @@ from scbig.model.scbig._module import ProgramEncoder
 from scbig.model.scbig._stages import compute_latents
 from scbig.nn import seeded
 from scbig.predictor import BasePredictor, Hardware, Vocabulary, choose_preset
-from scbig.priors import GeneAliases, GeneEmbedding, GeneGraph, GeneSets, make_target_embeddings
-from scbig.programs import GenePrograms, make_coexpression_embedding
+from scbig.priors import GeneAliases, GeneEmbedding, GeneGraph, GeneSets
+from scbig.programs import GenePrograms
 
 
 class SCBIG(BasePredictor):
@@ -87,12 +86,8 @@ class SCBIG(BasePredictor):
         super().__init__(adata, missing_embedding=missing_embedding, seed=seed)
         config = choose_preset(preset, PRESETS, SCBIGConfig)
         vocabulary, cells = self.read_screen()
-        coexpression = make_coexpression_embedding(
-            cells.expression, cells.screen, vocabulary.genes, np.random.default_rng(self._seed)
-        )
         table = perturbation_embedding or gene_embedding
-        embeddings = make_target_embeddings(table, coexpression, vocabulary.targets, aliases)
-        vocabulary = replace(vocabulary, embeddings=embeddings)
+        vocabulary, coexpression = vocabulary.add_embeddings(cells, table, aliases, self._seed)
         given = GivenPriors(programs, n_programs, gene_embedding, gene_graph, gene_sets, aliases)
         with seeded(self._seed):
             priors = make_program_priors(
