@@ -201,6 +201,7 @@ class KernelRegression:
 
     def __init__(self, effects: Effects, kernel: TargetKernel) -> None:
         self.effects, self.kernel = effects, kernel
+        self._known = effects.targets, effects.context
 
     @cached_property
     def _precision(self) -> np.ndarray:
@@ -210,13 +211,12 @@ class KernelRegression:
 
     def get_weights(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray:
         """How much each training condition counts in :meth:`predict`, ``(n, n_groups)``."""
-        known = self.effects.targets, self.effects.context
-        return self.kernel(targets, context, *known) @ self._precision
+        return self.kernel(targets, context, *self._known) @ self._precision
 
     @cached_property
     def _covariance(self) -> np.ndarray:
         """Covariance of the training conditions without noise."""
-        return self.kernel(*[self.effects.targets, self.effects.context] * 2)
+        return self.kernel(*self._known, *self._known)
 
     def get_left_out_weights(self) -> np.ndarray:
         """Weights that predict each training condition from all others."""
