@@ -12,13 +12,7 @@ from scipy import sparse
 from scbig._constants import COUNTS
 from scbig.cells import check_counts
 from scbig.data._conventions import check_expression, iter_pieces
-from scbig.data._expression import (
-    Expression,
-    find_counts_layer,
-    get_log_base,
-    get_matrix,
-    is_csc,
-)
+from scbig.data._expression import Expression, find_counts_layer, get_log_base, get_matrix, is_csc
 
 logger = logging.getLogger(__name__)
 
