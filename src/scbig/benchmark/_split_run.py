@@ -23,6 +23,7 @@ from scbig.data import (
     get_matrix,
     make_screen,
     put_sources,
+    take_log_base,
 )
 from scbig.metrics import Evaluator
 from scbig.splits import Split, get_roles
@@ -82,7 +83,8 @@ class SplitCells:
 
     def copy_train(self) -> AnnData:
         """Copy the annotation of the training cells, so that no predictor meets another's."""
-        return AnnData(self.train.X, obs=self.train.obs.copy(), var=self.train.var.copy())
+        train = self.train
+        return AnnData(train.X, obs=train.obs.copy(), var=train.var.copy(), uns=dict(train.uns))
 
     def get_controls(self) -> AnnData:
         """Return the control cells of the tested contexts that predictions start from.
@@ -338,7 +340,8 @@ def _take(adata: AnnData, is_taken: np.ndarray, schema: ScreenSchema) -> AnnData
     for name in obs.select_dtypes("category"):
         # Their categories would name the conditions that are held out.
         obs[name] = obs[name].cat.remove_unused_categories()
-    return AnnData(get_matrix(adata, schema.layer)[is_taken], obs=obs, var=var)
+    matrix = get_matrix(adata, schema.layer)[is_taken]
+    return AnnData(matrix, obs=obs, var=var, uns=take_log_base(adata))
 
 
 class Attempt:

@@ -93,7 +93,7 @@ def compute_log1p(
     counts = sparse.csr_matrix(counts)
     factor = target_sum / np.repeat(depth, np.diff(counts.indptr))
     values = np.log1p(counts.data * factor) / get_unit(base)
-    parts = (values.astype(np.float32), counts.indices, counts.indptr)
+    parts = (values.astype(np.float32), counts.indices.copy(), counts.indptr.copy())
     return sparse.csr_matrix(parts, shape=counts.shape)
 
 

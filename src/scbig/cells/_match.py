@@ -66,7 +66,8 @@ class Match:
         self.mean = model.mean
         self.theta = model.compute_theta(self.target / self.worth)
         share = np.log(_MAX_SHARE * model.mean.sum() / model.mean)
-        self.limit = np.clip(share, 1.0, MAX_LOG_RATIO)
+        # In the precision in which paths keep their bounds, to be told from these.
+        self.limit = np.clip(share, 1.0, MAX_LOG_RATIO).astype(np.float32)
 
     def run(self, rng: np.random.Generator) -> tuple[CountPaths, np.ndarray]:
         """Find the paths of all genes, and where each is cut."""

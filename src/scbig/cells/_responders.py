@@ -35,7 +35,7 @@ _ERROR = 0.045
 # True shares of a screen vary at least so much, however alike the estimates are.
 _MIN_SPREAD = 0.1
 # Fewer responders that are given are not used.
-_LEAST_GIVEN = 0.1
+_LEAST_USED = 0.1
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def take_responders(is_responding: np.ndarray) -> Responders:
     n_cells, n_in = len(is_responding), float(np.sum(is_responding))
     share = n_in / n_cells
     lower, upper = betaincinv(n_in + 0.5, n_cells - n_in + 0.5, _LEVELS)
-    return Responders(share, float(lower), float(upper), share >= _LEAST_GIVEN, n_cells)
+    return Responders(share, float(lower), float(upper), share >= _LEAST_USED, n_cells)
 
 
 def expect_responders(known: Mapping[Key, Responders], condition: Key) -> Responders:
@@ -156,13 +156,14 @@ def expect_responders(known: Mapping[Key, Responders], condition: Key) -> Respon
     Returns
     -------
     What is known of it. Of a new one, the product over its targets, as if cells escaped each by
-    itself; a target that was not trained on takes the mean of those that could be told.
+    itself, of the shares that are used; a target that was not trained on takes the mean of those
+    that could be told.
     """
     if condition in known:
         return known[condition]
     pooled = _pool(known.values())
     parts = [known.get((target,), pooled) for target in condition]
-    share = float(np.prod([part.used_share for part in parts]))
+    share = max(float(np.prod([part.used_share for part in parts])), _LEAST_USED)
     lower = float(np.prod([part.lower for part in parts]))
     upper = float(np.prod([part.upper for part in parts]))
     return Responders(share, min(lower, share), max(upper, share), share < 1, 0)

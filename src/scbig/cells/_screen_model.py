@@ -22,8 +22,7 @@ from scbig.cells._sources import DEPTH_PRIOR, map_depths
 # With fewer of its cells recovered, a screen is taken to have no counts.
 MIN_RECOVERED = 0.5
 # Cells of a group, of the controls of a context, and of all groups that are looked at, at most.
-_N_GROUP, _N_CONTROLS, _N_ALL = 200, 2000, 40_000
-_MIN_GROUP = 20
+_N_GROUP, _N_CONTROLS, _N_ALL, _MIN_GROUP = 200, 2000, 40_000, 20
 _RANKS = np.linspace(0, 1, 101)
 
 Key = tuple[str, ...]
@@ -91,12 +90,15 @@ class ScreenModel:
         Base of their logarithm; ``None`` for the natural one.
     share
         Share of the cells looked at whose counts are known.
+    is_closed
+        Whether cells sum to the target sum, as they do unless genes were left out of it.
     """
 
     contexts: Mapping[int, ContextModel]
     target_sum: float
     base: float | None
     share: float
+    is_closed: bool = True
 
     @property
     def has_counts(self) -> bool:
@@ -149,6 +151,7 @@ class ScreenModel:
             "target_sum": self.target_sum if np.isfinite(self.target_sum) else None,
             "base": self.base,
             "share": self.share,
+            "is_closed": self.is_closed,
             "contexts": {},
         }
         arrays: Arrays = {}
@@ -197,7 +200,8 @@ class ScreenModel:
             contexts[int(number)] = ContextModel(genes, *depths, own, told)
         target_sum = values["target_sum"]
         total = np.nan if target_sum is None else target_sum
-        return cls(contexts, total, values["base"], values["share"])
+        known = values["base"], values["share"], values["is_closed"]
+        return cls(contexts, total, *known)
 
 
 def fit_screen_model(
@@ -219,7 +223,7 @@ def fit_screen_model(
     controls
         Row numbers of the control cells of each context.
     rng
-        Draws cells: at most 200 of each group, 40,000 of all, and 2,000 controls of a context.
+        Draws cells: of each group 200, or fewer that all have 40,000, but 20; 2,000 controls.
     base
         Base of the logarithm; ``None`` for the natural one.
     is_responding
@@ -240,16 +244,14 @@ def fit_screen_model(
         return ScreenModel({}, np.nan, base, share)
     contexts = {}
     for number in range(len(controls)):
-        members = [
-            i for i, (_, context, _) in enumerate(groups, len(controls)) if context == number
-        ]
+        members = [i for i, group in enumerate(groups, len(controls)) if group[1] == number]
         rows = found.is_recovered & np.isin(owner, [number, *members])
         if (rows & (owner == number)).any():
             own = {i: groups[i - len(controls)][0] for i in members}
             given = _take_given([groups[i - len(controls)] for i in members], is_responding)
             cells = found.subset(rows)
             contexts[number] = _fit_context(cells, owner[rows], number, own, given, rng)
-    return ScreenModel(contexts, found.target_sum, base, share)
+    return ScreenModel(contexts, found.target_sum, base, share, found.is_closed)
 
 
 def read_counts(

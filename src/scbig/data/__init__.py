@@ -11,6 +11,7 @@ from scbig.data._controls import (
     controls_to_plain,
     join_controls,
     make_controls,
+    take_log_base as take_log_base,
 )
 from scbig.data._conventions import check_expression, infer_schema
 from scbig.data._effects import (

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from scbig.data._controls import take_log_base
 from scbig.data._expression import Expression, get_matrix
 from scbig.data._raw_counts import CellMatrices
 from scbig.data._screen import (
@@ -295,6 +296,6 @@ def _make_output(
     obs.insert(0, schema.perturbation_key, pd.Categorical(wanted, categories=list(labels)))
     obs.index = pd.Index([f"{i}_{label}" for i, label in enumerate(wanted)])
     log1p: dict[str, Any] = {"log1p": {}} if is_raw else {}
-    if "log1p" in cells.uns and not is_raw:
-        log1p = {"log1p": dict(cells.uns["log1p"])}
+    if not is_raw:
+        log1p = take_log_base(cells)
     return AnnData(obs=obs, var=cells.var.copy(), uns=log1p)

@@ -170,7 +170,8 @@ def check_matrices(
             TARGET_SUM if target_sum is None else target_sum,
         )
     elif found.counts is not None:
-        rows = np.arange(min(adata.n_obs, _N_CHECKED))
+        # From all over the data, as screens are often joined.
+        rows = np.unique(np.linspace(0, adata.n_obs - 1, _N_CHECKED).astype(np.int64))
         try:
             counts = sparse.csr_matrix(found.counts.rows(rows))
             check_counts(counts, found.expression.rows(rows), found.base)

@@ -123,7 +123,8 @@ def read_responding(obs: pd.DataFrame, schema: ScreenSchema, key: str | None) ->
             "'mixscape_class_p_ko' and 'mixscape_class': name one, responder_key="
             "'mixscape_class_p_ko', or leave it away, to have responders estimated."
         )
-    column, is_control = obs[key], (obs[schema.perturbation_key].astype(str) == schema.control)
+    column = obs[key]
+    is_control = schema.join_controls(obs[schema.perturbation_key]) == schema.control
     if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
         values = column.to_numpy(dtype=np.float64, na_value=np.nan)
         is_bad = (values < 0) | (values > 1)

@@ -65,7 +65,9 @@ def read_request(
         schema = _check_adata(adata, vocabulary)
     contexts = vocabulary.contexts
     wanted = vocabulary.counts_layer if vocabulary.counts_layer in adata.layers else None
-    own_sum = cells.target_sum if cells is not None and cells.has_counts else None
+    # Where genes were left out after normalising, sums are not what cells are normalised to.
+    has_sum = cells is not None and cells.has_counts and cells.is_closed
+    own_sum = cells.target_sum if cells is not None and has_sum else None
     matrices = read_matrices(
         adata,
         schema.layer,

@@ -118,7 +118,9 @@ class Vocabulary:
         """
         is_responding = read_responding(adata.obs, self.schema, responder_key)
         screen = make_screen(adata.obs, self.schema, self.contexts, resolve=self.resolve)
-        found = self._read(adata, self.schema.layer, self.counts_layer)
+        # A further screen may have none of that name.
+        counts_layer = self.counts_layer if self.counts_layer in adata.layers else None
+        found = self._read(adata, self.schema.layer, counts_layer)
         return ScreenCells(found.expression, screen, found.base, found.counts, is_responding)
 
     def extend(self, cells: ScreenCells, obs: pd.DataFrame, rng: np.random.Generator) -> Self:

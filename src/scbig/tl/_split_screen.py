@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scbig.data import ScreenSchema, get_matrix, make_screen
+from scbig.data import ScreenSchema, get_matrix, make_screen, take_log_base
 
 TRAINED = ("train", "val")
 TEST = "test"
@@ -89,7 +89,7 @@ def take_cells(
     obs[schema.perturbation_key] = schema.join_controls(obs[schema.perturbation_key])
     var = adata.var[[] if schema.gene_key is None else [schema.gene_key]]
     matrix = get_matrix(adata, schema.layer if layer is None else layer)
-    return AnnData(matrix[rows], obs=obs, var=var.copy())
+    return AnnData(matrix[rows], obs=obs, var=var.copy(), uns=take_log_base(adata))
 
 
 def _read_parts(adata: AnnData, split_key: str) -> np.ndarray:
