@@ -167,15 +167,14 @@ KNOWN = {
 }
 
 
-def test_a_combination_multiplies_the_shares_of_its_targets():
+def test_cells_respond_to_a_combination_unless_they_escape_each_target():
     both = expect_responders(KNOWN, ("A", "B"))
-    assert (both.share, both.lower, both.upper) == pytest.approx((0.48, 0.35, 0.63))
+    assert (both.share, both.lower, both.upper) == pytest.approx((0.92, 0.85, 0.97))
     assert both.is_used
     assert both.n_cells == 0
     # Its own cells know better; what is not used counts as 1.
     assert expect_responders(KNOWN, ("A", "C")) is KNOWN[("A", "C")]
-    assert expect_responders(KNOWN, ("B", "C")).share == pytest.approx(0.8)
-    assert expect_responders(KNOWN, ("B", "C")).upper == pytest.approx(0.9)
+    assert expect_responders(KNOWN, ("B", "C")).used_share == 1
 
 
 def test_an_unseen_target_takes_the_mean_share_of_those_that_could_be_told():
@@ -183,7 +182,7 @@ def test_an_unseen_target_takes_the_mean_share_of_those_that_could_be_told():
     unseen = expect_responders(KNOWN, ("X",))
     assert unseen.used_share == pytest.approx(pooled)
     assert unseen.lower < pooled < unseen.upper
-    assert expect_responders(KNOWN, ("A", "X")).share == pytest.approx(0.6 * pooled)
+    assert expect_responders(KNOWN, ("A", "X")).share == pytest.approx(1 - 0.4 * (1 - pooled))
     assert expect_responders({}, ("X",)).used_share == 1
     untold = {("D",): KNOWN[("D",)]}
     assert expect_responders(untold, ("X",)).used_share == 1

@@ -19,6 +19,7 @@ from scbig.data import (
     make_query,
     match_genes,
 )
+from scbig.data._make_cells import _raise_share
 
 N_GENES = 60
 SCHEMA = ScreenSchema("perturbation", "control", context_keys=("line",))
@@ -146,3 +147,13 @@ def test_rows_of_annotated_data_keep_their_order(controls):
             assert np.abs(off - np.median(off)).max() < 0.09
     again = compute_log1p(made.counts, made.counts.sum(axis=1).A1, 1e4)
     np.testing.assert_allclose(again.toarray(), made.expression.toarray(), atol=1e-5)
+
+
+def test_as_many_cells_respond_as_the_fall_of_an_expressed_gene_asks_for():
+    mean = np.array([2.0, 1.0, 0.1])
+    # A gene that is to lose three quarters cannot do so in half of the cells.
+    assert _raise_share(0.5, np.array([0.5, 1.0, 0.1]), mean) == 0.75
+    assert _raise_share(0.9, np.array([0.5, 1.0, 0.1]), mean) == 0.9
+    # Rises ask for nothing, and what is hardly expressed falls by chance.
+    assert _raise_share(0.5, np.array([3.0, 2.0, 0.0]), mean) == 0.5
+    assert _raise_share(0.5, np.array([0.0, 1.0, 0.1]), mean) == 1.0

@@ -155,17 +155,17 @@ def expect_responders(known: Mapping[Key, Responders], condition: Key) -> Respon
 
     Returns
     -------
-    What is known of it. Of a new one, the product over its targets, as if cells escaped each by
-    itself, of the shares that are used; a target that was not trained on takes the mean of those
-    that could be told.
+    What is known of it. In a new combination a cell responds unless it escapes each target, as if
+    it escaped each by itself: shares that escape multiply, of those that are used. A target that
+    was not trained on takes the mean of those that could be told.
     """
     if condition in known:
         return known[condition]
     pooled = _pool(known.values())
     parts = [known.get((target,), pooled) for target in condition]
-    share = max(float(np.prod([part.used_share for part in parts])), _LEAST_USED)
-    lower = float(np.prod([part.lower for part in parts]))
-    upper = float(np.prod([part.upper for part in parts]))
+    share = 1 - float(np.prod([1 - part.used_share for part in parts]))
+    lower = 1 - float(np.prod([1 - part.lower for part in parts]))
+    upper = 1 - float(np.prod([1 - part.upper for part in parts]))
     return Responders(share, min(lower, share), max(upper, share), share < 1, 0)
 
 

@@ -200,7 +200,7 @@ class ScreenModel:
             contexts[int(number)] = ContextModel(genes, *depths, own, told)
         target_sum = values["target_sum"]
         total = np.nan if target_sum is None else target_sum
-        known = values["base"], values["share"], values["is_closed"]
+        known = values["base"], values["share"], values.get("is_closed", True)
         return cls(contexts, total, *known)
 
 

@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 N_AVERAGED = 256
 # Fewer control cells of a known context do not tell its mean.
 MIN_CONTROLS = 20
+# Mean log1p expression from which on the fall of a gene is more than chance.
+_EXPRESSED = 0.5
 COUNTS, VALUES = "counts", "values"
 _WITHOUT_COUNTS = (
     "Cells are made without counts: of %.0f%% of the training cells could they be told from the "
@@ -221,6 +223,7 @@ class _Controls:
     known: ContextModel
     genes: GeneModel
     most: float
+    mean: np.ndarray
 
 
 def _prepare(
@@ -235,7 +238,8 @@ def _prepare(
     # A new context is modelled in the genes of the query.
     of_model = genes.of_model if context in model.contexts else genes.columns
     counts, gene_model = take_genes(found, known.genes, genes.columns, of_model)
-    return _Controls(usable, counts, known, gene_model, find_most(counts))
+    mean = pool.mean[genes.columns]
+    return _Controls(usable, counts, known, gene_model, find_most(counts), mean)
 
 
 def _transport(
@@ -252,7 +256,10 @@ def _transport(
     again = np.arange(n_controls, len(drawn)) if n_cells > n_controls else drawn[:0]
     sources = renew_cells(controls.counts.subset(drawn), controls.genes, again, rng)
     target = bound_target(target, controls.counts, controls.most)
-    share = expect_responders(controls.known.responders, condition).used_share
+    told = controls.known.responders
+    share = expect_responders(told, condition).used_share
+    if condition not in told:
+        share = _raise_share(share, target, controls.mean)
     # Who responds does not follow from a control cell's state: it is drawn.
     strength = draw_strength(len(drawn), share, rng) if share < 1 else None
     cells = transport_cells(
@@ -262,6 +269,13 @@ def _transport(
     if strength is not None:
         responds = strength[:n_cells] > 0
     return MadeCells(controls.usable[drawn[:n_cells]], first.values, first.counts, responds)
+
+
+def _raise_share(share: float, target: np.ndarray, mean: np.ndarray) -> float:
+    """Let as many cells respond as expressed genes that fall ask for: others keep theirs."""
+    is_expressed = mean > _EXPRESSED
+    lost = 1 - target[is_expressed] / mean[is_expressed]
+    return float(min(max(share, lost.max(initial=0.0)), 1.0))
 
 
 def _move(

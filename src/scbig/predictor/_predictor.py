@@ -333,9 +333,9 @@ class BasePredictor(StoredModel):
         Parameters
         ----------
         perturbations
-            Labels, or sequences of targets; by default all conditions of training. A combination
-            that was not trained on has the product of the shares of its targets, and a target that
-            was not the mean share of those that could be told.
+            Labels, or sequences of targets; by default all conditions of training. In a new
+            combination cells respond unless they escape each of its targets; a target that was
+            not trained on has the mean share of those that could be told.
 
         Returns
         -------
