@@ -81,7 +81,7 @@ def fit_responders(
     The cells of a condition are divided in two. Either half tells the axis, the genes that change
     and how surely, along which the cells of the other are compared with mixtures of control cells
     and of control cells that are changed until the mixture has the mean of these cells. Shares are
-    shrunk to that of all whose share is used, by how certain each is. A share is used where cells that had
+    shrunk to that of those in use, by how certain each is. A share is used where cells that had
     no part in its estimate lie nearer to the mixture than to cells that all respond, by more than
     one standard error of the ranked probability score, after means are taken off: the energy
     distance along the axis. Then whole cells are made with it and without, which have to pass the
