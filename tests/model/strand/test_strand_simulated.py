@@ -36,7 +36,7 @@ def _measure(full, **changes):
     STRAND.setup_anndata(train, locus_key="locus")
     model = STRAND(train, loci=loci, fasta=fasta, preset=replace(CONFIG, **changes))
     model.train(accelerator="cpu", use_progress_bar=False)
-    out = model.predict(perturbations=held_out, n_cells=100)
+    out = model.predict(perturbations=held_out, n_cells=100, sampling=False)
     names = out.obs["locus"].astype(str).to_numpy()
     effects = _average(out.layers["strand"], names, held_out)
     effects -= _average(out.layers["strand"], names, ["control"])
