@@ -99,6 +99,19 @@ def test_new_conditions_are_told_from_those_of_training(trained: Additive):
     assert (told["n_cells"] == 0).all()
 
 
+def test_only_shares_of_new_conditions_follow_their_means(
+    trained: Additive, monkeypatch: pytest.MonkeyPatch
+):
+    def predict_share(name: str) -> float:
+        out = trained.predict(perturbations=[name], n_cells=200)
+        return out.obs["additive_responds"][out.obs["perturbation"] == name].mean()
+
+    before = predict_share("GENE0001")
+    monkeypatch.setattr("scbig.data._make_cells._raise_share", lambda *_: 0.9)
+    assert predict_share("GENE0001") == before < 0.8
+    assert predict_share("GENE0003") == pytest.approx(0.9, abs=0.01)
+
+
 def test_the_column_goes_with_responders(escaped: AnnData, trained: Additive):
     adata = escaped[escaped.obs["perturbation"] != "GENE0002"].copy()
     trained.predict(adata)
