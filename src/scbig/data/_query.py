@@ -253,9 +253,7 @@ def _draw(controls: np.ndarray, n_cells: int | None, rng: np.random.Generator) -
         return controls
     wanted = min(len(controls), MAX_CELLS) if n_cells is None else n_cells
     if not isinstance(wanted, int | np.integer):
-        raise ValueError(
-            f"n_cells={wanted!r} is no whole number: give one from 1, or none."
-        )
+        raise ValueError(f"n_cells={wanted!r} is no whole number: give one from 1, or none.")
     if wanted < 1:
         raise ValueError(f"n_cells={wanted} cells were asked for; give at least 1.")
     if wanted <= len(controls):
