@@ -137,13 +137,32 @@ def test_new_depths_are_kept_where_a_gene_takes_much_of_a_cell():
     assert np.percentile(made.depth, 5) > 100
 
 
-def test_depths_stay_where_no_cells_have_the_wanted_means(population):
+def test_depths_follow_means_as_far_as_they_are_unknown(population):
     cells = population.to_cells()
-    # All genes cannot have more of a cell: only deeper cells would come near it.
+    # All genes cannot have more of a cell: only deeper cells come near it.
     target = 1.1 * get_mean(get_values(cells))
-    made = transport_cells(cells, fit(cells), target, np.random.default_rng(0))
-    assert abs(np.log(made.depth.mean() / cells.depth.mean())) < 0.4
-    assert np.abs(made.missing).max() > 0.01
+    moved, missing = [], []
+    for depth_error in (0.02, 0.1, 0.4):
+        made = transport_cells(
+            cells, fit(cells), target, np.random.default_rng(0), depth_error=depth_error
+        )
+        moved.append(np.log(made.depth.mean() / cells.depth.mean()))
+        missing.append(np.abs(made.missing).mean())
+    assert 0 <= moved[0] < 0.05
+    assert 0.3 < moved[2] < 1
+    assert moved == sorted(moved)
+    assert missing == sorted(missing, reverse=True)
+    assert missing[2] < missing[0] / 3
+
+
+def test_depths_stay_where_means_do_not_tell_them(population):
+    cells = population.to_cells()
+    # More of everything than any cells could have.
+    target = 2.0 * get_mean(get_values(cells))
+    made = transport_cells(cells, fit(cells), target, np.random.default_rng(0), depth_error=0.1)
+    # Two and a half errors at most.
+    assert np.log(made.depth.mean() / cells.depth.mean()) == pytest.approx(0.25, abs=0.02)
+    assert made.missing.max() > 0.1
 
 
 def test_rare_genes_are_right_on_average(population):

@@ -21,14 +21,17 @@ from scbig.cells._screen_model import (
     MIN_RECOVERED as MIN_RECOVERED,
     ContextModel,
     ScreenModel,
-    bound_target,
-    find_most,
     fit_screen_model,
     read_counts,
     scale_counts,
 )
 from scbig.cells._sources import draw_sources, draw_strength, map_depths, renew_cells
-from scbig.cells._transport import TransportedCells, transport_cells
+from scbig.cells._transport import (
+    TransportedCells,
+    bound_target,
+    find_most,
+    transport_cells,
+)
 
 __all__ = [
     "CellCounts",

@@ -21,11 +21,15 @@ _N_SEARCHES = 12
 # Values are normalised again until the totals of the drawn cells stay.
 _N_RENORMALISED = 10
 _DEPTH_TOLERANCE = 2e-3
-# Totals may leave the wanted depth by so much, in logarithms, for the sake of the means.
-_MAX_MOVE = 0.1
-# Beyond so much they are moved less.
-_TOO_FAR = 0.3
-_N_HELD = 4
+# Totals leave the wanted depth for the sake of the means: all means off by so much, in
+# logarithms, are as bad as totals off by the error of the wanted depth.
+_MEANS_OFF = 0.02
+# Errors of the wanted depth by which totals are off at most.
+_MOST_ERRORS = 2.5
+# With less to give up totals go all the way.
+_LITTLE = 0.05
+_MAX_SLOPE = 0.98
+_N_HELD, _MAX_STEP = 8, 0.3
 # Rounds in which the ratio of each cell is found, and the mean change that is no more looked at.
 _N_SETTLED = 4
 _SCALE_TOLERANCE = 0.02
@@ -53,8 +57,9 @@ class Match:
         scale: CellCounts,
         depth: np.ndarray,
         target: np.ndarray,
+        depth_error: float,
     ) -> None:
-        self.source = source
+        self.source, self.depth_error = source, depth_error
         self.depth, self.new_depth = depth, depth * source.scale
         self.target_sum, self.base, self.is_closed = scale.target_sum, scale.base, scale.is_closed
         self.unit = 1.0 if scale.base is None else float(np.log(scale.base))
@@ -117,23 +122,24 @@ class Match:
         """Find paths, cuts, and the depths by which values are normalised."""
         dither = rng.random(len(self.target))
         paths, cut = self._search(*bounds, used, dither, rng)
-        before = 0.0
-        for _ in range(_N_RENORMALISED * self.is_closed):
+        before = share = 0.0
+        for i in range(_N_RENORMALISED * self.is_closed):
             drawn = self._sum_counts(paths, cut)
             if not drawn.any():
                 break
             moved = float(np.log(drawn.sum() / used.sum()))
             # Totals move by a fixed share of the last move: the sum of what is to come is taken
             # at once.
-            share = np.clip(moved / before, 0, 0.8) if before else 0.0
+            if i > 1:
+                share = float(np.clip(moved / before, 0, _MAX_SLOPE)) if before else 0.0
             off = self._compare_depth(drawn) + moved * share / (1 - share)
-            if abs(off) > _MAX_MOVE:
-                # No depth near by has the wanted means; far off, none has, and it better stays.
-                held = np.sign(off) * _MAX_MOVE * min(1, _TOO_FAR / abs(off))
-                return self._hold(paths, cut, float(held), dither, rng)
+            most = _MOST_ERRORS * self.depth_error
+            held = float(np.clip(off * _compromise(share, off, self.depth_error), -most, most))
+            if abs(off - held) > _LITTLE:
+                return self._hold(paths, cut, held, dither, rng)
             used, before = drawn * np.exp(off - self._compare_depth(drawn)), moved
             paths, cut = self._cut_again(paths, used, dither, rng)
-            if abs(moved) < _DEPTH_TOLERANCE:
+            if i > 1 and abs(moved) < _DEPTH_TOLERANCE:
                 break
         return paths, cut, used
 
@@ -151,9 +157,14 @@ class Match:
     ) -> tuple[CountPaths, np.ndarray, np.ndarray]:
         """Cut where totals are off the wanted ones by ``off``; all means are then off alike."""
         drawn = used = self._sum_counts(paths, cut)
+        low, high = -np.inf, np.inf
         for _ in range(_N_HELD):
-            # What is counted grows with what it is normalised by, in proportion at most.
-            used = drawn * (used.sum() / drawn.sum() * np.exp(off - self._compare_depth(drawn)))
+            # What is counted grows with what it is normalised by, mostly less than in proportion.
+            at, missing = self._compare_depth(used), off - self._compare_depth(drawn)
+            low, high = (max(low, at), high) if missing > 0 else (low, min(high, at))
+            near = at + min(missing, _MAX_STEP)
+            at = near if low < near < high else (low + high) / 2
+            used = drawn * np.exp(at - self._compare_depth(drawn))
             paths, cut = self._cut_again(paths, used, dither, rng)
             drawn = self._sum_counts(paths, cut)
             if not drawn.any() or abs(self._compare_depth(drawn) - off) < _DEPTH_TOLERANCE:
@@ -357,3 +368,13 @@ def _extrapolate(mean: np.ndarray, slope: np.ndarray, target: np.ndarray) -> np.
     wanted = np.minimum(target / mean * np.log1p(b), 50.0)
     with np.errstate(divide="ignore"):
         return np.log(np.expm1(wanted) / b)
+
+
+def _compromise(slope: float, off: float, depth_error: float) -> float:
+    """Share of a move of the totals at which it and what is left of the means are least bad.
+
+    With totals held where they are wanted, means are off by ``off * (1 - slope) / slope``; moved
+    by ``off``, none is. Far off, totals are not told by means, and better stay.
+    """
+    loss = (slope / (1 - slope) * _MEANS_OFF / depth_error) ** 2
+    return 1 / (1 + loss * (1 + (off / depth_error) ** 2))

@@ -6,7 +6,7 @@ import numpy as np
 
 from scbig.cells._counts import CellCounts, compute_log1p
 from scbig.cells._gene_model import GeneModel, take_genes
-from scbig.cells._sources import draw_strength
+from scbig.cells._sources import draw_strength, estimate_depth_error
 from scbig.cells._transport import TransportedCells, transport_cells
 
 # Shares of changed cells in the mixtures.
@@ -82,13 +82,19 @@ class MixtureControls:
         self,
         target: np.ndarray,
         depths: np.ndarray,
+        depth_error: float,
         strength: np.ndarray | None,
         rng: np.random.Generator,
     ) -> TransportedCells:
         """Make cells of all genes."""
-        found, new_depth = self.found.subset(self.rows), depths[self.rows]
         return transport_cells(
-            found, self.genes, target, rng, new_depth=new_depth, strength=strength
+            self.found.subset(self.rows),
+            self.genes,
+            target,
+            rng,
+            new_depth=depths[self.rows],
+            depth_error=depth_error,
+            strength=strength,
         )
 
 
@@ -112,7 +118,8 @@ def compare_cells(
     """
     values = _compute_values(found)
     target, strength = values.mean(axis=0), draw_strength(len(controls.rows), share, rng)
-    made = [controls.transport(target, depths, who, rng) for who in (None, strength)]
+    error = estimate_depth_error(len(values))
+    made = [controls.transport(target, depths, error, who, rng) for who in (None, strength)]
     lost = [float(np.linalg.norm(cells.missing)) for cells in made]
     if lost[1] > lost[0] + _MAX_LOST * np.linalg.norm(target - controls.mean):
         return False

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import sparse
 
 from scbig._types import Arrays, Values
-from scbig.cells._counts import CellCounts, check_counts, compute_log1p, get_unit
+from scbig.cells._counts import CellCounts, check_counts
 from scbig.cells._gene_model import GeneModel, fit_gene_model
 from scbig.cells._recovery import recover_counts
 from scbig.cells._responders import (
@@ -17,7 +17,7 @@ from scbig.cells._responders import (
     responders_to_plain,
     take_responders,
 )
-from scbig.cells._sources import DEPTH_PRIOR, map_depths
+from scbig.cells._sources import DEPTH_PRIOR, estimate_depth_error, map_depths
 
 # With fewer of its cells recovered, a screen is taken to have no counts.
 MIN_RECOVERED = 0.5
@@ -74,6 +74,10 @@ class ContextModel:
         n_prior = DEPTH_PRIOR * len(_RANKS) / max(n, 1)
         after = map_depths(controls, self.depths, own, n_prior)
         return controls * after / map_depths(controls, self.control_depths)
+
+    def get_depth_error(self, condition: Key) -> float:
+        """How far the mean depth of a condition may be from that, in logarithms."""
+        return estimate_depth_error(self.own.get(condition, (0, None))[0])
 
 
 @dataclass(frozen=True)
@@ -303,54 +307,6 @@ def scale_counts(found: CellCounts, target_sum: float) -> CellCounts:
         return found
     depth = found.depth * (target_sum / found.target_sum)
     return replace(found, depth=depth, target_sum=target_sum)
-
-
-def find_most(controls: CellCounts) -> float:
-    """Find what wanted means may add up to before the logarithm, in cells of one target sum.
-
-    A mean logarithm is at most the logarithm of the mean, so that means add up to less than the
-    target sum; by how much less depends on how cells vary.
-
-    Parameters
-    ----------
-    controls
-        Control cells, which tell how cells vary.
-
-    Returns
-    -------
-    The middle between the target sum and what the means of control cells add up to; infinite
-    where cells do not sum to one target sum.
-    """
-    if not controls.is_closed:
-        return np.inf
-    values = compute_log1p(controls.counts, controls.depth, controls.target_sum, controls.base)
-    mean = np.asarray(values.mean(axis=0, dtype=np.float64)).ravel()
-    return float(controls.target_sum + np.expm1(mean * get_unit(controls.base)).sum()) / 2
-
-
-def bound_target(target: np.ndarray, controls: CellCounts, most: float) -> np.ndarray:
-    """Lower wanted means that no cells of one target sum can have, all by one factor.
-
-    Parameters
-    ----------
-    target
-        Wanted mean of each gene, shape ``(n_genes,)``.
-    controls
-        Control cells.
-    most
-        What :func:`find_most` found for them.
-
-    Returns
-    -------
-    The means; they are changed only if they add up, before the logarithm, to more than ``most``.
-    """
-    unit = get_unit(controls.base)
-    # No gene has more than the whole cell.
-    target = np.clip(target, 0, np.log1p(controls.target_sum) / unit)
-    wanted = np.expm1(target * unit)
-    if wanted.sum() <= most:
-        return target
-    return np.log1p(wanted * (most / wanted.sum())) / unit
 
 
 def _take_given(

@@ -17,6 +17,8 @@ from scbig.cells._match import MIN_MATCHED
 MIN_WANTED = 50
 # Cells of a condition that weigh as much, for its depths, as all perturbed cells together.
 DEPTH_PRIOR = 20.0
+# By how much mean depths of conditions differ, in logarithms.
+DEPTH_SPREAD = 0.4
 # Share of the molecules of the first cell that the second has from it, on average.
 _KEPT = 0.5
 _N_AT_ONCE = 2_000_000
@@ -94,6 +96,21 @@ def map_depths(
         weight = len(own) / (len(own) + n_prior)
         depths = weight * np.quantile(np.log(own), rank) + (1 - weight) * depths
     return np.exp(depths)
+
+
+def estimate_depth_error(n_cells: int) -> float:
+    """Estimate how far the mean depth of a condition may be from the mapped ones.
+
+    Parameters
+    ----------
+    n_cells
+        Number of its training cells, which told its depths; 0 for a new condition.
+
+    Returns
+    -------
+    Standard deviation of the logarithm.
+    """
+    return DEPTH_SPREAD * float(np.sqrt(DEPTH_PRIOR / (n_cells + DEPTH_PRIOR)))
 
 
 def renew_cells(

@@ -263,7 +263,13 @@ def _transport(
     # Who responds does not follow from a control cell's state: it is drawn.
     strength = draw_strength(len(drawn), share, rng) if share < 1 else None
     cells = transport_cells(
-        sources, controls.genes, target, rng, new_depth=depths[drawn], strength=strength
+        sources,
+        controls.genes,
+        target,
+        rng,
+        new_depth=depths[drawn],
+        depth_error=controls.known.get_depth_error(condition),
+        strength=strength,
     )
     first, responds = cells.head(n_cells), None
     if strength is not None:
