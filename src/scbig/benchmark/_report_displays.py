@@ -20,7 +20,7 @@ from scbig.benchmark._summary import rank_kind
 from scbig.metrics import METRICS
 
 #: What each group of metrics looks at, as a heading in the tables.
-HEADINGS = {"default": "effects", "realism": "cells"}
+HEADINGS = {"default": "effects", "realism": "cells", "calibration": "errors of effects"}
 # From the palette of Okabe and Ito, which colour-blind readers can tell apart.
 FLOOR_COLOUR, MODEL_COLOUR, CEILING_COLOUR = "#7a7a7a", "#0072B2", "#009E73"
 KIND_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

@@ -66,6 +66,13 @@ HINT = (
 SHOWN = {
     "effects": ("pearson_delta", "pearson_delta_top20", "mse", "pds_l1", "energy_distance"),
     "cells": ("c2st_auc", "de_count", "de_top20_overlap", "zero_share_error", "variance_ratio"),
+    "errors": (
+        "coverage_90",
+        "coverage_90_top",
+        "interval_width",
+        "auroc_changed",
+        "auroc_direction",
+    ),
 }
 N_SHOWN = 5
 
