@@ -81,11 +81,12 @@ def call_de_genes(real: CellsLike, predicted: CellsLike, control: CellsLike) -> 
 def call_directions(cells: CellsLike, control: CellsLike) -> np.ndarray:
     """Call genes of one group of cells up, down or neither, as :func:`call_de_genes` does.
 
+    All cells are tested, as there is no other side that would have to have as many.
+
     Parameters
     ----------
     cells, control
-        Cells x genes, ``(n, G)`` and ``(k, G)``, log1p-normalised; arrays or CSR. Of more than
-        500 cells 500 are drawn by what they hold.
+        Cells x genes, ``(n, G)`` and ``(k, G)``, log1p-normalised; arrays or CSR.
 
     Returns
     -------
@@ -100,8 +101,8 @@ def call_directions(cells: CellsLike, control: CellsLike) -> np.ndarray:
     """
     own = read_cells(cells, "real", n_least=MIN_TESTED)
     controls = read_cells(control, "control", n_least=MIN_TESTED, n_genes=own.shape[1])
-    drawn = level_precision((*match_numbers(own), controls), (cells, control))
-    [(scores, is_called)] = _test_groups(drawn[:1], drawn[1])
+    own, controls = level_precision((own, controls), (cells, control))
+    [(scores, is_called)] = _test_groups([own], controls)
     return np.where(is_called, np.sign(scores), 0.0).astype(np.int8)
 
 
