@@ -131,6 +131,10 @@ def test_the_rows_stand_in_the_tables(found: benchmark.BenchmarkResult):
     assert "errors of effects</th>" in page
     assert ">coverage_90 →0.9</th>" in page
     assert "the prediction tells effects without layers" in page
+    # Of four scores two predictors tell none, and the ceiling has no probabilities.
+    whole = page.partition("<details>")[0]
+    assert whole.count("<b>–</b><small>no value</small>") == 4 * 2 + 1
+    assert "<small>missing</small>" not in page
 
 
 def test_by_default_errors_are_scored():
