@@ -13,9 +13,8 @@ from scipy import sparse
 
 from scbig.benchmark import BenchmarkSettings, PredictorSpec, Progress, Resources
 from scbig.benchmark._folder import BenchmarkFolder, Config, find_changes, make_config
-from scbig.benchmark._parts import Part, PartResult, Tracker, make_parts
+from scbig.benchmark._parts import Attempt, Meter, Part, PartResult, Tracker, make_parts
 from scbig.benchmark._settings import describe_screen, make_fingerprint, resolve_predictors
-from scbig.benchmark._split_run import Attempt, Meter
 from scbig.data import infer_schema
 from scbig.priors import GeneAliases, GeneEmbedding, GeneGraph, GeneSets
 from scbig.splits import Split

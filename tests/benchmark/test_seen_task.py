@@ -97,14 +97,15 @@ def test_cells_are_looked_at_where_distributions_are_known():
     other, seen = (BenchmarkSettings().resolve({task}) for task in ("unseen", "seen"))
     assert (other.n_cells, seen.n_cells) == (500, None)
     assert other.metrics == tuple(
-        n for n in METRICS if METRICS[n].group == "default" and n != "des"
+        n for n in METRICS if METRICS[n].group in ("default", "calibration") and n != "des"
     )
     assert seen.metrics == tuple(name for name in METRICS if name != "des")
     chosen = BenchmarkSettings(metrics=("mse", "realism"), n_cells=30).resolve({"unseen"})
     assert (chosen.metrics[:2], chosen.n_cells) == (("mse", "c2st_auc"), 30)
     assert chosen.resolve({"seen"}) == chosen
     # What needs another library is scored where it is named itself.
-    groups = BenchmarkSettings(metrics=("default", "realism")).resolve({"unseen"})
+    groups = BenchmarkSettings(metrics=("default", "realism", "calibration"))
+    groups = groups.resolve({"unseen"})
     assert groups.metrics == seen.metrics
     assert "des" in BenchmarkSettings(metrics=("default", "des")).resolve({"unseen"}).metrics
 

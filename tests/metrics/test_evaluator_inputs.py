@@ -268,13 +268,16 @@ def test_the_catalogue_names_every_metric():
     stepped = {name for name, m in METRICS.items() if m.ceiling == "spearman_brown"}
     assert stepped == {"pearson_delta", "pearson_delta_top20", "pearson_delta_perturbed"}
     realism = choose_metrics("realism")
-    assert set(METRICS) == {*default, *realism}
+    calibration = choose_metrics("calibration")
+    assert set(METRICS) == {*default, *realism, *calibration}
     assert {metric.needs for metric in realism.values()} == {("cells",)}
+    assert {metric.needs for metric in calibration.values()} == {()}
     assert {name for name, metric in METRICS.items() if metric.best is not None} == {
-        "c2st_auc", "de_count_ratio", "variance_ratio",
+        "c2st_auc", "de_count_ratio", "variance_ratio", "coverage_90", "coverage_90_top",
     }  # fmt: skip
     assert {n for n, m in METRICS.items() if m.is_higher_better is None and m.best is None} == {
-        "de_count"
+        "de_count",
+        "interval_width",
     }
     assert list(choose_metrics(["mse", "realism"])) == ["mse", *realism]
     with pytest.raises(TypeError):

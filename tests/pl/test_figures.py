@@ -196,6 +196,76 @@ def test_history_chooses_curves_and_shows_single_values():
         pl.history({})
 
 
+def _make_tenths(n_last=60):
+    return pd.DataFrame(
+        {
+            "predicted": [0.03, 0.55, 0.91],
+            "observed": [0.01, 0.6, 0.85],
+            "n": [41234, 1800, n_last],
+        }
+    )
+
+
+def test_reliability_draws_tenths_with_their_numbers():
+    table = _make_tenths()
+    ax = pl.reliability(table, title="held out")
+    diagonal, curve = ax.lines
+    np.testing.assert_array_equal(diagonal.get_xdata(), diagonal.get_ydata())
+    np.testing.assert_allclose(curve.get_xydata(), table[["predicted", "observed"]])
+    points = ax.collections[-1]
+    np.testing.assert_allclose(points.get_offsets(), table[["predicted", "observed"]])
+    # Fewer than 100 genes are hollow.
+    assert points.get_facecolors()[:, :3].sum(axis=1).tolist()[2] == 3.0
+    assert len(np.unique(points.get_facecolors(), axis=0)) == 2
+    assert [text.get_text() for text in ax.texts] == ["41k", "1.8k", "60"]
+    assert ax.get_xlabel() == "predicted probability of a change"
+    assert ax.get_ylabel() == "share of genes that changed"
+    assert ax.get_title() == "held out"
+    assert ax.get_legend() is None
+    assert ax.get_xlim() == ax.get_ylim()
+    boxes = _get_extents(ax.texts)
+    assert all(box.y0 >= ax.bbox.y0 and box.x1 <= ax.bbox.x1 for box in boxes)
+    _assert_inside_figure(ax)
+
+
+def test_reliability_draws_a_curve_for_each_group_of_genes():
+    levels = [0.9, 0.5, 0.7]
+    parts = [
+        pd.DataFrame({"genes": name, "predicted": levels, "observed": found, "n": n})
+        for name, found, n in (
+            ("all", [0.88, 0.5, 0.7], 5000),
+            ("top tenth", [0.8, 0.3, 0.6], 500),
+        )
+    ]
+    both = pd.concat([part.assign(kind="coverage") for part in parts])
+    ax = pl.reliability(
+        pd.concat([_make_tenths().assign(kind="probability"), both]), kind="coverage"
+    )
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["all", "top tenth"]
+    curves = ax.lines[1:]
+    assert curves[0].get_ydata().tolist() == [0.5, 0.7, 0.88]
+    assert curves[1].get_ydata().tolist() == [0.3, 0.6, 0.8]
+    assert curves[0].get_color() != curves[1].get_color()
+    assert len(ax.texts) == 0
+    assert ax.get_ylim()[0] < 0.3
+    assert ax.get_ylabel() == "share of measured effects inside"
+    alone = pl.reliability(parts[0], kind="coverage")
+    assert alone.get_legend() is None
+
+
+def test_reliability_refuses_what_it_cannot_draw():
+    with pytest.raises(
+        ValueError, match=r"kind='curve': choose from \['probability', 'coverage'\]"
+    ):
+        pl.reliability(_make_tenths(), kind="curve")
+    with pytest.raises(ValueError, match=r"table lacks the columns \['n'\]"):
+        pl.reliability(_make_tenths().drop(columns="n"))
+    with pytest.raises(ValueError, match="nothing of the kind 'coverage'"):
+        pl.reliability(_make_tenths().assign(kind="probability"), kind="coverage")
+    with pytest.raises(ValueError, match="no gene could be compared"):
+        pl.reliability(_make_tenths().assign(observed=np.nan))
+
+
 @pytest.mark.parametrize(
     "draw",
     [
@@ -203,6 +273,7 @@ def test_history_chooses_curves_and_shows_single_values():
         lambda ax: pl.scores(_make_scores(), ax=ax),
         lambda ax: pl.programs(pd.DataFrame({"A": [1.0]}), ax=ax),
         lambda ax: pl.history({"a": pd.DataFrame({"a": [1.0]})}, ax=ax),
+        lambda ax: pl.reliability(_make_tenths(), ax=ax),
     ],
 )
 def test_figures_draw_on_the_given_axes(draw):

@@ -20,7 +20,7 @@ from scbig.benchmark._summary import rank_kind
 from scbig.metrics import METRICS
 
 #: What each group of metrics looks at, as a heading in the tables.
-HEADINGS = {"default": "effects", "realism": "cells"}
+HEADINGS = {"default": "effects", "realism": "cells", "calibration": "errors of effects"}
 # From the palette of Okabe and Ito, which colour-blind readers can tell apart.
 FLOOR_COLOUR, MODEL_COLOUR, CEILING_COLOUR = "#7a7a7a", "#0072B2", "#009E73"
 KIND_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -33,6 +33,9 @@ class Cell:
     text: str
     interval: str = ""
     style: str = ""
+
+
+MISSING, NO_VALUE = Cell("–", "missing", "failed"), Cell("–", "no value", "ceiling")
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,10 @@ def make_metric_table(
     rows = []
     for metric, means in summary.groupby("metric", sort=False):
         metric = str(metric)
-        cells = _make_cells(means.set_index("predictor").reindex(columns), verdicts[metric])
+        means = means.set_index("predictor").reindex(columns)
+        # To tell no errors, or to ask of a condition in which no gene changes, is no failure.
+        none = NO_VALUE if METRICS[metric].level == "effects" else MISSING
+        cells = _make_cells(means, verdicts[metric], none)
         arrow, heading = METRICS[metric].arrow, HEADINGS[METRICS[metric].group]
         rows.append(Row(metric, cells, describe_metric(metric), arrow, heading))
     return Table(title, _get_groups(columns, floors), columns, rows)
@@ -172,17 +178,18 @@ def _get_groups(columns: Sequence[str], floors: Sequence[str]) -> list[tuple[str
     return [(name, n) for name, n in counts.items() if n]
 
 
-def _make_cells(means: pd.DataFrame, styles: Mapping[str, str]) -> list[Cell]:
+def _make_cells(
+    means: pd.DataFrame, styles: Mapping[str, str], none: Cell = MISSING
+) -> list[Cell]:
     n_decimals = count_decimals(means["mean"])
+    styles = {**styles, CEILING: "ceiling"}
     return [
-        _make_cell(row, n_decimals, "ceiling" if name == CEILING else styles.get(str(name), ""))
+        none if math.isnan(row["mean"]) else _make_cell(row, n_decimals, styles.get(str(name), ""))
         for name, row in means.iterrows()
     ]
 
 
 def _make_cell(row: pd.Series, n_decimals: int, style: str) -> Cell:
-    if math.isnan(row["mean"]):
-        return Cell("–", "missing", "failed")
     mean, low, high = (format_number(row[name], n_decimals) for name in ("mean", "low", "high"))
     interval = "" if math.isnan(row["low"]) else f"{low} to {high}"
     if row["n_failed"] > 0:

@@ -35,8 +35,8 @@ class BenchmarkSettings:
         each split.
     metrics
         Names of the metrics, or of groups of them, such as ``"realism"``; by default those of
-        the group ``"default"`` that need no optional library, which leaves out ``des``, and for
-        the task ``"seen"`` those of ``"realism"`` too.
+        the groups ``"default"`` and ``"calibration"`` that need no optional library, which leaves
+        out ``des``, and for the task ``"seen"`` those of ``"realism"`` too.
     n_cells
         Cells to predict for each condition and context; by default 500. Where metrics of
         ``"realism"`` are scored, as many as a predictor makes by default: of scbig's own one of
@@ -88,7 +88,8 @@ class BenchmarkSettings:
         -------
         The settings with names of metrics and the number of cells.
         """
-        groups = ("default", "realism") if "seen" in tasks else ("default",)
+        realism = ("realism",) if "seen" in tasks else ()
+        groups = ("default", *realism, "calibration")
         wanted = self.metrics or groups
         # What needs an optional library takes long, and has to be named.
         chosen = {

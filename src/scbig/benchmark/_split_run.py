@@ -5,15 +5,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 
 from scbig._protocols import Predictor
-from scbig.benchmark._parts import Meter, Part, PartResult
+from scbig.benchmark._parts import Attempt, Meter, Part, PartResult
 from scbig.benchmark._settings import BenchmarkSettings, PredictorSpec, Resources
 from scbig.data import (
     ScreenSchema,
@@ -224,9 +223,10 @@ class SplitRunner:
         """
         start = time.perf_counter()
         meter, attempt = Meter(), Attempt(part.name)
+        effects = Attempt(f"{part.name}, asked for its effects")
         ask: Ask | None = None
         with attempt:
-            scores, ask = self._score(part, meter)
+            scores, ask = self._score(part, meter, effects)
         if attempt.error is not None:
             scores = self._evaluator.get_failed(attempt.error)
         scores = scores.assign(
@@ -237,17 +237,28 @@ class SplitRunner:
             peak_memory_mb=meter.peak_memory_mb,
         )
         judged, error = self._ask_judge(part, ask, attempt.error)
+        if effects.error is not None:
+            error = error or f"predict_effects: {effects.error}"
         seconds = time.perf_counter() - start
         return PartResult(scores[list(COLUMNS)], seconds, error, judged)
 
-    def _score(self, part: Part, meter: Meter) -> tuple[pd.DataFrame, Ask | None]:
-        """Return the scores, and how to ask the predictor again; the ceiling has none."""
+    def _score(
+        self, part: Part, meter: Meter, effects: Attempt
+    ) -> tuple[pd.DataFrame, Ask | None]:
+        """Return the scores, and how to ask the predictor again; the ceiling has none.
+
+        Where it cannot tell its effects, its cells are scored all the same.
+        """
         if part.spec is None:
             with meter:
                 return self._score_ceiling(part.split), None
         with meter:
-            ask = self._train(part.spec, part.seed)
+            predictor = self._train(part.spec, part.seed)
+            ask = partial(self._ask, predictor, part.seed)
             predicted = ask(self._settings.n_cells)
+        told: AnnData | None = None
+        with effects:
+            told = self._ask_effects(predictor)
         is_paired = put_sources(predicted, LAYER, self._controls)
         # Where controls are divided, effects are those to the ones that a predictor was given.
         is_divided = part.split.cell_share is not None and not is_paired
@@ -256,6 +267,7 @@ class SplitRunner:
             layer=LAYER,
             is_paired=is_paired,
             controls=self._controls if is_divided else None,
+            effects=told,
         )
         return scores, ask
 
@@ -281,7 +293,17 @@ class SplitRunner:
         error = f"{judge.name}: {attempt.error}"
         return _name_part(judge.get_failed(error), part), error
 
-    def _train(self, spec: PredictorSpec, seed: int) -> Ask:
+    def _ask_effects(self, predictor: Predictor) -> AnnData | None:
+        """Ask for effects and their errors, where they are scored and the predictor tells them."""
+        tell = getattr(predictor, "predict_effects", None)
+        if tell is None or not self._evaluator.looks_at_effects:
+            return None
+        return tell(self._get_tested())
+
+    def _get_tested(self) -> list[str]:
+        return self._labels.test["perturbation"].unique().tolist()
+
+    def _train(self, spec: PredictorSpec, seed: int) -> Predictor:
         schema, train = self._cells.schema, self._cells.copy_train()
         spec.load_class().setup_anndata(
             train,
@@ -293,13 +315,13 @@ class SplitRunner:
         )
         predictor = spec.make_predictor(train, self._resources, seed)
         spec.train_predictor(predictor, list(self._labels.val) or None)
-        return partial(self._ask, predictor, seed)
+        return predictor
 
     def _ask(self, predictor: Predictor, seed: int, n_cells: int | None) -> AnnData:
         """Predict from the control cells of the tested contexts, the same for all."""
         predicted = predictor.predict(
             self._controls.copy(),
-            perturbations=self._labels.test["perturbation"].unique().tolist(),
+            perturbations=self._get_tested(),
             key_added=LAYER,
             n_cells=n_cells,
             seed=seed,
@@ -342,44 +364,3 @@ def _take(adata: AnnData, is_taken: np.ndarray, schema: ScreenSchema) -> AnnData
         obs[name] = obs[name].cat.remove_unused_categories()
     matrix = get_matrix(adata, schema.layer)[is_taken]
     return AnnData(matrix, obs=obs, var=var, uns=take_log_base(adata))
-
-
-class Attempt:
-    """Keeps what goes wrong inside a ``with`` block, and ends the block there.
-
-    A predictor may come from anywhere and raise anything; one that fails on a split must not
-    cost the scores of all others. What asks the whole run to end (an interruption, the exit of
-    the interpreter) passes through.
-
-    Parameters
-    ----------
-    name
-        Name of what is attempted, for the log, which has the traceback at the level DEBUG.
-
-    Attributes
-    ----------
-    error
-        Kind and message in one line; ``None`` when nothing went wrong.
-    """
-
-    error: str | None = None
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool:
-        if not isinstance(error, Exception):
-            return False
-        text = " ".join(str(error).split())
-        self.error = f"{type(error).__name__}: {text}" if text else type(error).__name__
-        logger.warning("%s failed: %s", self._name, self.error)
-        logger.debug("Where it failed:", exc_info=(type(error), error, trace))
-        return True

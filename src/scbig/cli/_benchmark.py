@@ -66,6 +66,7 @@ HINT = (
 SHOWN = {
     "effects": ("pearson_delta", "pearson_delta_top20", "mse", "pds_l1", "energy_distance"),
     "cells": ("c2st_auc", "de_count", "de_top20_overlap", "zero_share_error", "variance_ratio"),
+    "errors": ("coverage_90", "coverage_90_top", "interval_width", "auroc_changed"),
 }
 N_SHOWN = 5
 
@@ -361,7 +362,7 @@ def make_tables(summary: pd.DataFrame) -> Iterator[Table]:
 
     Yields
     ------
-    A table of effects and one of cells, if they were scored: a row for each predictor, a column
+    A table of effects, of cells and of errors, if they were scored: a row a predictor, a column
     for each of a few metrics.
     """
     rows = summary[(summary["split"] == "pooled") & (summary["kind"] == "all")]

@@ -8,6 +8,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from scbig.metrics._calibration import (
+    auroc_changed,
+    auroc_direction,
+    brier_changed,
+    coverage_90,
+    coverage_90_top,
+    interval_width,
+)
 from scbig.metrics._de_calls import (
     de_count,
     de_count_ratio,
@@ -63,11 +71,12 @@ class Metric:
         scored against the other.
     level
         What is compared: ``"means"`` of all conditions at once, the ``"cells"`` of one condition
-        at a time in principal components or in all ``"genes"``, or the genes that ``"tests"`` on
-        cells find.
+        at a time in principal components or in all ``"genes"``, the genes that ``"tests"`` on
+        cells find, or predicted ``"effects"`` with their errors.
     group
-        ``"default"``, or ``"realism"``: whether predicted cells are like real ones, which takes
-        long and is scored where it is asked for.
+        ``"default"``; ``"realism"``: whether predicted cells are like real ones, which takes
+        long and is scored where it is asked for; or ``"calibration"``: whether the errors and
+        probabilities hold that a prediction tells of its effects.
     best
         The best value, where values on both sides of it are worse; ``None`` where higher or
         lower is always better, or where the metric only describes.
@@ -77,14 +86,15 @@ class Metric:
     takes: tuple[str, ...]
     is_higher_better: bool | None
     ceiling: Literal["spearman_brown", "half"] = "half"
-    level: Literal["means", "cells", "genes", "tests"] = "means"
-    group: Literal["default", "realism"] = "default"
+    level: Literal["means", "cells", "genes", "tests", "effects"] = "means"
+    group: Literal["default", "realism", "calibration"] = "default"
     best: float | None = None
 
     @property
     def needs(self) -> tuple[str, ...]:
         """What it needs beside the means: ``"reference"``, ``"cells"``, the extra ``"eval"``."""
-        special = {"reference": "reference" in self.takes, "cells": self.level != "means"}
+        is_of_cells = self.level not in ("means", "effects")
+        special = {"reference": "reference" in self.takes, "cells": is_of_cells}
         special["eval"] = self.level == "tests"
         return tuple(name for name, is_needed in special.items() if is_needed)
 
@@ -133,6 +143,9 @@ class Metric:
 
 _MEANS = ("real", "predicted")
 _DELTA = (*_MEANS, "control")
+_INTERVAL = ("real_effect", "sampling_variance", "predicted_effect", "standard_error")
+_CALLS = ("calls", "predicted_effect", "probability_up", "probability_down")
+_CALIBRATION: dict[str, Any] = {"level": "effects", "group": "calibration"}
 _REALISM: dict[str, Any] = {"level": "genes", "group": "realism"}
 
 #: Every metric by name, in the order of the tables: what it takes, and which way it points.
@@ -169,6 +182,12 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             Metric(variance_ratio, _MEANS, None, **_REALISM, best=1.0),
             Metric(energy_centred, _MEANS, False, level="cells", group="realism"),
             Metric(wasserstein_axis, _DELTA, False, **_REALISM),
+            Metric(coverage_90, _INTERVAL, None, **_CALIBRATION, best=0.9),
+            Metric(coverage_90_top, _INTERVAL, None, **_CALIBRATION, best=0.9),
+            Metric(interval_width, ("sampling_variance", "standard_error"), None, **_CALIBRATION),
+            Metric(auroc_changed, _CALLS, True, **_CALIBRATION),
+            Metric(auroc_direction, _CALLS, True, **_CALIBRATION),
+            Metric(brier_changed, ("calls", *_CALLS[2:]), False, **_CALIBRATION),
         )
     }
 )
@@ -180,8 +199,8 @@ def choose_metrics(names: str | Sequence[str] | None) -> dict[str, Metric]:
     Parameters
     ----------
     names
-        Names of metrics, or of groups of them: ``"default"``, ``"realism"``; ``None`` for the
-        default ones.
+        Names of metrics, or of groups of them: ``"default"``, ``"realism"``, ``"calibration"``;
+        ``None`` for the default ones.
 
     Returns
     -------

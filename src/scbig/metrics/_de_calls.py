@@ -1,6 +1,7 @@
 """Which genes does scanpy call differentially expressed, in real and in predicted cells?"""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,10 +74,46 @@ def call_de_genes(real: CellsLike, predicted: CellsLike, control: CellsLike) -> 
     sides = read_pair(real, predicted, n_least=MIN_TESTED)
     controls = read_cells(control, "control", n_least=MIN_TESTED, n_genes=sides[0].shape[1])
     drawn = level_precision((*match_numbers(*sides), controls), (real, predicted, control))
-    groups = dict(zip(("real", "predicted", "control"), drawn, strict=True))
-    labels = np.repeat(list(groups), [cells.shape[0] for cells in groups.values()])
+    (real_scores, is_real), (predicted_scores, is_predicted) = _test_groups(drawn[:2], drawn[2])
+    return DeCalls(real_scores, predicted_scores, is_real, is_predicted)
+
+
+def call_directions(cells: CellsLike, control: CellsLike) -> np.ndarray:
+    """Call genes of one group of cells up, down or neither, as :func:`call_de_genes` does.
+
+    All cells are tested, as there is no other side that would have to have as many.
+
+    Parameters
+    ----------
+    cells, control
+        Cells x genes, ``(n, G)`` and ``(k, G)``, log1p-normalised; arrays or CSR.
+
+    Returns
+    -------
+    numpy.ndarray
+        1 for a gene that is called and higher than in the controls, -1 for one that is called and
+        lower, 0 for one that is not called, ``(G,)``.
+
+    Raises
+    ------
+    ValueError
+        If a group has fewer than 10 cells, the shapes do not fit or a value is not finite.
+    """
+    own = read_cells(cells, "real", n_least=MIN_TESTED)
+    controls = read_cells(control, "control", n_least=MIN_TESTED, n_genes=own.shape[1])
+    own, controls = level_precision((own, controls), (cells, control))
+    [(scores, is_called)] = _test_groups([own], controls)
+    return np.where(is_called, np.sign(scores), 0.0).astype(np.int8)
+
+
+def _test_groups(
+    groups: Sequence[sparse.csr_array], controls: sparse.csr_array
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Test each group against the controls: the scores of the genes, and which are called."""
+    names = [str(i) for i in range(len(groups))]
+    labels = np.repeat([*names, "control"], [cells.shape[0] for cells in (*groups, controls)])
     adata = AnnData(
-        sparse.csr_matrix(sparse.vstack(list(groups.values()))),
+        sparse.csr_matrix(sparse.vstack([*groups, controls])),
         obs=pd.DataFrame(
             {"group": pd.Categorical(labels)}, index=np.arange(len(labels)).astype(str)
         ),
@@ -87,15 +124,14 @@ def call_de_genes(real: CellsLike, predicted: CellsLike, control: CellsLike) -> 
         # Fold changes of silent genes, which are not read.
         warnings.simplefilter("ignore")
         sc.tl.rank_genes_groups(
-            adata, "group", groups=["real", "predicted"], reference="control", method="wilcoxon"
+            adata, "group", groups=names, reference="control", method="wilcoxon"
         )
-    found = {}
-    for side in ("real", "predicted"):
-        table = sc.get.rank_genes_groups_df(adata, side).set_index("names").loc[adata.var_names]
+    found = []
+    for name in names:
+        table = sc.get.rank_genes_groups_df(adata, name).set_index("names").loc[adata.var_names]
         is_called = table["pvals_adj"].to_numpy(float) < FALSE_DISCOVERY_RATE
-        found[side] = table["scores"].to_numpy(float), is_called
-    (real_scores, is_real), (predicted_scores, is_predicted) = found["real"], found["predicted"]
-    return DeCalls(real_scores, predicted_scores, is_real, is_predicted)
+        found.append((table["scores"].to_numpy(float), is_called))
+    return found
 
 
 def de_count(calls: DeCalls) -> float:

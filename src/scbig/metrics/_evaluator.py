@@ -1,14 +1,16 @@
 """How good is a prediction? Scores of all conditions by all metrics, and their means."""
 
 from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 
 from scbig.data import ScreenSchema, infer_schema
-from scbig.metrics._catalogue import choose_metrics
-from scbig.metrics._ground_truth import make_ground_truth, sample_predicted, sample_real
+from scbig.metrics._catalogue import Metric, choose_metrics
+from scbig.metrics._ground_truth import Sample, make_ground_truth, sample_predicted, sample_real
 from scbig.metrics._inputs import ReferenceLike
 from scbig.metrics._score import (
     CEILING_MEASURED,
@@ -17,6 +19,9 @@ from scbig.metrics._score import (
     score_ceiling,
     score_samples,
 )
+
+if TYPE_CHECKING:
+    from scbig.metrics._told_effects import EffectScorer
 
 
 def evaluate(
@@ -52,7 +57,7 @@ def evaluate(
         Training cells, or means of the training conditions; see :class:`Evaluator`.
     metrics
         Names out of :data:`METRICS`, or ``"realism"`` for those that tell predicted from real
-        cells; by default all others.
+        cells, ``"calibration"`` for those on effects; by default all others.
 
     Returns
     -------
@@ -154,7 +159,8 @@ class Evaluator:
         are rows that say so.
     metrics
         Names out of :data:`scbig.metrics.METRICS`, or ``"realism"`` for those that tell predicted
-        from real cells; by default all others.
+        from real cells, ``"calibration"`` for those on effects and their errors; by default all
+        others.
     seed
         Seed of draws, halvings and principal components.
     is_log1p
@@ -199,6 +205,11 @@ class Evaluator:
         """Whether metrics of realism are scored, which see copies among the cells."""
         return any(metric.group == "realism" for metric in self._metrics.values())
 
+    @property
+    def looks_at_effects(self) -> bool:
+        """Whether effects are scored that a prediction tells with their errors."""
+        return any(metric.level == "effects" for metric in self._metrics.values())
+
     def score(
         self,
         predicted: AnnData,
@@ -206,6 +217,7 @@ class Evaluator:
         layer: str | None = None,
         is_paired: bool = False,
         controls: AnnData | None = None,
+        effects: AnnData | None = None,
     ) -> pd.DataFrame:
         """Score one prediction.
 
@@ -228,6 +240,12 @@ class Evaluator:
             are not the real ones: another measurement has its own, and where a split divides
             controls, a predictor knows those of training. Means are then the mean of all real
             controls plus the effect to these. Cells are compared as they are.
+        effects
+            Expected effects and their errors, conditions x genes, as ``predict_effects`` of a
+            model returns them: ``X`` the effect, ``layers["standard_error"]``,
+            ``["probability_up"]`` and ``["probability_down"]``, labelled as ``real`` is. They are
+            what the metrics of ``"calibration"`` score. Without, effects are those of the means
+            of the predicted cells, and scores of errors are rows that say what is missing.
 
         Returns
         -------
@@ -240,16 +258,10 @@ class Evaluator:
         ValueError
             When the predicted cells cannot be read, or nothing that ``real`` has is predicted.
         """
-        sample = sample_predicted(
-            predicted,
-            self._truth,
-            self._schema,
-            layer=layer,
-            is_paired=is_paired,
-            controls=controls,
-            seed=self._seed,
-        )
-        return self._tabulate(score_samples(self._metrics, self._truth, self._sample, sample))
+        sample = self._sample_predicted(predicted, layer, is_paired, controls)
+        found = score_samples(self._of_cells, self._truth, self._sample, sample)
+        told = self._scorer.score(sample, effects) if self.looks_at_effects else {}
+        return self._tabulate(found | told)
 
     def score_ceiling(self, measured: AnnData | None = None) -> pd.DataFrame:
         """Score the real cells against themselves: what a second measurement would reach.
@@ -272,9 +284,37 @@ class Evaluator:
         As :meth:`score`, with a status that begins with ``"ok"`` and names the rule.
         """
         if measured is not None:
-            scores = self.score(measured, controls=measured)
+            sample = self._sample_predicted(measured, None, False, measured)
+            found = score_samples(self._of_cells, self._truth, self._sample, sample)
+            told = self._scorer.score_second(measured) if self.looks_at_effects else {}
+            scores = self._tabulate(found | told)
             return scores.assign(status=scores["status"].replace(OK, CEILING_MEASURED))
-        return self._tabulate(score_ceiling(self._metrics, self._truth, self._sample, self._seed))
+        found = score_ceiling(self._of_cells, self._truth, self._sample, self._seed)
+        told = self._scorer.score_ceiling() if self.looks_at_effects else {}
+        return self._tabulate(found | told)
+
+    def get_reliability(self, effects: AnnData) -> pd.DataFrame:
+        """Hold predicted probabilities and intervals against what the real cells show.
+
+        All conditions are put together.
+
+        Parameters
+        ----------
+        effects
+            Expected effects with their errors, see :meth:`score`.
+
+        Returns
+        -------
+        For :func:`scbig.pl.reliability`: rows of the ``kind`` ``"probability"``, see
+        :func:`tabulate_probability`, and of the ``kind`` ``"coverage"``, see
+        :func:`tabulate_coverage`.
+
+        Raises
+        ------
+        ValueError
+            When ``effects`` cannot be read, or tells no errors.
+        """
+        return self._scorer.tabulate(effects)
 
     def get_failed(self, reason: str) -> pd.DataFrame:
         """Make the rows of a predictor that has no prediction to score.
@@ -291,6 +331,31 @@ class Evaluator:
         n = len(self._truth.keys)
         return self._tabulate({name: (np.full(n, np.nan), [reason] * n) for name in self._metrics})
 
+    @property
+    def _of_cells(self) -> dict[str, Metric]:
+        """The metrics that look at predicted cells or their means."""
+        return {name: m for name, m in self._metrics.items() if m.level != "effects"}
+
+    @cached_property
+    def _scorer(self) -> "EffectScorer":
+        from scbig.metrics._told_effects import EffectScorer
+
+        metrics = {name: m for name, m in self._metrics.items() if m.level == "effects"}
+        return EffectScorer(metrics, self._truth, self._sample, self._schema, self._seed)
+
+    def _sample_predicted(
+        self, predicted: AnnData, layer: str | None, is_paired: bool, controls: AnnData | None
+    ) -> Sample:
+        return sample_predicted(
+            predicted,
+            self._truth,
+            self._schema,
+            layer=layer,
+            is_paired=is_paired,
+            controls=controls,
+            seed=self._seed,
+        )
+
     def _tabulate(self, scores: dict[str, Scores]) -> pd.DataFrame:
         truth = self._truth
         tables = [
@@ -303,6 +368,6 @@ class Evaluator:
                     "status": statuses,
                 }
             )
-            for name, (values, statuses) in scores.items()
+            for name, (values, statuses) in ((name, scores[name]) for name in self._metrics)
         ]
         return pd.concat(tables, ignore_index=True)

@@ -180,7 +180,7 @@ def read_cells(
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
     genes = tuple(map(str, found)) if like is None else like.genes
-    columns = None if like is None else _find_genes(found, genes, name)
+    columns = None if like is None else find_genes(found, genes, name)
     names = adata.obs_names.to_numpy().astype(str)
     return CellGroups(
         Expression(get_matrix(adata, layer), columns),
@@ -226,7 +226,7 @@ def read_reference(
         return _read_training(given, schema, real, control)
     if isinstance(given, pd.DataFrame):
         is_kept = [bool(schema.parse(str(label))) for label in given.index]
-        columns = _find_genes(given.columns.astype(str), real.genes, "reference")
+        columns = find_genes(given.columns.astype(str), real.genes, "reference")
         table = given.to_numpy()[is_kept]
         rows = Averages.read(table if columns is None else table[:, columns])
     else:
@@ -304,7 +304,7 @@ def _get_labels(adata: AnnData, schema: ScreenSchema) -> dict[Targets, str]:
     return {schema.parse(label): label for label in spellings}
 
 
-def _find_genes(found: pd.Index, genes: Sequence[str], name: str) -> np.ndarray | None:
+def find_genes(found: pd.Index, genes: Sequence[str], name: str) -> np.ndarray | None:
     """Find the column of each real gene; ``None`` where genes and columns agree one by one.
 
     A missing gene is refused: a filled-in value would be scored as if it had been predicted.

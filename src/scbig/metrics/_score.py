@@ -67,7 +67,7 @@ def score_ceiling(
     a status that names the rule.
     """
     runs: dict[str, list[Scores]] = {name: [] for name in metrics}
-    for n, (one, other) in enumerate(_make_halves(truth, sample, seed)):
+    for n, (one, other) in enumerate(make_halves(truth, sample, seed)):
         is_quick = {name: m.level in ("means", "cells") for name, m in metrics.items()}
         wanted = {name: m for name, m in metrics.items() if n == 0 or is_quick[name]}
         for name, scores in score_samples(wanted, truth, one, other).items():
@@ -302,7 +302,8 @@ def _describe(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _make_halves(truth: GroundTruth, sample: Sample, seed: int) -> Iterator[tuple[Sample, Sample]]:
+def make_halves(truth: GroundTruth, sample: Sample, seed: int) -> Iterator[tuple[Sample, Sample]]:
+    """Halve the real cells of each condition at random, three times."""
     total, n_cells = truth.moments.total, truth.moments.n_cells
     is_lone = n_cells < 2
     problems = [LONE_CELL if is_one else "" for is_one in is_lone]
