@@ -118,18 +118,45 @@ def read_matrices(
     Raises
     ------
     ValueError
-        When the named layer with counts is not there, or the target sum is not positive.
+        When the named layer with counts is not there, or the target sum is not positive; when the
+        expression is raw counts, and the layer with counts holds others.
     """
     if target_sum is not None and not target_sum > 0:
         raise ValueError(f"target_sum={target_sum!r}: give a positive sum, such as 10_000.")
     kept = find_counts_layer(adata, counts_layer, layer)
     matrix = get_matrix(adata, layer)
     if not is_log1p and holds_counts(adata, layer, n_cells=_N_CHECKED):
+        if kept is not None:
+            _check_same(adata, layer, kept)
         total = TARGET_SUM if target_sum is None else target_sum
         values = Expression(matrix, columns, fill, target_sum=total)
         return CellMatrices(values, _read_counts(matrix, columns), None, True)
     counts = None if kept is None else _read_counts(adata.layers[kept], columns)
     return CellMatrices(Expression(matrix, columns, fill), counts, get_log_base(adata), False)
+
+
+def _check_same(adata: AnnData, layer: str | None, counts_layer: str) -> None:
+    """Raise when raw counts are not those of the layer with counts, as far as some cells tell."""
+    rows = _choose_cells(adata.n_obs)
+    one, other = (Expression(get_matrix(adata, name)).rows(rows) for name in (layer, counts_layer))
+    differs = (one != other).any(axis=1)
+    if differs.any():
+        name, kept = _name_matrix(layer), _name_matrix(counts_layer)
+        raise ValueError(
+            f"{name} holds raw counts, and {kept}, which is to have the counts, holds others: "
+            f"{int(differs.sum())} of {len(rows)} cells looked at differ, the first is "
+            f"{str(adata.obs_names[rows[np.argmax(differs)]])!r}. Keep one of them: "
+            f"adata.{name} = adata.{kept}.copy(), or: del adata.{kept}"
+        )
+
+
+def _choose_cells(n_cells: int) -> np.ndarray:
+    """Some cells from all over the data, as screens are often joined."""
+    return np.unique(np.linspace(0, n_cells - 1, _N_CHECKED).astype(np.int64))
+
+
+def _name_matrix(layer: str | None) -> str:
+    return "X" if layer is None else f"layers[{layer!r}]"
 
 
 def _read_counts(matrix: object, columns: np.ndarray | None) -> Expression | None:
@@ -166,17 +193,16 @@ def check_matrices(
         logger.info(
             "%s holds raw counts: each cell is normalised to %g, and log1p is taken. Another sum: "
             "target_sum=...",
-            "X" if layer is None else f"layers[{layer!r}]",
+            _name_matrix(layer),
             TARGET_SUM if target_sum is None else target_sum,
         )
     elif found.counts is not None:
-        # From all over the data, as screens are often joined.
-        rows = np.unique(np.linspace(0, adata.n_obs - 1, _N_CHECKED).astype(np.int64))
+        rows = _choose_cells(adata.n_obs)
         try:
             counts = sparse.csr_matrix(found.counts.rows(rows))
             check_counts(counts, found.expression.rows(rows), found.base)
         except ValueError as error:
-            raise ValueError(f"layers[{counts_layer or COUNTS!r}]: {error}") from error
+            raise ValueError(f"{_name_matrix(counts_layer or COUNTS)}: {error}") from error
 
 
 def check_readable(adata: AnnData, layer: str | None, *, is_log1p: bool) -> None:
