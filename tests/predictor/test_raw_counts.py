@@ -143,3 +143,17 @@ def test_raw_counts_are_those_of_the_layer_with_counts(raw, layer, named):
         exec(line, {"adata": mended})
         is_left = kept in mended.layers
         Additive.setup_anndata(mended, layer=layer, counts_layer=named if is_left else None)
+
+
+def test_empty_cells_to_predict_from_are_counted(raw, caplog):
+    model = train(raw.copy())
+    further = raw[raw.obs["perturbation"] == "control"].copy()
+    rows = np.ones(250)
+    rows[5] = 0
+    further.X = sparse.csr_matrix(sparse.diags_array(rows) @ further.X)
+    assert "zeros" not in caplog.text
+    model.predict(further, perturbations=WANTED, n_cells=5)
+    assert (
+        "1 of 250 control cells and 0 of 0 perturbed cells have nothing but zeros in X"
+        in caplog.text
+    )

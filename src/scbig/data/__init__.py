@@ -52,6 +52,7 @@ from scbig.data._raw_counts import (
     check_readable as check_readable,
     holds_counts as holds_counts,
     read_matrices as read_matrices,
+    warn_of_empty as warn_of_empty,
 )
 from scbig.data._screen import (
     Perturbations,

@@ -11,8 +11,9 @@ from scipy import sparse
 
 from scbig._constants import COUNTS
 from scbig.cells import check_counts
-from scbig.data._conventions import check_expression, iter_pieces
+from scbig.data._conventions import check_expression, iter_pieces, mark_rows
 from scbig.data._expression import Expression, find_counts_layer, get_log_base, get_matrix, is_csc
+from scbig.data._screen import ScreenSchema, make_screen
 
 logger = logging.getLogger(__name__)
 
@@ -222,3 +223,34 @@ def check_readable(adata: AnnData, layer: str | None, *, is_log1p: bool) -> None
     """
     if is_log1p or not holds_counts(adata, layer):
         check_expression(adata, layer, is_log1p=is_log1p)
+
+
+def warn_of_empty(adata: AnnData, schema: ScreenSchema) -> None:
+    """Warn of cells that express nothing, which are averaged as others are.
+
+    Parameters
+    ----------
+    adata
+        Annotated data; may be backed, and is read in pieces.
+    schema
+        Where they keep labels and expression.
+    """
+    is_empty = np.ones(adata.n_obs, dtype=bool)
+    for _, start, piece in iter_pieces(get_matrix(adata, schema.layer)):
+        stored = piece.data if sparse.issparse(piece) else piece
+        is_empty[start : start + piece.shape[0]] &= ~mark_rows(piece, stored != 0)
+    if not is_empty.any():
+        return
+    is_control = make_screen(adata.obs, schema).is_control
+    name = _name_matrix(schema.layer)
+    rest = f"adata = adata[np.ravel(adata.{name}.sum(axis=1)) > 0].copy()"
+    logger.warning(
+        "%d of %d control cells and %d of %d perturbed cells have nothing but zeros in %s. They "
+        "are counted in all means, which they bias. Remove them: %s",
+        (is_empty & is_control).sum(),
+        is_control.sum(),
+        (is_empty & ~is_control).sum(),
+        (~is_control).sum(),
+        name,
+        "sc.pp.filter_cells(adata, min_counts=1)" if schema.layer is None else rest,
+    )

@@ -24,6 +24,7 @@ from scbig.data import (
     match_genes,
     predict_query,
     read_matrices,
+    warn_of_empty,
 )
 from scbig.nn import check_seed
 from scbig.predictor._judge import CellMover, EffectMover
@@ -118,6 +119,7 @@ def _check_adata(adata: AnnData, vocabulary: Vocabulary) -> ScreenSchema:
         gene_key=known.gene_key if known.gene_key in adata.var else None,
     )
     check_readable(adata, schema.layer, is_log1p=vocabulary.is_log1p)
+    warn_of_empty(adata, schema)
     return schema
 
 

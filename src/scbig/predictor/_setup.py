@@ -16,6 +16,7 @@ from scbig.data import (
     check_matrices,
     infer_schema,
     read_responding,
+    warn_of_empty,
 )
 from scbig.predictor._vocabulary import Vocabulary
 
@@ -139,6 +140,7 @@ class RegisteredModel(BaseModelClass):
         manager = AnnDataManager(fields=fields, setup_method_args=setup_args)
         manager.register_fields(adata)
         check_matrices(adata, layer, counts_layer, is_log1p=is_log1p, target_sum=target_sum)
+        warn_of_empty(adata, schema)
         cls.register_manager(manager)
         logger.info(schema.describe())
 
