@@ -181,6 +181,27 @@ def check_counts(
     return make_recovered(whole, whole.data, row, total, has_counts, base)
 
 
+def scale_counts(found: CellCounts, target_sum: float) -> CellCounts:
+    """Let depths be told as those of a screen model; values stay what they are.
+
+    Parameters
+    ----------
+    found
+        Counts of cells.
+    target_sum
+        The target sum of a screen model.
+
+    Returns
+    -------
+    The same counts. Where cells sum to one target sum, whichever it is, depths are sums of counts
+    and stay; else they are those at the given target sum.
+    """
+    if found.is_closed:
+        return found
+    depth = found.depth * (target_sum / found.target_sum)
+    return replace(found, depth=depth, target_sum=target_sum)
+
+
 def get_unit(base: float | None) -> float:
     """Natural units of one unit of the logarithm."""
     return 1.0 if base is None else float(np.log(base))

@@ -13,8 +13,9 @@ from scbig.cells._transport import TransportedCells, transport_cells
 SHARES = np.linspace(0.2, 1.0, 9)
 # Control cells that are changed, of the up to 2,000 that are looked at: fewer of deep ones.
 _N_SOURCES, _MIN_SOURCES, _N_COUNTS = 500, 100, 500_000
-# Cells of a condition and genes of an axis that are needed, and genes that are looked at.
-_MIN_CELLS, _MIN_GENES, _MAX_GENES = 60, 2, 50
+# Cells of a condition, and genes of an axis, that are needed, and genes that are looked at.
+MIN_CELLS = 60
+_MIN_GENES, _MAX_GENES = 2, 50
 # Standard errors by which the mean of a gene on the axis differs.
 _MIN_T = 4.0
 # The same, of a gene that counts for nothing where all genes are looked at.
@@ -137,7 +138,7 @@ def compare_halves(
 ) -> list[HalfFit]:
     """Compare both halves of a condition's cells with mixtures; none where these look alike."""
     n_cells = len(found.depth)
-    if min(n_cells, controls.n_cells) < _MIN_CELLS:
+    if min(n_cells, controls.n_cells) < MIN_CELLS:
         return []
     values, order = _compute_values(found), rng.permutation(n_cells)
     first, second = values[order[::2]], values[order[1::2]]

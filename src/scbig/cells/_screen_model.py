@@ -1,15 +1,17 @@
 """What of a screen's counts is needed to make cells of its conditions: genes, and depths."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 
 import numpy as np
 from scipy import sparse
 
 from scbig._types import Arrays, Values
-from scbig.cells._counts import CellCounts, check_counts, compute_log1p, get_unit
+from scbig.cells._counts import CellCounts, compute_log1p, get_unit
 from scbig.cells._gene_model import GeneModel, fit_gene_model
-from scbig.cells._recovery import recover_counts
+from scbig.cells._mixtures import MIN_CELLS
+from scbig.cells._recovery import read_counts
 from scbig.cells._responders import (
     Responders,
     fit_responders,
@@ -23,6 +25,8 @@ from scbig.cells._sources import DEPTH_PRIOR, map_depths
 MIN_RECOVERED = 0.5
 # Cells of a group, of the controls of a context, and of all groups that are looked at, at most.
 _N_GROUP, _N_CONTROLS, _N_ALL, _MIN_GROUP = 200, 2000, 40_000, 20
+# Cells that are read at once where those of all groups are too many.
+_N_AT_ONCE = 20_000
 _RANKS = np.linspace(0, 1, 101)
 
 Key = tuple[str, ...]
@@ -223,7 +227,8 @@ def fit_screen_model(
     controls
         Row numbers of the control cells of each context.
     rng
-        Draws cells: of each group 200, or fewer that all have 40,000, but 20; 2,000 controls.
+        Draws cells: of each group 200, or fewer that all have 40,000, but 20; 2,000 controls. Who
+        responds is told by up to 200 of each group, some groups at a time.
     base
         Base of the logarithm; ``None`` for the natural one.
     is_responding
@@ -236,7 +241,8 @@ def fit_screen_model(
     """
     n_group = int(np.clip(_N_ALL // max(len(groups), 1), _MIN_GROUP, _N_GROUP))
     drawn = [_thin(rows, _N_CONTROLS, rng) for rows in controls]
-    drawn += [_thin(rows, n_group, rng) for *_, rows in groups]
+    wanted = [_thin(rows, _N_GROUP, rng) for *_, rows in groups]
+    drawn += [_thin(rows, n_group, rng) for rows in wanted]
     found = read_counts((read(rows) for rows in drawn if len(rows)), base)
     owner = np.repeat(np.arange(len(drawn)), [len(rows) for rows in drawn])
     share = float(found.is_recovered.mean())
@@ -250,59 +256,22 @@ def fit_screen_model(
             own = {i: groups[i - len(controls)][0] for i in members}
             given = _take_given([groups[i - len(controls)] for i in members], is_responding)
             cells = found.subset(rows)
-            contexts[number] = _fit_context(cells, owner[rows], number, own, given, rng)
+            context = _fit_context(cells, owner[rows], number, own)
+            looked = {
+                key: (cells.subset(owner[rows] == i), wanted[i - len(controls)])
+                for i, key in own.items()
+                if key in context.own and key not in given
+            }
+            known = cells.subset(owner[rows] == number)
+            told = fit_responders(
+                _read_groups(read, looked, found),
+                known,
+                context.genes,
+                partial(context.compute_depths, known.depth),
+                rng,
+            )
+            contexts[number] = replace(context, responders={**told, **given})
     return ScreenModel(contexts, found.target_sum, base, share, found.is_closed)
-
-
-def read_counts(
-    parts: Iterable[tuple[np.ndarray | sparse.csr_matrix, sparse.csr_matrix | None]],
-    base: float | None,
-) -> CellCounts:
-    """Read counts of cells: those that are kept with them, or else recovered.
-
-    Parameters
-    ----------
-    parts
-        Values of some cells, and their counts or ``None`` for all parts.
-    base
-        Base of the logarithm.
-
-    Returns
-    -------
-    The counts of all cells.
-
-    Raises
-    ------
-    ValueError
-        When counts disagree with the values.
-    """
-    pairs = [(sparse.csr_matrix(values), counts) for values, counts in parts]
-    values = sparse.vstack([part for part, _ in pairs], format="csr")
-    kept = [counts for _, counts in pairs if counts is not None]
-    if not kept:
-        return recover_counts(values, base)
-    return check_counts(sparse.vstack(kept, format="csr"), values, base)
-
-
-def scale_counts(found: CellCounts, target_sum: float) -> CellCounts:
-    """Let depths be told as those of a screen model; values stay what they are.
-
-    Parameters
-    ----------
-    found
-        Counts of cells.
-    target_sum
-        The target sum of a screen model.
-
-    Returns
-    -------
-    The same counts. Where cells sum to one target sum, whichever it is, depths are sums of counts
-    and stay; else they are those at the given target sum.
-    """
-    if found.is_closed:
-        return found
-    depth = found.depth * (target_sum / found.target_sum)
-    return replace(found, depth=depth, target_sum=target_sum)
 
 
 def find_most(controls: CellCounts) -> float:
@@ -365,17 +334,12 @@ def _take_given(
 
 
 def _fit_context(
-    cells: CellCounts,
-    owner: np.ndarray,
-    control: int,
-    own: Mapping[int, Key],
-    given: Mapping[Key, Responders],
-    rng: np.random.Generator,
+    cells: CellCounts, owner: np.ndarray, control: int, own: Mapping[int, Key]
 ) -> ContextModel:
     is_control = owner == control
     depth = cells.depth
     perturbed = depth[~is_control] if (~is_control).any() else depth
-    model = ContextModel(
+    return ContextModel(
         fit_gene_model(cells.counts, depth, owner, control),
         np.quantile(depth[is_control], _RANKS),
         np.quantile(perturbed, _RANKS),
@@ -385,15 +349,33 @@ def _fit_context(
             if (owner == i).any()
         },
     )
-    controls = cells.subset(is_control)
-    parts = {
-        key: cells.subset(owner == i)
-        for i, key in own.items()
-        if key in model.own and key not in given
+
+
+def _read_groups(
+    read: ReadCells, looked: Mapping[Key, tuple[CellCounts, np.ndarray]], found: CellCounts
+) -> Iterator[tuple[Key, CellCounts]]:
+    """Yield the cells of each condition that are at hand, or else read as many as are wanted.
+
+    Of conditions with too few cells to tell anything none are read.
+    """
+    lacking = {
+        key: rows
+        for key, (cells, rows) in looked.items()
+        if len(rows) >= max(MIN_CELLS, len(cells.depth) + 1)
     }
-    depths = {key: model.compute_depths(controls.depth, key) for key in parts}
-    told = fit_responders(parts, controls, model.genes, depths, rng)
-    return replace(model, responders={**told, **given})
+    yield from ((key, cells) for key, (cells, _) in looked.items() if key not in lacking)
+    ends = np.cumsum([len(rows) for rows in lacking.values()])
+    for portion in np.unique(ends // _N_AT_ONCE):
+        keys = [
+            key for key, end in zip(lacking, ends, strict=True) if end // _N_AT_ONCE == portion
+        ]
+        more = read_counts((read(lacking[key]) for key in keys), found.base)
+        if not found.is_closed:
+            depth = more.depth * (found.target_sum / more.target_sum)
+            more = replace(more, depth=depth, target_sum=found.target_sum)
+        owner = np.repeat(np.arange(len(keys)), [len(lacking[key]) for key in keys])
+        for i, key in enumerate(keys):
+            yield key, more.subset(more.is_recovered & (owner == i))
 
 
 def _thin(rows: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
