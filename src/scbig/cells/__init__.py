@@ -2,8 +2,10 @@
 
 from scbig.cells._counts import (
     CellCounts,
+    bound_target,
     check_counts,
     compute_log1p,
+    find_most,
     normalise_counts,
     scale_counts,
 )
@@ -22,8 +24,6 @@ from scbig.cells._screen_model import (
     MIN_RECOVERED as MIN_RECOVERED,
     ContextModel,
     ScreenModel,
-    bound_target,
-    find_most,
     fit_screen_model,
 )
 from scbig.cells._sources import draw_sources, draw_strength, map_depths, renew_cells

@@ -202,6 +202,54 @@ def scale_counts(found: CellCounts, target_sum: float) -> CellCounts:
     return replace(found, depth=depth, target_sum=target_sum)
 
 
+def find_most(controls: CellCounts) -> float:
+    """Find what wanted means may add up to before the logarithm, in cells of one target sum.
+
+    A mean logarithm is at most the logarithm of the mean, so that means add up to less than the
+    target sum; by how much less depends on how cells vary.
+
+    Parameters
+    ----------
+    controls
+        Control cells, which tell how cells vary.
+
+    Returns
+    -------
+    The middle between the target sum and what the means of control cells add up to; infinite
+    where cells do not sum to one target sum.
+    """
+    if not controls.is_closed:
+        return np.inf
+    values = compute_log1p(controls.counts, controls.depth, controls.target_sum, controls.base)
+    mean = np.asarray(values.mean(axis=0, dtype=np.float64)).ravel()
+    return float(controls.target_sum + np.expm1(mean * get_unit(controls.base)).sum()) / 2
+
+
+def bound_target(target: np.ndarray, controls: CellCounts, most: float) -> np.ndarray:
+    """Lower wanted means that no cells of one target sum can have, all by one factor.
+
+    Parameters
+    ----------
+    target
+        Wanted mean of each gene, shape ``(n_genes,)``.
+    controls
+        Control cells.
+    most
+        What :func:`find_most` found for them.
+
+    Returns
+    -------
+    The means; they are changed only if they add up, before the logarithm, to more than ``most``.
+    """
+    unit = get_unit(controls.base)
+    # No gene has more than the whole cell.
+    target = np.clip(target, 0, np.log1p(controls.target_sum) / unit)
+    wanted = np.expm1(target * unit)
+    if wanted.sum() <= most:
+        return target
+    return np.log1p(wanted * (most / wanted.sum())) / unit
+
+
 def get_unit(base: float | None) -> float:
     """Natural units of one unit of the logarithm."""
     return 1.0 if base is None else float(np.log(base))

@@ -1,5 +1,6 @@
 """What of a screen's counts is needed to make cells of its conditions: genes, and depths."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
@@ -8,7 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from scbig._types import Arrays, Values
-from scbig.cells._counts import CellCounts, compute_log1p, get_unit
+from scbig.cells._counts import CellCounts
 from scbig.cells._gene_model import GeneModel, fit_gene_model
 from scbig.cells._mixtures import MIN_CELLS
 from scbig.cells._recovery import read_counts
@@ -21,10 +22,14 @@ from scbig.cells._responders import (
 )
 from scbig.cells._sources import DEPTH_PRIOR, map_depths
 
+logger = logging.getLogger(__name__)
+
 # With fewer of its cells recovered, a screen is taken to have no counts.
 MIN_RECOVERED = 0.5
 # Cells of a group, of the controls of a context, and of all groups that are looked at, at most.
 _N_GROUP, _N_CONTROLS, _N_ALL, _MIN_GROUP = 200, 2000, 40_000, 20
+# Screens are taken to have one target sum where theirs differ by less.
+_SUM_RATIO = 0.01
 # Cells that are read at once where those of all groups are too many.
 _N_AT_ONCE = 20_000
 _RANKS = np.linspace(0, 1, 101)
@@ -50,6 +55,8 @@ class ContextModel:
         Of the conditions that were trained on: their numbers of cells, and quantiles.
     responders
         Of the same, how many of their cells respond.
+    target_sum
+        Target sum of the values at which depths are told.
     """
 
     genes: GeneModel
@@ -57,6 +64,7 @@ class ContextModel:
     depths: np.ndarray
     own: Mapping[Key, tuple[int, np.ndarray]] = field(default_factory=dict)
     responders: Mapping[Key, Responders] = field(default_factory=dict)
+    target_sum: float = np.nan
 
     def compute_depths(self, controls: np.ndarray, condition: Key) -> np.ndarray:
         """Compute the depth that each control cell has as a cell of a condition.
@@ -89,7 +97,7 @@ class ScreenModel:
     contexts
         What is known of each context, by number; empty where counts cannot be had.
     target_sum
-        Target sum of the values.
+        Target sum of the values; of the last screen, where there were several.
     base
         Base of their logarithm; ``None`` for the natural one.
     share
@@ -123,7 +131,18 @@ class ScreenModel:
             return self.contexts[context]
         genes = fit_gene_model(controls.counts, controls.depth, np.zeros(len(controls.depth)))
         same = np.quantile(controls.depth, _RANKS)
-        return ContextModel(genes, same, same)
+        return ContextModel(genes, same, same, target_sum=controls.target_sum)
+
+    def get_target_sum(self, context: int) -> float:
+        """Return the target sum of the screen that a context is known from.
+
+        Parameters
+        ----------
+        context
+            Its number.
+        """
+        known = self.contexts.get(context)
+        return self.target_sum if known is None else known.target_sum
 
     def extend(self, further: "ScreenModel") -> "ScreenModel":
         """Add what a further screen tells; what both tell is taken from it.
@@ -135,15 +154,26 @@ class ScreenModel:
 
         Returns
         -------
-        The model of both.
+        The model of both. Depths of a condition that the earlier screen alone has stand to those
+        of the new control cells as they did to those of the earlier ones.
         """
-        if not further.has_counts:
+        if not (self.has_counts and further.has_counts):
             return self if self.has_counts else further
+        sums = self.target_sum, further.target_sum
+        if self.is_closed and further.is_closed and not np.isclose(*sums, rtol=_SUM_RATIO):
+            logger.warning(
+                "The earlier screen is normalised to %g, the further one to %g: effects of both "
+                "are taken for alike, and are not. Normalise them alike, or train anew on raw "
+                "counts of both.",
+                *sums,
+            )
         joined = dict(self.contexts)
         for number, context in further.contexts.items():
             if number in joined:
                 known = joined[number]
-                own = {**known.own, **context.own}
+                deeper = context.control_depths / known.control_depths
+                earlier = {key: (n, depths * deeper) for key, (n, depths) in known.own.items()}
+                own = {**earlier, **context.own}
                 responders = {**known.responders, **context.responders}
                 context = replace(context, own=own, responders=responders)
             joined[number] = context
@@ -164,6 +194,7 @@ class ScreenModel:
             responders, arrays[start + "responders"] = responders_to_plain(context.responders)
             values["contexts"][str(number)] = {
                 "reference": context.genes.reference,
+                "target_sum": context.target_sum,
                 "responders": responders,
                 "own": [list(key) for key in context.own],
                 "n_own": [n for n, _ in context.own.values()],
@@ -182,6 +213,8 @@ class ScreenModel:
     @classmethod
     def from_plain(cls, values: Values, arrays: Arrays) -> "ScreenModel":
         """Rebuild what :meth:`to_plain` returned."""
+        target_sum = values["target_sum"]
+        total = np.nan if target_sum is None else target_sum
         contexts = {}
         for number, plain in values["contexts"].items():
             start = f"{number}."
@@ -201,9 +234,8 @@ class ScreenModel:
             )
             depths = arrays[start + "control_depths"], arrays[start + "depths"]
             told = responders_from_plain(plain["responders"], arrays[start + "responders"])
-            contexts[int(number)] = ContextModel(genes, *depths, own, told)
-        target_sum = values["target_sum"]
-        total = np.nan if target_sum is None else target_sum
+            own_sum = plain.get("target_sum", total)
+            contexts[int(number)] = ContextModel(genes, *depths, own, told, own_sum)
         known = values["base"], values["share"], values.get("is_closed", True)
         return cls(contexts, total, *known)
 
@@ -274,54 +306,6 @@ def fit_screen_model(
     return ScreenModel(contexts, found.target_sum, base, share, found.is_closed)
 
 
-def find_most(controls: CellCounts) -> float:
-    """Find what wanted means may add up to before the logarithm, in cells of one target sum.
-
-    A mean logarithm is at most the logarithm of the mean, so that means add up to less than the
-    target sum; by how much less depends on how cells vary.
-
-    Parameters
-    ----------
-    controls
-        Control cells, which tell how cells vary.
-
-    Returns
-    -------
-    The middle between the target sum and what the means of control cells add up to; infinite
-    where cells do not sum to one target sum.
-    """
-    if not controls.is_closed:
-        return np.inf
-    values = compute_log1p(controls.counts, controls.depth, controls.target_sum, controls.base)
-    mean = np.asarray(values.mean(axis=0, dtype=np.float64)).ravel()
-    return float(controls.target_sum + np.expm1(mean * get_unit(controls.base)).sum()) / 2
-
-
-def bound_target(target: np.ndarray, controls: CellCounts, most: float) -> np.ndarray:
-    """Lower wanted means that no cells of one target sum can have, all by one factor.
-
-    Parameters
-    ----------
-    target
-        Wanted mean of each gene, shape ``(n_genes,)``.
-    controls
-        Control cells.
-    most
-        What :func:`find_most` found for them.
-
-    Returns
-    -------
-    The means; they are changed only if they add up, before the logarithm, to more than ``most``.
-    """
-    unit = get_unit(controls.base)
-    # No gene has more than the whole cell.
-    target = np.clip(target, 0, np.log1p(controls.target_sum) / unit)
-    wanted = np.expm1(target * unit)
-    if wanted.sum() <= most:
-        return target
-    return np.log1p(wanted * (most / wanted.sum())) / unit
-
-
 def _take_given(
     groups: Sequence[tuple[Key, int, np.ndarray]], is_responding: np.ndarray | None
 ) -> dict[Key, Responders]:
@@ -348,6 +332,7 @@ def _fit_context(
             for i, key in own.items()
             if (owner == i).any()
         },
+        target_sum=cells.target_sum,
     )
 
 

@@ -81,11 +81,11 @@ def _read_counts(
             (~is_known).sum(),
             len(owner),
         )
-    found = scale_counts(found, model.target_sum)
-    return {
-        context: replace(pool, counts=found.subset(owner == context))
-        for context, pool in pools.items()
+    counts = {
+        context: scale_counts(found, model.get_target_sum(context)).subset(owner == context)
+        for context in pools
     }
+    return {context: replace(pool, counts=counts[context]) for context, pool in pools.items()}
 
 
 def _is_enough(found: CellCounts, owner: np.ndarray) -> bool:
