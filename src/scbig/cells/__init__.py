@@ -10,7 +10,7 @@ from scbig.cells._counts import (
     scale_counts,
 )
 from scbig.cells._draw import draw_paths
-from scbig.cells._gene_model import GeneModel, fit_gene_model, take_genes
+from scbig.cells._gene_model import GeneModel, fit_gene_model, take_genes, widen_genes
 from scbig.cells._hurdle import HurdleCells, move_cells, move_values
 from scbig.cells._paths import CountPaths, SourceCells
 from scbig.cells._recovery import read_counts, recover_counts
@@ -61,4 +61,5 @@ __all__ = [
     "take_genes",
     "take_responders",
     "transport_cells",
+    "widen_genes",
 ]

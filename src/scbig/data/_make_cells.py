@@ -23,6 +23,7 @@ from scbig.cells import (
     renew_cells,
     take_genes,
     transport_cells,
+    widen_genes,
 )
 from scbig.data._control_pools import ControlPool, MadeCells, hand_out, read_pools
 from scbig.data._expression import GeneMatch
@@ -105,7 +106,8 @@ def make_cells(query: Query, match: GeneMatch, model: ScreenModel, wanted: Wante
         What to predict.
     match
         Where the model's genes stand among the genes of the query. Genes that the model does
-        not know keep the expression of the source cell.
+        not know keep the mean of the control cells, and have the depth of the cells that are made;
+        without counts they keep the values of the source cell.
     model
         What is known of the screen's counts.
     wanted
@@ -140,10 +142,12 @@ def make_cells(query: Query, match: GeneMatch, model: ScreenModel, wanted: Wante
         known = controls[context]
         if known is None:
             cells = _move(pool, genes, target, rng, len(rows))
+            cells = _fill_in(pool, genes.columns, cells)
         else:
             cells = _transport(known, target, rng, len(rows), condition)
+            cells = _fill_in(pool, known.columns, cells)
         source_row[rows] = pool.rows[cells.drawn]
-        made.append(_fill_in(pool, genes.columns, cells))
+        made.append(cells)
         order.append(rows)
     for context, pool in pools.items():
         rows = np.flatnonzero(query.screen.is_control & (query.screen.context == context))
@@ -222,6 +226,8 @@ class _Controls:
     counts: CellCounts
     known: ContextModel
     genes: GeneModel
+    columns: np.ndarray  # of the query, that have counts
+    shared: np.ndarray  # which of these the model predicts
     most: float
     mean: np.ndarray
 
@@ -237,9 +243,21 @@ def _prepare(
     known = model.get_context(context, found)
     # A new context is modelled in the genes of the query.
     of_model = genes.of_model if context in model.contexts else genes.columns
-    counts, gene_model = take_genes(found, known.genes, genes.columns, of_model)
-    mean = pool.mean[genes.columns]
-    return _Controls(usable, counts, known, gene_model, find_most(counts), mean)
+    columns = _find_counted(found, genes.columns)
+    if len(columns) == len(genes.columns):
+        counts, gene_model = take_genes(found, known.genes, genes.columns, of_model)
+        columns, shared = genes.columns, np.arange(len(columns))
+    else:
+        counts, shared = found, genes.columns
+        gene_model = widen_genes(found, known.genes, genes.columns, of_model)
+    most, mean = find_most(counts), pool.mean[columns]
+    return _Controls(usable, counts, known, gene_model, columns, shared, most, mean)
+
+
+def _find_counted(found: CellCounts, columns: np.ndarray) -> np.ndarray:
+    """All genes of the query, unless those that the model does not know are no counts."""
+    others = np.setdiff1d(np.arange(found.counts.shape[1]), columns)
+    return np.arange(found.counts.shape[1]) if found.counts[:, others].nnz else columns
 
 
 def _transport(
@@ -255,7 +273,9 @@ def _transport(
     drawn = draw_sources(n_controls, n_cells, rng)
     again = np.arange(n_controls, len(drawn)) if n_cells > n_controls else drawn[:0]
     sources = renew_cells(controls.counts.subset(drawn), controls.genes, again, rng)
-    target = bound_target(target, controls.counts, controls.most)
+    wanted = controls.mean.copy()
+    wanted[controls.shared] = target
+    target = bound_target(wanted, controls.counts, controls.most)
     told = controls.known.responders
     share = expect_responders(told, condition).used_share
     if condition not in told:
