@@ -65,6 +65,23 @@ def test_a_layer_that_was_read_is_read_again(screen: AnnData):
     np.testing.assert_allclose(out.layers["control"].toarray(), expected, atol=1e-6)
 
 
+def test_whole_log1p_values_are_taken_where_it_is_said(screen: AnnData):
+    cells = screen.copy()
+    cells.X = np.rint(cells.X.toarray() if sparse.issparse(cells.X) else cells.X)
+    del cells.layers["counts"]
+    Additive.setup_anndata(cells, is_log1p=True)
+    model = Additive(cells, seed=0)
+    model.train(validation=[])
+    for source in (cells, model.controls):
+        given = source if source is cells else None
+        out = model.predict(given, perturbations=["GENE0001"], n_cells=10)
+        with pytest.raises(ValueError, match="say so: is_log1p=True"):
+            source_expression(out, source, "additive")
+        source_expression(out, source, "additive", is_log1p=True)
+        expected = read(cells, out.obs["additive_source"])
+        np.testing.assert_array_equal(out.layers["control"].toarray(), expected)
+
+
 def test_other_data_are_refused(screen: AnnData, model: Additive):
     out = model.predict(perturbations=["GENE0001"], n_cells=10)
     with pytest.raises(ValueError, match=r"cells are not in source, such as .*model.controls"):
