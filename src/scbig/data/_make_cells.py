@@ -142,12 +142,10 @@ def make_cells(query: Query, match: GeneMatch, model: ScreenModel, wanted: Wante
         known = controls[context]
         if known is None:
             cells = _move(pool, genes, target, rng, len(rows))
-            cells = _fill_in(pool, genes.columns, cells)
         else:
             cells = _transport(known, target, rng, len(rows), condition)
-            cells = _fill_in(pool, known.columns, cells)
         source_row[rows] = pool.rows[cells.drawn]
-        made.append(cells)
+        made.append(_fill_in(pool, genes.columns, cells))
         order.append(rows)
     for context, pool in pools.items():
         rows = np.flatnonzero(query.screen.is_control & (query.screen.context == context))
@@ -226,8 +224,7 @@ class _Controls:
     counts: CellCounts
     known: ContextModel
     genes: GeneModel
-    columns: np.ndarray  # of the query, that have counts
-    shared: np.ndarray  # which of these the model predicts
+    shared: np.ndarray  # which of the genes the model predicts
     most: float
     mean: np.ndarray
 
@@ -243,21 +240,15 @@ def _prepare(
     known = model.get_context(context, found)
     # A new context is modelled in the genes of the query.
     of_model = genes.of_model if context in model.contexts else genes.columns
-    columns = _find_counted(found, genes.columns)
-    if len(columns) == len(genes.columns):
-        counts, gene_model = take_genes(found, known.genes, genes.columns, of_model)
-        columns, shared = genes.columns, np.arange(len(columns))
-    else:
-        counts, shared = found, genes.columns
-        gene_model = widen_genes(found, known.genes, genes.columns, of_model)
-    most, mean = find_most(counts), pool.mean[columns]
-    return _Controls(usable, counts, known, gene_model, columns, shared, most, mean)
-
-
-def _find_counted(found: CellCounts, columns: np.ndarray) -> np.ndarray:
-    """All genes of the query, unless those that the model does not know are no counts."""
+    given, columns = (found, known.genes, genes.columns, of_model), genes.columns
     others = np.setdiff1d(np.arange(found.counts.shape[1]), columns)
-    return np.arange(found.counts.shape[1]) if found.counts[:, others].nnz else columns
+    if found.counts[:, others].nnz:
+        counts, gene_model, shared, mean = found, widen_genes(*given), columns, pool.mean
+    else:
+        # All genes are known, or the others are no counts.
+        counts, gene_model = take_genes(*given)
+        shared, mean = np.arange(len(columns)), pool.mean[columns]
+    return _Controls(usable, counts, known, gene_model, shared, find_most(counts), mean)
 
 
 def _transport(
@@ -308,8 +299,10 @@ def _move(
 
 
 def _fill_in(pool: ControlPool, columns: np.ndarray, made: MadeCells) -> MadeCells:
-    """Put made genes among all genes of the query; the others are those of the source."""
+    """Put made genes among all genes of the query; others, if any, are those of the source."""
     n_genes = pool.values.shape[1]
+    if made.values.shape[1] > len(columns):
+        return made
     others = np.setdiff1d(np.arange(n_genes), columns)
     order = np.argsort(np.concatenate([columns, others]))
     if np.array_equal(order, np.arange(n_genes)) and not len(others):
