@@ -87,8 +87,7 @@ def fit_cells(
     share = 100 * model.share
     logger.info("The counts of %.1f%% of the cells looked at are known%s.", share, rest)
     told = [one for part in model.contexts.values() for one in part.responders.values()]
-    if told:
-        n_used = sum(one.used_share < 1 for one in told)
+    if n_used := sum(one.used_share < 1 for one in told):
         logger.info("Only some cells respond in %d of %d conditions.", n_used, len(told))
     return model
 
