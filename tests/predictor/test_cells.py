@@ -186,6 +186,23 @@ def test_counts_of_a_layer_are_taken_and_checked(counted: AnnData):
         train(adata, counts_layer="other")
 
 
+@pytest.mark.parametrize("cls", [NoChange, Additive])
+def test_copies_of_what_is_not_drawn_are_told(counted: AnnData, cls: type, caplog):
+    model = train(counted, cls)
+    told = model.predict(perturbations=WANTED, n_cells=501, sampling=False)
+    rows = get_rows(told, WANTED[0])
+    assert len(np.unique(told.X[rows], axis=0)) == 500
+    [line] = [text for text in caplog.messages if "are copies" in text]
+    assert line.startswith("2 of 1002 predicted rows are copies: no more")
+    assert line.endswith("n_cells=500")
+    caplog.clear()
+    model.predict(perturbations=WANTED, n_cells=500, sampling=False)
+    model.predict(counted.copy(), sampling=False)
+    if cls is Additive:
+        model.predict(perturbations=WANTED, n_cells=501)
+    assert "copies" not in caplog.text
+
+
 def test_no_change_hands_out_control_cells(counted: AnnData):
     out = train(counted, NoChange).predict(perturbations=WANTED, n_cells=40)
     sources = counted.obs_names.get_indexer(out.obs["no_change_source"])
