@@ -24,7 +24,7 @@ from scbig.cells._mixtures import (
     _rank_score,
     compare_cells,
     compare_halves,
-    is_gain,
+    is_nearer,
 )
 
 N_GENES, N_CONTROLS, N_CELLS = 120, 600, 200
@@ -146,8 +146,8 @@ def test_whole_cells_are_compared_with_and_without(key, share, is_better, monkey
 def test_a_gain_is_more_than_its_standard_error():
     gain = np.array([1.0, -1.0, 2.0, 0.5])
     error = gain.std() / 2
-    assert not is_gain(gain - gain.mean() + 0.9 * error)
-    assert is_gain(gain - gain.mean() + 1.1 * error)
+    assert not is_nearer(gain - gain.mean() + 0.9 * error)
+    assert is_nearer(gain - gain.mean() + 1.1 * error)
 
 
 def test_the_rank_score_is_that_of_all_pairs():

@@ -123,7 +123,7 @@ def normalise_counts(
     ValueError
         When values are negative, not finite or no whole numbers.
     """
-    whole = _read_counts(counts)
+    whole = _read_whole(counts)
     depth = np.asarray(whole.sum(axis=1), dtype=np.float64).ravel()
     has_counts = depth > 0
     if target_sum is None:
@@ -161,7 +161,7 @@ def check_counts(
         When shapes differ, counts are no whole numbers, or some cells disagree: the message
         counts them and names the first.
     """
-    whole, values = _read_counts(counts), read_values(expression)
+    whole, values = _read_whole(counts), read_values(expression)
     if whole.shape != values.shape:
         raise ValueError(
             f"The counts have shape {whole.shape} and the expression {values.shape}: give the "
@@ -276,7 +276,7 @@ def read_values(expression: sparse.spmatrix | np.ndarray) -> sparse.csr_matrix:
     return values
 
 
-def _read_counts(counts: sparse.spmatrix | np.ndarray) -> sparse.csr_matrix:
+def _read_whole(counts: sparse.spmatrix | np.ndarray) -> sparse.csr_matrix:
     """Counts as canonical CSR of int32."""
     matrix = sparse.csr_matrix(counts, copy=True)
     # Not equal to its rounding is also what is not a number.

@@ -192,10 +192,8 @@ def widen_genes(
     ----------
     found
         Counts of control cells, all recovered.
-    model
-        Mean and dispersion of genes.
-    columns, genes
-        Where the same genes stand among those of the cells, and of the model.
+    model, columns, genes
+        As for :func:`take_genes`.
 
     Returns
     -------

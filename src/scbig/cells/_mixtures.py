@@ -93,7 +93,7 @@ class MixtureControls:
         )
 
 
-def is_gain(gain: np.ndarray) -> bool:
+def is_nearer(gain: np.ndarray) -> bool:
     """Whether cells gain on average, beyond chance."""
     error = gain.std() / np.sqrt(len(gain))
     return bool(gain.mean() > _MIN_GAIN * error)
@@ -125,7 +125,7 @@ def compare_cells(
         axis = change * np.maximum(1 - (_NOISE / np.maximum(np.abs(t), _NOISE)) ** 2, 0)
         plain, mixed = (_rank_score(told @ axis, cells.values @ axis) for cells in made)
         gain.append(plain - mixed)
-    return is_gain(np.concatenate(gain))
+    return is_nearer(np.concatenate(gain))
 
 
 def _compute_values(found: CellCounts) -> np.ndarray:

@@ -22,7 +22,7 @@ from scbig.cells._mixtures import (
     MixtureControls,
     compare_cells,
     compare_halves,
-    is_gain,
+    is_nearer,
 )
 
 Key = tuple[str, ...]
@@ -244,7 +244,7 @@ def _is_better(halves: list[HalfFit]) -> bool:
         share = _measure(_interpolate([telling]))[0]
         nearest = int(np.argmin(np.abs(SHARES - share)))
         gain.append(told.distance[-1] - told.distance[nearest])
-    return is_gain(np.concatenate(gain))
+    return is_nearer(np.concatenate(gain))
 
 
 def _pool(known: Iterable[Responders]) -> Responders:

@@ -50,10 +50,10 @@ def read_pools(
             values = _read_sparse(query.source, rows)
             mean = _average(query, controls, rows, values)
             pools[context] = ControlPool(rows, values, mean, len(controls))
-    return _read_counts(pools, model, query.counts, columns) if model.has_counts else pools
+    return _add_counts(pools, model, query.counts, columns) if model.has_counts else pools
 
 
-def _read_counts(
+def _add_counts(
     pools: dict[int, ControlPool], model: ScreenModel, kept: Expression | None, columns: np.ndarray
 ) -> dict[int, ControlPool]:
     """Find the counts of the cells, or leave them away where too few are known."""

@@ -147,7 +147,7 @@ def controls_from_plain(values: Values, arrays: Arrays) -> AnnData:
     Parameters
     ----------
     values, arrays
-        What it returned; further arrays do no harm.
+        As for :func:`scbig.data.effects_from_plain`.
 
     Returns
     -------

@@ -102,12 +102,10 @@ def make_cells(query: Query, match: GeneMatch, model: ScreenModel, wanted: Wante
 
     Parameters
     ----------
-    query
-        What to predict.
-    match
-        Where the model's genes stand among the genes of the query. Genes that the model does
-        not know keep the mean of the control cells, and have the depth of the cells that are made;
-        without counts they keep the values of the source cell.
+    query, match
+        As for :func:`scbig.data.predict_query`. Genes that the model does not know keep the mean
+        of the control cells, and have the depth of the cells that are made; where they have no
+        counts, they keep the values of the source cell.
     model
         What is known of the screen's counts.
     wanted

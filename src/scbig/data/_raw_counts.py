@@ -131,8 +131,8 @@ def read_matrices(
             _check_same(adata, layer, kept)
         total = TARGET_SUM if target_sum is None else target_sum
         values = Expression(matrix, columns, fill, target_sum=total)
-        return CellMatrices(values, _read_counts(matrix, columns), None, True)
-    counts = None if kept is None else _read_counts(adata.layers[kept], columns)
+        return CellMatrices(values, _keep_counts(matrix, columns), None, True)
+    counts = None if kept is None else _keep_counts(adata.layers[kept], columns)
     return CellMatrices(Expression(matrix, columns, fill), counts, get_log_base(adata), False)
 
 
@@ -160,7 +160,7 @@ def _name_matrix(layer: str | None) -> str:
     return "X" if layer is None else f"layers[{layer!r}]"
 
 
-def _read_counts(matrix: object, columns: np.ndarray | None) -> Expression | None:
+def _keep_counts(matrix: object, columns: np.ndarray | None) -> Expression | None:
     """Counts of genes that are missing are not known: those of cells are not, then."""
     is_whole = columns is None or bool((columns >= 0).all())
     return Expression(matrix, columns) if is_whole else None
