@@ -13,7 +13,7 @@ from scbig.cells._draw import draw_paths
 from scbig.cells._gene_model import GeneModel, fit_gene_model, take_genes, widen_genes
 from scbig.cells._hurdle import HurdleCells, move_cells, move_values
 from scbig.cells._paths import CountPaths, SourceCells
-from scbig.cells._recovery import read_counts, recover_counts
+from scbig.cells._recovery import recover_counts
 from scbig.cells._responders import (
     Responders,
     expect_responders,
@@ -25,6 +25,7 @@ from scbig.cells._screen_model import (
     ContextModel,
     ScreenModel,
     fit_screen_model,
+    read_counts,
 )
 from scbig.cells._sources import draw_sources, draw_strength, map_depths, renew_cells
 from scbig.cells._transport import TransportedCells, transport_cells

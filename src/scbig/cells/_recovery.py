@@ -1,18 +1,9 @@
 """Which counts stand behind log1p values, found cell by cell."""
 
-from collections.abc import Iterable
-
 import numpy as np
 from scipy import sparse
 
-from scbig.cells._counts import (
-    CellCounts,
-    check_counts,
-    get_unit,
-    has_one_sum,
-    make_recovered,
-    read_values,
-)
+from scbig.cells._counts import CellCounts, get_unit, has_one_sum, make_recovered, read_values
 
 # Log odds that a cell's smallest value is one count, and not two or three, for it to be believed;
 # more where genes were dropped after normalising, and counts of one with them.
@@ -75,36 +66,6 @@ def recover_counts(
     is_closed = has_one_sum(total[n_positive > 0])
     is_recovered &= evidence >= (MIN_EVIDENCE if is_closed else MIN_EVIDENCE_DROPPED)
     return make_recovered(values, whole, row, total, is_recovered, base)
-
-
-def read_counts(
-    parts: Iterable[tuple[np.ndarray | sparse.csr_matrix, sparse.csr_matrix | None]],
-    base: float | None,
-) -> CellCounts:
-    """Read counts of cells: those that are kept with them, or else recovered.
-
-    Parameters
-    ----------
-    parts
-        Values of some cells, and their counts or ``None`` for all parts.
-    base
-        Base of the logarithm.
-
-    Returns
-    -------
-    The counts of all cells.
-
-    Raises
-    ------
-    ValueError
-        When counts disagree with the values.
-    """
-    pairs = [(sparse.csr_matrix(values), counts) for values, counts in parts]
-    values = sparse.vstack([part for part, _ in pairs], format="csr")
-    kept = [counts for _, counts in pairs if counts is not None]
-    if not kept:
-        return recover_counts(values, base)
-    return check_counts(sparse.vstack(kept, format="csr"), values, base)
 
 
 def _find_smallest(

@@ -1,7 +1,7 @@
 """What of a screen's counts is needed to make cells of its conditions: genes, and depths."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 
@@ -9,10 +9,10 @@ import numpy as np
 from scipy import sparse
 
 from scbig._types import Arrays, Values
-from scbig.cells._counts import CellCounts
+from scbig.cells._counts import CellCounts, check_counts
 from scbig.cells._gene_model import GeneModel, fit_gene_model
 from scbig.cells._mixtures import MIN_CELLS
-from scbig.cells._recovery import read_counts
+from scbig.cells._recovery import recover_counts
 from scbig.cells._responders import (
     Responders,
     fit_responders,
@@ -304,6 +304,36 @@ def fit_screen_model(
             )
             contexts[number] = replace(context, responders={**told, **given})
     return ScreenModel(contexts, found.target_sum, base, share, found.is_closed)
+
+
+def read_counts(
+    parts: Iterable[tuple[np.ndarray | sparse.csr_matrix, sparse.csr_matrix | None]],
+    base: float | None,
+) -> CellCounts:
+    """Read counts of cells: those that are kept with them, or else recovered.
+
+    Parameters
+    ----------
+    parts
+        Values of some cells, and their counts or ``None`` for all parts.
+    base
+        Base of the logarithm.
+
+    Returns
+    -------
+    The counts of all cells.
+
+    Raises
+    ------
+    ValueError
+        When counts disagree with the values.
+    """
+    pairs = [(sparse.csr_matrix(values), counts) for values, counts in parts]
+    values = sparse.vstack([part for part, _ in pairs], format="csr")
+    kept = [counts for _, counts in pairs if counts is not None]
+    if not kept:
+        return recover_counts(values, base)
+    return check_counts(sparse.vstack(kept, format="csr"), values, base)
 
 
 def _take_given(

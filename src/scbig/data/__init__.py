@@ -11,7 +11,6 @@ from scbig.data._controls import (
     controls_to_plain,
     join_controls,
     make_controls,
-    take_log_base as take_log_base,
 )
 from scbig.data._conventions import check_expression, infer_schema
 from scbig.data._effects import (
@@ -31,6 +30,7 @@ from scbig.data._expression import (
     get_gene_names,
     get_matrix,
     match_genes,
+    take_log_base as take_log_base,
 )
 from scbig.data._fields import ExpressionField, PerturbationField, check_columns
 from scbig.data._folders import (

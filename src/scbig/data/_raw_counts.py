@@ -12,7 +12,7 @@ from scipy import sparse
 from scbig._constants import COUNTS
 from scbig.cells import check_counts
 from scbig.data._conventions import check_expression, iter_pieces, mark_rows
-from scbig.data._expression import Expression, find_counts_layer, get_log_base, get_matrix, is_csc
+from scbig.data._expression import Expression, get_log_base, get_matrix, is_csc
 from scbig.data._screen import ScreenSchema, make_screen
 
 logger = logging.getLogger(__name__)
@@ -124,7 +124,7 @@ def read_matrices(
     """
     if target_sum is not None and not target_sum > 0:
         raise ValueError(f"target_sum={target_sum!r}: give a positive sum, such as 10_000.")
-    kept = find_counts_layer(adata, counts_layer, layer)
+    kept = _find_counts_layer(adata, counts_layer, layer)
     matrix = get_matrix(adata, layer)
     if not is_log1p and holds_counts(adata, layer, n_cells=_N_CHECKED):
         if kept is not None:
@@ -134,6 +134,31 @@ def read_matrices(
         return CellMatrices(values, _keep_counts(matrix, columns), None, True)
     counts = None if kept is None else _keep_counts(adata.layers[kept], columns)
     return CellMatrices(Expression(matrix, columns, fill), counts, get_log_base(adata), False)
+
+
+def _find_counts_layer(adata: AnnData, wanted: str | None, layer: str | None) -> str | None:
+    """Return the layer with the counts behind the expression; ``None`` where there is none.
+
+    Parameters
+    ----------
+    adata
+        Annotated data.
+    wanted
+        Name of the layer; ``None`` for ``"counts"``, if it is there.
+    layer
+        Layer with the expression.
+
+    Raises
+    ------
+    ValueError
+        When the named layer is not there.
+    """
+    if wanted is not None and wanted not in adata.layers:
+        # anndata 0.13 lists X among the layers, under None.
+        found = [name for name in adata.layers if name is not None]
+        raise ValueError(f"There is no layer {wanted!r} with counts. Layers found: {found}.")
+    name = COUNTS if wanted is None else wanted
+    return name if name in adata.layers and name != layer else None
 
 
 def _check_same(adata: AnnData, layer: str | None, counts_layer: str) -> None:
