@@ -6,6 +6,11 @@ from scbig.data._cell_eval import (
     make_judged_real as make_judged_real,
     to_cell_eval,
 )
+from scbig.data._check_cells import (
+    check_matrices as check_matrices,
+    check_readable as check_readable,
+    warn_of_empty as warn_of_empty,
+)
 from scbig.data._controls import (
     controls_from_plain,
     controls_to_plain,
@@ -48,11 +53,8 @@ from scbig.data._make_cells import (
 from scbig.data._query import Query, annotate_query, make_query
 from scbig.data._raw_counts import (
     CellMatrices as CellMatrices,
-    check_matrices as check_matrices,
-    check_readable as check_readable,
     holds_counts as holds_counts,
     read_matrices as read_matrices,
-    warn_of_empty as warn_of_empty,
 )
 from scbig.data._screen import (
     Perturbations,

@@ -1,6 +1,5 @@
 """Raw counts or log1p values: how are cells read that have the ones, or the others?"""
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,12 +9,8 @@ from anndata import AnnData
 from scipy import sparse
 
 from scbig._constants import COUNTS
-from scbig.cells import check_counts
-from scbig.data._conventions import check_expression, iter_pieces, mark_rows
+from scbig.data._conventions import iter_pieces
 from scbig.data._expression import Expression, get_log_base, get_matrix, is_csc
-from scbig.data._screen import ScreenSchema, make_screen
-
-logger = logging.getLogger(__name__)
 
 # What raw counts are normalised to where nothing else is wanted.
 TARGET_SUM = 1e4
@@ -163,11 +158,11 @@ def _find_counts_layer(adata: AnnData, wanted: str | None, layer: str | None) ->
 
 def _check_same(adata: AnnData, layer: str | None, counts_layer: str) -> None:
     """Raise when raw counts are not those of the layer with counts, as far as some cells tell."""
-    rows = _choose_cells(adata.n_obs)
+    rows = choose_cells(adata.n_obs)
     one, other = (Expression(get_matrix(adata, name)).rows(rows) for name in (layer, counts_layer))
     differs = (one != other).any(axis=1)
     if differs.any():
-        name, kept = _name_matrix(layer), _name_matrix(counts_layer)
+        name, kept = name_matrix(layer), name_matrix(counts_layer)
         raise ValueError(
             f"{name} holds raw counts, and {kept}, which is to have the counts, holds others: "
             f"{int(differs.sum())} of {len(rows)} cells looked at differ, the first is "
@@ -176,12 +171,12 @@ def _check_same(adata: AnnData, layer: str | None, counts_layer: str) -> None:
         )
 
 
-def _choose_cells(n_cells: int) -> np.ndarray:
+def choose_cells(n_cells: int) -> np.ndarray:
     """Some cells from all over the data, as screens are often joined."""
     return np.unique(np.linspace(0, n_cells - 1, _N_CHECKED).astype(np.int64))
 
 
-def _name_matrix(layer: str | None) -> str:
+def name_matrix(layer: str | None) -> str:
     return "X" if layer is None else f"layers[{layer!r}]"
 
 
@@ -189,93 +184,3 @@ def _keep_counts(matrix: object, columns: np.ndarray | None) -> Expression | Non
     """Counts of genes that are missing are not known: those of cells are not, then."""
     is_whole = columns is None or bool((columns >= 0).all())
     return Expression(matrix, columns) if is_whole else None
-
-
-def check_matrices(
-    adata: AnnData,
-    layer: str | None,
-    counts_layer: str | None = None,
-    *,
-    is_log1p: bool = False,
-    target_sum: float | None = None,
-) -> None:
-    """Raise when counts disagree with the expression, as far as 1,000 cells tell.
-
-    That raw counts are to be normalised is logged.
-
-    Parameters
-    ----------
-    adata, layer, counts_layer, is_log1p, target_sum
-        See :func:`read_matrices`.
-
-    Raises
-    ------
-    ValueError
-        When the named layer is not there, what it holds are not the counts of these cells, or the
-        target sum is not positive.
-    """
-    found = read_matrices(adata, layer, counts_layer, is_log1p=is_log1p, target_sum=target_sum)
-    if found.is_raw:
-        logger.info(
-            "%s holds raw counts: each cell is normalised to %g, and log1p is taken. Another sum: "
-            "target_sum=...",
-            _name_matrix(layer),
-            TARGET_SUM if target_sum is None else target_sum,
-        )
-    elif found.counts is not None:
-        rows = _choose_cells(adata.n_obs)
-        try:
-            counts = sparse.csr_matrix(found.counts.rows(rows))
-            check_counts(counts, found.expression.rows(rows), found.base)
-        except ValueError as error:
-            raise ValueError(f"{_name_matrix(counts_layer or COUNTS)}: {error}") from error
-
-
-def check_readable(adata: AnnData, layer: str | None, *, is_log1p: bool) -> None:
-    """Raise when expression is neither raw counts nor log1p values.
-
-    Parameters
-    ----------
-    adata, layer
-        See :func:`holds_counts`.
-    is_log1p
-        Take whole values for log1p values.
-
-    Raises
-    ------
-    ValueError
-        See :func:`check_expression`.
-    """
-    if is_log1p or not holds_counts(adata, layer):
-        check_expression(adata, layer, is_log1p=is_log1p)
-
-
-def warn_of_empty(adata: AnnData, schema: ScreenSchema) -> None:
-    """Warn of cells that express nothing, which are averaged as others are.
-
-    Parameters
-    ----------
-    adata
-        Annotated data; may be backed, and is read in pieces.
-    schema
-        Where they keep labels and expression.
-    """
-    is_empty = np.ones(adata.n_obs, dtype=bool)
-    for _, start, piece in iter_pieces(get_matrix(adata, schema.layer)):
-        stored = piece.data if sparse.issparse(piece) else piece
-        is_empty[start : start + piece.shape[0]] &= ~mark_rows(piece, stored != 0)
-    if not is_empty.any():
-        return
-    is_control = make_screen(adata.obs, schema).is_control
-    name = _name_matrix(schema.layer)
-    rest = f"adata = adata[np.ravel(adata.{name}.sum(axis=1)) > 0].copy()"
-    logger.warning(
-        "%d of %d control cells and %d of %d perturbed cells have nothing but zeros in %s. They "
-        "are counted in all means, which they bias. Remove them: %s",
-        (is_empty & is_control).sum(),
-        is_control.sum(),
-        (is_empty & ~is_control).sum(),
-        (~is_control).sum(),
-        name,
-        "sc.pp.filter_cells(adata, min_counts=1)" if schema.layer is None else rest,
-    )
