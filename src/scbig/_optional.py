@@ -1,9 +1,11 @@
-"""What pip has installed: scbig itself, under the name of its distribution, and its extras."""
+"""What is loaded, and when: scbig as pip has it, its extras, and rooms on their first use."""
 
 import warnings
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from types import ModuleType
+from typing import Any
 
 # The name for pip. On the public index `scbig` is another project, with the same import name.
 DISTRIBUTION = "scbig-perturb"
@@ -76,6 +78,31 @@ def require(module: str, extra: str) -> ModuleType:
         raise ImportError(
             f"{module} is not installed. Install it with: pip install '{DISTRIBUTION}[{extra}]'"
         ) from error
+
+
+def load_lazily(
+    room: str, homes: Mapping[str, str]
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Make ``__getattr__`` and ``__dir__`` of a room whose names load on first use.
+
+    Parameters
+    ----------
+    room
+        Its ``__name__``.
+    homes
+        By name, the module that has it.
+
+    Returns
+    -------
+    Both functions.
+    """
+
+    def load(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {room!r} has no attribute {name!r}")
+        return getattr(import_module(homes[name]), name)
+
+    return load, lambda: sorted(homes)
 
 
 def _find(name: str) -> Distribution | None:

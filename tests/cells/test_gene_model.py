@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from scbig.cells import fit_gene_model
+from scbig.cells import fit_gene_model, normalise_counts, widen_genes
 
 
 def draw_screen(n_cells=3000, n_genes=60, seed=0):
@@ -121,3 +121,20 @@ def test_sizes_are_depths_where_no_gene_dominates():
     assert not model.is_dominant.any()
     expected = depth / depth[group == 1].mean()
     np.testing.assert_allclose(model.compute_size(counts, depth), expected)
+
+
+def test_a_model_is_widened_to_all_genes_of_deeper_cells():
+    counts, depth, group, _, theta = draw_screen()
+    known = np.array([40, 3, 17, 25, 8, 51, 30, 12])
+    model = fit_gene_model(counts[:, known], depth / 7, group, control=1)
+    controls = normalise_counts(counts[group == 1])
+    wide = widen_genes(controls, model, known[::-1], np.arange(8)[::-1])
+    size = wide.compute_size(controls.counts, controls.depth)
+    assert size.mean() == pytest.approx(1)
+    # Counts that are expected are those that are there, of known genes and others.
+    np.testing.assert_allclose(
+        (size[:, None] * wide.mean).sum(axis=0), np.ravel(controls.counts.sum(axis=0)), rtol=0.05
+    )
+    np.testing.assert_allclose(wide.compute_theta()[known], model.compute_theta(), rtol=0.02)
+    np.testing.assert_allclose(wide.mean[known] / model.mean, wide.mean[3] / model.mean[1])
+    assert np.median(np.abs(np.log(wide.compute_theta() / theta))) < 0.2

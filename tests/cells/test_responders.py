@@ -9,12 +9,14 @@ from scbig.cells import (
     Responders,
     ScreenModel,
     _mixtures,
+    _screen_model,
     draw_strength,
     expect_responders,
     fit_gene_model,
     fit_responders,
     fit_screen_model,
     normalise_counts,
+    recover_counts,
     take_responders,
 )
 from scbig.cells._mixtures import (
@@ -22,7 +24,7 @@ from scbig.cells._mixtures import (
     _rank_score,
     compare_cells,
     compare_halves,
-    is_gain,
+    is_nearer,
 )
 
 N_GENES, N_CONTROLS, N_CELLS = 120, 600, 200
@@ -55,8 +57,8 @@ def fit(counts: np.ndarray, shares: dict = SHARES) -> dict:
     genes = fit_gene_model(cells.counts, cells.depth, owner)
     controls = cells.subset(owner == 0)
     parts = {key: cells.subset(owner == i) for i, key in enumerate(shares, 1)}
-    depths = dict.fromkeys(parts, controls.depth)
-    return fit_responders(parts, controls, genes, depths, np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    return fit_responders(parts.items(), controls, genes, lambda _: controls.depth, rng)
 
 
 @pytest.fixture(scope="module")
@@ -144,8 +146,8 @@ def test_whole_cells_are_compared_with_and_without(key, share, is_better, monkey
 def test_a_gain_is_more_than_its_standard_error():
     gain = np.array([1.0, -1.0, 2.0, 0.5])
     error = gain.std() / 2
-    assert not is_gain(gain - gain.mean() + 0.9 * error)
-    assert is_gain(gain - gain.mean() + 1.1 * error)
+    assert not is_nearer(gain - gain.mean() + 0.9 * error)
+    assert is_nearer(gain - gain.mean() + 1.1 * error)
 
 
 def test_the_rank_score_is_that_of_all_pairs():
@@ -253,3 +255,55 @@ def test_what_is_given_stands_before_what_is_estimated():
     assert own[("weak",)].used_share == pytest.approx(0.3)
     assert own[("weak",)].n_cells == N_CELLS
     assert own[("half",)].lower <= 0.5 <= own[("half",)].upper
+
+
+def test_screens_of_many_conditions_are_read_in_portions(monkeypatch):
+    """So many that fewer cells of each are looked at than tell a share; with known totals only."""
+    shares = {("half",): 0.5, ("all",): 1.0, ("few",): 0.5}
+    cells = normalise_counts(draw_counts(np.random.default_rng(SEED), shares)[0])
+    starts = N_CONTROLS + N_CELLS * np.arange(3)
+    sizes = dict(zip(shares, (N_CELLS, N_CELLS, 59), strict=True))
+    groups = [
+        (key, 0, start + np.arange(n))
+        for (key, n), start in zip(sizes.items(), starts, strict=True)
+    ]
+    controls, values = [np.arange(N_CONTROLS)], read_screen(cells)
+    read = []
+
+    def read_some(rows: np.ndarray):
+        read.append(rows)
+        # Genes are left out after normalising, and the batches have target sums of their own.
+        scale = np.where(rows < starts[1], 1.0, 2.0)[:, None]
+        return np.log1p(np.expm1(values(rows)[0]) * scale).astype(np.float32)[:, :-5], None
+
+    def fit_it() -> dict:
+        return fit_screen_model(read_some, groups, controls, np.random.default_rng(0)).contexts[0]
+
+    whole = fit_it()
+    assert sum(map(len, read)) == N_CONTROLS + 2 * N_CELLS + 59
+    monkeypatch.setattr(_screen_model, "_N_ALL", 3 * 40)
+    monkeypatch.setattr(_screen_model, "_N_AT_ONCE", 100)
+    read.clear()
+    thinned = fit_it()
+    # Controls, 40 cells of each condition, then those of which there are enough, once.
+    assert [len(rows) for rows in read] == [N_CONTROLS, 40, 40, 40, N_CELLS, N_CELLS]
+    assert [n for n, _ in thinned.own.values()] == [40, 40, 40]
+    for key, n in sizes.items():
+        told, expected = thinned.responders[key], whole.responders[key]
+        assert told.n_cells == expected.n_cells == (n if n == N_CELLS else 0)
+        assert told.share == pytest.approx(expected.share, abs=0.1)
+    assert thinned.responders[("half",)].is_used
+
+
+def test_portions_have_depths_at_the_target_sum_of_all():
+    counts = draw_counts(np.random.default_rng(1), {("A",): 1.0, ("B",): 1.0})[0][N_CONTROLS:]
+    target_sum = np.repeat([1e4, 3e4], N_CELLS)[:, None]
+    values = np.log1p(counts / counts.sum(axis=1, keepdims=True) * target_sum)[:, :100]
+    found = recover_counts(values)
+    assert not found.is_closed
+    rows = {("A",): np.arange(N_CELLS), ("B",): N_CELLS + np.arange(N_CELLS)}
+    looked = {key: (found.subset(own[:10]), own) for key, own in rows.items()}
+    for key, part in _screen_model._read_groups(lambda one: (values[one], None), looked, found):
+        expected = found.subset(rows[key][found.is_recovered[rows[key]]])
+        np.testing.assert_allclose(part.depth, expected.depth, rtol=1e-6)
+        assert part.target_sum == found.target_sum

@@ -90,6 +90,29 @@ def test_a_further_screen_adds_and_replaces(screen):
     assert none.extend(first).contexts[0].own.keys() == first.contexts[0].own.keys()
 
 
+def test_depths_of_an_earlier_screen_stay_what_they_were_to_its_controls(screen):
+    """A further screen of the same context, three times as deep, tells nothing of them."""
+    counts, values, _, _ = screen
+    first = fit(screen, groups=[(("A",), 0, np.arange(120, 200))])
+    second = fit_screen_model(
+        lambda rows: (values[rows], sparse.csr_matrix(3 * counts[rows])),
+        [(("B",), 0, np.arange(60, 120))],
+        [np.arange(60)],
+        np.random.default_rng(0),
+    )
+    joined = first.extend(second).contexts[0]
+    depth = counts[:120].sum(axis=1).astype(float)
+    np.testing.assert_allclose(
+        joined.control_depths, np.quantile(3 * counts[:60].sum(axis=1), context_ranks())
+    )
+    # Own cells count as 80 against 20, the pooled ones are those of the further screen.
+    own = np.median(counts[120:].sum(axis=1)) / np.median(depth)
+    pooled = np.median(counts[60:120].sum(axis=1)) / np.median(counts[:60].sum(axis=1))
+    expected = own**0.8 * pooled**0.2
+    ratio = joined.compute_depths(depth, ("A",)) / depth
+    assert np.median(ratio) == pytest.approx(expected, rel=0.1)
+
+
 def test_values_that_are_no_counts_make_no_model(screen):
     _, values, groups, controls = screen
     model = fit_screen_model(

@@ -274,3 +274,21 @@ def test_data_are_left_as_they_are(store, values, storage):
 
 def dense(x) -> np.ndarray:
     return x.toarray() if sparse.issparse(x) else np.asarray(x)
+
+
+@pytest.mark.parametrize("layer", [None, "log"])
+def test_empty_cells_are_counted_in_every_storage(store, values, storage, layer, caplog):
+    values[values.sum(axis=1) == 0, 0] = 1.5
+    SCBIG.setup_anndata(store(values, storage.removeprefix("backed-"), layer), layer=layer)
+    assert "zeros" not in caplog.text
+    # Two of the 15 controls, and one of the perturbed cells.
+    values[[3, 11, 40]] = 0
+    adata = store(values, storage, layer)
+    SCBIG.setup_anndata(adata, layer=layer)
+    text = caplog.messages[-1]
+    assert "2 of 15 control cells and 1 of 45 perturbed cells have nothing but zeros in" in text
+    line = text.rpartition("Remove them: ")[2]
+    scope = {"adata": adata.to_memory() if adata.isbacked else adata, "np": np, "sc": sc}
+    left = [name for i, name in enumerate(adata.obs_names) if i not in (3, 11, 40)]
+    exec(line, scope)
+    assert scope["adata"].obs_names.tolist() == left

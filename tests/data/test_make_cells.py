@@ -19,6 +19,7 @@ from scbig.data import (
     make_query,
     match_genes,
 )
+from scbig.data._control_pools import read_pools
 from scbig.data._make_cells import _raise_share
 
 N_GENES = 60
@@ -147,6 +148,52 @@ def test_rows_of_annotated_data_keep_their_order(controls):
             assert np.abs(off - np.median(off)).max() < 0.09
     again = compute_log1p(made.counts, made.counts.sum(axis=1).A1, 1e4)
     np.testing.assert_allclose(again.toarray(), made.expression.toarray(), atol=1e-5)
+
+
+@pytest.mark.parametrize("chosen", [["a"], None])
+@pytest.mark.parametrize("n_genes", [N_GENES, 50])
+def test_an_earlier_context_keeps_its_depths_after_a_further_screen(
+    controls, chosen, n_genes, caplog
+):
+    """The further screen has another target sum; genes are left out after normalising, or none."""
+    counts = controls.layers["counts"]
+    depth = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
+    both = controls[:, :n_genes].copy()
+    both.layers.clear()
+    one_sum = depth / np.repeat([1e4, 4e4], [400, 300])
+    both.X = compute_log1p(counts, one_sum, 1.0)[:, :n_genes]
+
+    def fit(name: str, rows: np.ndarray, number: int):
+        groups, none = [((name,), number, rows[::4])], np.arange(0)
+        own = [rows if i == number else none for i in range(number + 1)]
+        rng = np.random.default_rng(0)
+        return fit_screen_model(lambda at: (both.X[at], None), groups, own, rng)
+
+    first = fit("X", np.arange(400), 0)
+    joined = first.extend(fit("Y", np.arange(400, 700), 1))
+    told = "normalised to 10000, the further one to 40000" in caplog.text
+    assert told == (n_genes == N_GENES)
+    query = make_query(
+        both,
+        SCHEMA,
+        ["X"],
+        contexts=LINES,
+        n_cells=50,
+        rng=np.random.default_rng(1),
+        chosen=chosen,
+    )
+    found = read_pools(query, joined, np.arange(n_genes), 0)
+    for context, pool in found.items():
+        known = pool.counts.is_recovered
+        assert known.mean() > 0.7
+        model = joined.get_context(context, pool.counts)
+        # In the unit of the depths of the screen that the context is known from.
+        unit = model.target_sum / (1e4, 4e4)[context]
+        np.testing.assert_allclose(
+            pool.counts.depth[known], depth[pool.rows[known]] * unit, rtol=1e-3
+        )
+        size = model.genes.compute_size(pool.counts.counts[known], pool.counts.depth[known])
+        assert size.mean() == pytest.approx(1, abs=0.03)
 
 
 def test_as_many_cells_respond_as_the_fall_of_an_expressed_gene_asks_for():

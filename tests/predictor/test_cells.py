@@ -186,21 +186,83 @@ def test_counts_of_a_layer_are_taken_and_checked(counted: AnnData):
         train(adata, counts_layer="other")
 
 
+@pytest.mark.parametrize("cls", [NoChange, Additive])
+def test_copies_of_what_is_not_drawn_are_told(counted: AnnData, cls: type, caplog):
+    model = train(counted, cls)
+    told = model.predict(perturbations=WANTED, n_cells=501, sampling=False)
+    rows = get_rows(told, WANTED[0])
+    assert len(np.unique(told.X[rows], axis=0)) == 500
+    [line] = [text for text in caplog.messages if "are copies" in text]
+    assert line.startswith("2 of 1002 predicted rows are copies: no more")
+    assert line.endswith("n_cells=500")
+    caplog.clear()
+    model.predict(perturbations=WANTED, n_cells=500, sampling=False)
+    model.predict(counted.copy(), sampling=False)
+    if cls is Additive:
+        model.predict(perturbations=WANTED, n_cells=501)
+    assert "copies" not in caplog.text
+
+
 def test_no_change_hands_out_control_cells(counted: AnnData):
     out = train(counted, NoChange).predict(perturbations=WANTED, n_cells=40)
     sources = counted.obs_names.get_indexer(out.obs["no_change_source"])
     np.testing.assert_array_equal(out.X, counted.X[sources].toarray())
 
 
-def test_genes_that_the_model_does_not_know_keep_their_expression(
-    counted: AnnData, trained: Additive
+@pytest.fixture(scope="module")
+def narrow(counted: AnnData) -> Additive:
+    """Trained on two thirds of the genes, normalised by themselves."""
+    adata = counted[:, :100].copy()
+    adata.X = narrow_values(counted)
+    return train(adata)
+
+
+def test_genes_that_the_model_does_not_know_have_the_depth_of_the_others(
+    counted: AnnData, narrow: Additive
 ):
-    # In whole multiples of each cell's smallest value, as genes normalised with the others are.
-    wider = counted.X[:, [3, 1, 4]]
-    adata = AnnData(
-        sparse.hstack([wider, counted.X[:, ::-1]], format="csr"), obs=counted.obs.copy()
-    )
-    adata.var_names = ["new1", "new2", "new3", *counted.var_names[::-1]]
-    out = trained.predict(adata, perturbations=WANTED, n_cells=100)
+    out = narrow.predict(counted[:, ::-1].copy(), perturbations=WANTED, n_cells=500)
+    rows, others = get_rows(out, WANTED[1]), np.arange(50)
+    counts, values = out.layers["additive_counts"], out.X
+    depth = np.asarray(counts.sum(axis=1)).ravel()
+    again = np.log1p(counts.toarray() / depth[:, None] * 1e4)
+    np.testing.assert_allclose(values.toarray(), again, atol=1e-5)
+    # Their mean is that of the control cells, as nearly as cells of one sum have it.
+    controls = counted.X[:500, ::-1]
+    means = [np.ravel(x[:, others].mean(axis=0)) for x in (values[rows], controls)]
+    np.testing.assert_allclose(*means, atol=0.06)
+    # Perturbed cells are deeper, in these genes as in those that were measured.
+    whole = counted.uns["counts"][:, ::-1].tocsr()
+    before = whole[:500].sum(axis=1).A1.astype(float)
+    ratio = depth[rows].mean() / before.mean()
+    after = narrow._cells.contexts[0].compute_depths(before, (WANTED[1],))
+    # Depths give way by a tenth where means that were measured apart leave too little room.
+    assert ratio == pytest.approx(after.mean() / before.mean(), rel=0.12)
+    assert ratio > 1.3
+    # Deep cells have a mean logarithm with fewer counts for their depth.
+    their = counts[rows][:, others].sum() / whole[:500, others].sum()
+    assert 1.1 < their < ratio
+    made, real = counts[rows].toarray(), whole[get_rows(counted, WANTED[1])].toarray()
+    for part in (others, np.arange(50, 150)):
+        silent = [np.mean(x[:, part] == 0) for x in (made, real)]
+        assert silent[0] == pytest.approx(silent[1], abs=0.04)
+        spread = [np.log1p(x[:, part]).var(axis=0).sum() for x in (made, real)]
+        assert spread[0] == pytest.approx(spread[1], rel=0.1)
+
+
+def test_genes_without_counts_keep_the_values_of_the_source_cell(counted: AnnData, narrow):
+    wider = sparse.csr_matrix(np.random.default_rng(1).normal(3, 1, (900, 2)), dtype=np.float32)
+    values = sparse.hstack([wider, narrow_values(counted)], format="csr")
+    adata = AnnData(abs(values), obs=counted.obs.copy())
+    adata.var_names = ["protein1", "protein2", *counted.var_names[:100]]
+    out = narrow.predict(adata, perturbations=WANTED, n_cells=100)
     sources = adata.obs_names.get_indexer(out.obs["additive_source"])
-    np.testing.assert_array_equal(out.X[:, :3].toarray(), adata.X[sources, :3].toarray())
+    np.testing.assert_array_equal(out.X[:, :2].toarray(), adata.X[sources, :2].toarray())
+    assert out.layers["additive_counts"][:, :2].nnz == 0
+    assert out.layers["additive_counts"][:, 2:].nnz > 0
+
+
+def narrow_values(counted: AnnData) -> sparse.csr_matrix:
+    """Log1p values of the first genes, normalised by themselves."""
+    counts = counted.uns["counts"][:, :100].toarray()
+    depth = np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    return sparse.csr_matrix(np.log1p(counts / depth * 1e4), dtype=np.float32)

@@ -115,3 +115,45 @@ def test_rows_are_normalised_over_all_genes():
 def test_a_sum_that_is_none_is_refused(raw, target_sum):
     with pytest.raises(ValueError, match="give a positive sum"):
         Additive.setup_anndata(raw.copy(), target_sum=target_sum)
+
+
+@pytest.mark.parametrize("named", [None, "umis"])
+@pytest.mark.parametrize("layer", [None, "reads"])
+def test_raw_counts_are_those_of_the_layer_with_counts(raw, layer, named):
+    adata, kept = raw.copy(), named or "counts"
+    if layer is not None:
+        adata.layers[layer] = raw.X.copy()
+    adata.layers[kept] = raw.X.copy()
+    Additive.setup_anndata(adata, layer=layer, counts_layer=named)
+    model = Additive(adata, seed=0)
+    model.train()
+    adata.layers[kept][[7, 300]] *= 2
+    where = "X" if layer is None else "layers['reads']"
+    message = (
+        rf"{where} holds raw counts, and layers['{kept}'].* 2 of 400 cells .* the first is '7'"
+    )
+    message = message.replace("[", r"\[").replace("]", r"\]")
+    with pytest.raises(ValueError, match=message) as error:
+        Additive.setup_anndata(adata, layer=layer, counts_layer=named)
+    with pytest.raises(ValueError, match=message):
+        model.predict(adata, perturbations=WANTED, n_cells=5)
+    one, other = str(error.value).rpartition("Keep one of them: ")[2].split(", or: ")
+    for line in (one, other):
+        mended = adata.copy()
+        exec(line, {"adata": mended})
+        is_left = kept in mended.layers
+        Additive.setup_anndata(mended, layer=layer, counts_layer=named if is_left else None)
+
+
+def test_empty_cells_to_predict_from_are_counted(raw, caplog):
+    model = train(raw.copy())
+    further = raw[raw.obs["perturbation"] == "control"].copy()
+    rows = np.ones(250)
+    rows[5] = 0
+    further.X = sparse.csr_matrix(sparse.diags_array(rows) @ further.X)
+    assert "zeros" not in caplog.text
+    model.predict(further, perturbations=WANTED, n_cells=5)
+    assert (
+        "1 of 250 control cells and 0 of 0 perturbed cells have nothing but zeros in X"
+        in caplog.text
+    )

@@ -1,5 +1,7 @@
 """Responders of a screen: estimated or given, told, saved, and drawn in what is predicted."""
 
+import logging
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -199,3 +201,13 @@ def test_columns_are_read_as_probabilities():
     }.items():
         np.testing.assert_array_equal(read_responding(obs, schema, key), expected)
     assert read_responding(obs, schema, None) is None
+
+
+def test_training_says_how_many_conditions_have_responders_if_any(escaped: AnnData, caplog):
+    with caplog.at_level(logging.INFO, logger="scbig"):
+        train(escaped)
+        assert "Only some cells respond in 1 of 2 conditions." in caplog.messages
+        caplog.clear()
+        train(escaped[escaped.obs["perturbation"] != "GENE0001"].copy())
+    assert any("The counts of 100.0%" in message for message in caplog.messages)
+    assert not any("Only some cells" in message for message in caplog.messages)

@@ -1,12 +1,14 @@
 """The recipe, step by step: what a method is shown, when, and what follows from its networks."""
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from anndata import AnnData
 
 from scbig.data import simulate_screen
+from scbig.model import EffectRegression
 from scbig.predictor import BasePredictor, EffectMover, Method
 
 N_HELD_OUT = 4
@@ -285,3 +287,16 @@ def test_conditions_to_hold_out_are_checked(simulated: AnnData, held_out: list[s
     controls = simulated[simulated.obs["perturbation"] == "control"]
     with pytest.raises(ValueError, match="control cells only"):
         run(controls, Recorder(), {"perturbation_key": "perturbation"}, validation=[])
+
+
+def test_settings_of_the_kernel_are_told_with_few_digits(simulated: AnnData, monkeypatch, caplog):
+    def choose(halves, kernel, genes, denoising):
+        return replace(kernel, settings=replace(kernel.settings, particular=0.1 * 3))
+
+    monkeypatch.setattr("scbig.predictor._method.choose_particular", choose)
+    adata = simulated.copy()
+    EffectRegression.setup_anndata(adata)
+    with caplog.at_level(logging.INFO, logger="scbig"):
+        EffectRegression(adata, seed=0).train(validation=[])
+    [line] = [text for text in caplog.messages if "Regression of effects" in text]
+    assert "particular=0.3," in line

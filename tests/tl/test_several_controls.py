@@ -6,15 +6,9 @@ import pytest
 from anndata import AnnData
 
 import scbig
-from scbig.baselines import Additive
 from scbig.data import infer_schema
 
 LABELS = ["NT1", "NT2"]
-
-
-@pytest.fixture(scope="module")
-def screen() -> AnnData:
-    return scbig.data.simulate_screen(900, 40, n_programs=4, n_targets=8, n_doubles=4, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -27,22 +21,21 @@ def guides(screen: AnnData) -> AnnData:
     return cells
 
 
-def predict(cells: AnnData, **setup) -> tuple[AnnData, AnnData]:
+def predict(train_on, cells: AnnData, **setup) -> tuple[AnnData, AnnData]:
     cells = cells.copy()
     split = scbig.splits.make_split(cells, "additive", schema=infer_schema(cells, **setup))
     scbig.splits.assign_split(cells, split, infer_schema(cells, **setup))
     train = cells[cells.obs["scbig_split"] != "test"].copy()
     train.obs["perturbation"] = train.obs["perturbation"].cat.remove_unused_categories()
-    Additive.setup_anndata(train, **setup)
-    model = Additive(train, seed=0)
-    model.train(validation=[])
-    return model.predict(cells.copy(), key_added="mine"), cells
+    return train_on(train, **setup).predict(cells.copy(), key_added="mine"), cells
 
 
-def test_scores_are_those_of_one_label(screen: AnnData, guides: AnnData):
+def test_scores_are_those_of_one_label(screen: AnnData, guides: AnnData, train_on):
     metrics = ["mse", "pearson_delta"]
-    expected = scbig.tl.evaluate(predict(screen)[0], "mine", metrics=metrics)
-    scores = scbig.tl.evaluate(predict(guides, control=LABELS)[0], "mine", metrics=metrics)
+    expected = scbig.tl.evaluate(predict(train_on, screen)[0], "mine", metrics=metrics)
+    scores = scbig.tl.evaluate(
+        predict(train_on, guides, control=LABELS)[0], "mine", metrics=metrics
+    )
     pd.testing.assert_frame_equal(scores, expected, rtol=1e-5)
 
 
@@ -63,12 +56,9 @@ def test_a_benchmark_is_that_of_one_label(screen: AnnData, guides: AnnData, tmp_
     pd.testing.assert_frame_equal(*tables, rtol=1e-5)
 
 
-def test_files_for_judges_have_all_controls(guides: AnnData, tmp_path):
+def test_files_for_judges_have_all_controls(guides: AnnData, train_on, tmp_path):
     schema = infer_schema(guides, control=LABELS)
-    Additive.setup_anndata(guides, control=LABELS)
-    model = Additive(guides, seed=0)
-    model.train(validation=[])
-    out = model.predict(perturbations=["GENE0001"], n_cells=20)
+    out = train_on(guides, control=LABELS).predict(perturbations=["GENE0001"], n_cells=20)
     predicted, real = scbig.data._cell_eval.make_judged(
         out, layer="additive", schema=schema, real=guides
     )

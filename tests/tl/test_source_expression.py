@@ -5,23 +5,13 @@ import pytest
 from anndata import AnnData
 from scipy import sparse
 
-import scbig
 from scbig.baselines import Additive
 from scbig.tl import source_expression
 
 
 @pytest.fixture(scope="module")
-def screen() -> AnnData:
-    return scbig.data.simulate_screen(500, 40, n_programs=4, n_targets=6, n_doubles=2, seed=0)
-
-
-@pytest.fixture(scope="module")
-def model(screen: AnnData) -> Additive:
-    cells = screen.copy()
-    Additive.setup_anndata(cells)
-    model = Additive(cells, seed=0)
-    model.train(validation=[])
-    return model
+def model(screen: AnnData, train_on) -> Additive:
+    return train_on(screen.copy())
 
 
 def read(adata: AnnData, names) -> np.ndarray:
@@ -53,16 +43,28 @@ def test_annotated_cells_and_other_names(screen: AnnData, model: Additive):
     )
 
 
-def test_a_layer_that_was_read_is_read_again(screen: AnnData):
+def test_a_layer_that_was_read_is_read_again(screen: AnnData, train_on):
     cells = screen.copy()
     cells.layers["log"], cells.X = cells.X, np.zeros(cells.shape, dtype=np.float32)
-    Additive.setup_anndata(cells, layer="log")
-    model = Additive(cells, seed=0)
-    model.train(validation=[])
-    out = model.predict(cells, perturbations=["GENE0001"], n_cells=10)
+    out = train_on(cells, layer="log").predict(cells, perturbations=["GENE0001"], n_cells=10)
     source_expression(out, cells, "additive")
     expected = read(screen, out.obs["additive_source"])
     np.testing.assert_allclose(out.layers["control"].toarray(), expected, atol=1e-6)
+
+
+def test_whole_log1p_values_are_taken_where_it_is_said(screen: AnnData, train_on):
+    cells = screen.copy()
+    cells.X = np.rint(cells.X.toarray() if sparse.issparse(cells.X) else cells.X)
+    del cells.layers["counts"]
+    model = train_on(cells, is_log1p=True)
+    for source in (cells, model.controls):
+        given = source if source is cells else None
+        out = model.predict(given, perturbations=["GENE0001"], n_cells=10)
+        with pytest.raises(ValueError, match="say so: is_log1p=True"):
+            source_expression(out, source, "additive")
+        source_expression(out, source, "additive", is_log1p=True)
+        expected = read(cells, out.obs["additive_source"])
+        np.testing.assert_array_equal(out.layers["control"].toarray(), expected)
 
 
 def test_other_data_are_refused(screen: AnnData, model: Additive):

@@ -12,9 +12,9 @@ import numpy as np
 from anndata import AnnData
 
 from scbig._protocols import Predictor
+from scbig.benchmark.catalogue import CATALOGUE, PredictorSpec, find_spec, get_names
 from scbig.data import Expression, ScreenSchema, get_gene_names, get_matrix
 from scbig.metrics import choose_metrics
-from scbig.model.catalogue import CATALOGUE, PredictorSpec, find_spec, get_names
 from scbig.priors import GeneAliases, GeneEmbedding, GeneGraph, GeneSets, Loci, TableEncoder
 
 POOLED = "pooled"

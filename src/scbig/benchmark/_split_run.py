@@ -358,7 +358,7 @@ def _take(adata: AnnData, is_taken: np.ndarray, schema: ScreenSchema) -> AnnData
     var.index = pd.Index(map(str, get_gene_names(adata, schema.gene_key)))
     obs = adata.obs[is_taken].copy()
     if schema.other_controls:
-        obs[schema.perturbation_key] = schema.join_controls(obs[schema.perturbation_key])
+        obs[schema.perturbation_key] = schema.name_controls(obs[schema.perturbation_key])
     for name in obs.select_dtypes("category"):
         # Their categories would name the conditions that are held out.
         obs[name] = obs[name].cat.remove_unused_categories()

@@ -2,12 +2,15 @@
 
 from scbig.cells._counts import (
     CellCounts,
+    bound_target,
     check_counts,
     compute_log1p,
+    find_most,
     normalise_counts,
+    scale_counts,
 )
 from scbig.cells._draw import draw_paths
-from scbig.cells._gene_model import GeneModel, fit_gene_model, take_genes
+from scbig.cells._gene_model import GeneModel, fit_gene_model, take_genes, widen_genes
 from scbig.cells._hurdle import HurdleCells, move_cells, move_values
 from scbig.cells._paths import CountPaths, SourceCells
 from scbig.cells._recovery import recover_counts
@@ -23,15 +26,9 @@ from scbig.cells._screen_model import (
     ScreenModel,
     fit_screen_model,
     read_counts,
-    scale_counts,
 )
 from scbig.cells._sources import draw_sources, draw_strength, map_depths, renew_cells
-from scbig.cells._transport import (
-    TransportedCells,
-    bound_target,
-    find_most,
-    transport_cells,
-)
+from scbig.cells._transport import TransportedCells, transport_cells
 
 __all__ = [
     "CellCounts",
@@ -65,4 +62,5 @@ __all__ = [
     "take_genes",
     "take_responders",
     "transport_cells",
+    "widen_genes",
 ]

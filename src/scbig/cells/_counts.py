@@ -7,6 +7,8 @@ from scipy import sparse
 
 # Rows are taken to sum to one target sum where their sums differ by less.
 SUM_TOLERANCE = 1e-3
+# How near to the target sum wanted means may come, from where those of controls are.
+_NEAR = 0.9
 _N_SHOWN = 3
 
 
@@ -123,7 +125,7 @@ def normalise_counts(
     ValueError
         When values are negative, not finite or no whole numbers.
     """
-    whole = _read_counts(counts)
+    whole = _read_whole(counts)
     depth = np.asarray(whole.sum(axis=1), dtype=np.float64).ravel()
     has_counts = depth > 0
     if target_sum is None:
@@ -161,7 +163,7 @@ def check_counts(
         When shapes differ, counts are no whole numbers, or some cells disagree: the message
         counts them and names the first.
     """
-    whole, values = _read_counts(counts), read_values(expression)
+    whole, values = _read_whole(counts), read_values(expression)
     if whole.shape != values.shape:
         raise ValueError(
             f"The counts have shape {whole.shape} and the expression {values.shape}: give the "
@@ -179,6 +181,76 @@ def check_counts(
     row = np.repeat(np.arange(whole.shape[0]), np.diff(whole.indptr))
     has_counts = np.diff(whole.indptr) > 0
     return make_recovered(whole, whole.data, row, total, has_counts, base)
+
+
+def scale_counts(found: CellCounts, target_sum: float) -> CellCounts:
+    """Let depths be told as those of a screen model; values stay what they are.
+
+    Parameters
+    ----------
+    found
+        Counts of cells.
+    target_sum
+        The target sum of a screen model.
+
+    Returns
+    -------
+    The same counts. Where cells sum to one target sum, whichever it is, depths are sums of counts
+    and stay; else they are those at the given target sum.
+    """
+    if found.is_closed:
+        return found
+    depth = found.depth * (target_sum / found.target_sum)
+    return replace(found, depth=depth, target_sum=target_sum)
+
+
+def find_most(controls: CellCounts) -> float:
+    """Find what wanted means may add up to before the logarithm, in cells of one target sum.
+
+    A mean logarithm is at most the logarithm of the mean, so that means add up to less than the
+    target sum; by how much less depends on how cells vary.
+
+    Parameters
+    ----------
+    controls
+        Control cells, which tell how cells vary.
+
+    Returns
+    -------
+    Nine tenths of the way from what the means of control cells add up to to the target sum;
+    infinite where cells do not sum to one target sum.
+    """
+    if not controls.is_closed:
+        return np.inf
+    values = compute_log1p(controls.counts, controls.depth, controls.target_sum, controls.base)
+    mean = np.asarray(values.mean(axis=0, dtype=np.float64)).ravel()
+    now = np.expm1(mean * get_unit(controls.base)).sum()
+    return float(_NEAR * controls.target_sum + (1 - _NEAR) * now)
+
+
+def bound_target(target: np.ndarray, controls: CellCounts, most: float) -> np.ndarray:
+    """Lower wanted means that no cells of one target sum can have, all by one factor.
+
+    Parameters
+    ----------
+    target
+        Wanted mean of each gene, shape ``(n_genes,)``.
+    controls
+        Control cells.
+    most
+        What :func:`find_most` found for them.
+
+    Returns
+    -------
+    The means; they are changed only if they add up, before the logarithm, to more than ``most``.
+    """
+    unit = get_unit(controls.base)
+    # No gene has more than the whole cell.
+    target = np.clip(target, 0, np.log1p(controls.target_sum) / unit)
+    wanted = np.expm1(target * unit)
+    if wanted.sum() <= most:
+        return target
+    return np.log1p(wanted * (most / wanted.sum())) / unit
 
 
 def get_unit(base: float | None) -> float:
@@ -207,7 +279,7 @@ def read_values(expression: sparse.spmatrix | np.ndarray) -> sparse.csr_matrix:
     return values
 
 
-def _read_counts(counts: sparse.spmatrix | np.ndarray) -> sparse.csr_matrix:
+def _read_whole(counts: sparse.spmatrix | np.ndarray) -> sparse.csr_matrix:
     """Counts as canonical CSR of int32."""
     matrix = sparse.csr_matrix(counts, copy=True)
     # Not equal to its rounding is also what is not a number.

@@ -183,6 +183,49 @@ def take_genes(
     return replace(found, counts=counts, total=total), replace(model, **taken)
 
 
+def widen_genes(
+    found: CellCounts, model: GeneModel, columns: np.ndarray, genes: np.ndarray
+) -> GeneModel:
+    """Model all genes of cells, of which a model knows some.
+
+    Parameters
+    ----------
+    found
+        Counts of control cells, all recovered.
+    model, columns, genes
+        As for :func:`take_genes`.
+
+    Returns
+    -------
+    A model of all genes of the cells, in their order. Size factor 1 is the mean of these cells.
+    Genes that the model knows keep their means to each other and their dispersions; those of
+    others are told by these cells.
+    """
+    own = fit_gene_model(found.counts, found.depth, np.zeros(len(found.depth)))
+    # What a cell has of the known genes is as much of it as before, whatever its size is told by.
+    unit = own.mean[columns].sum() / model.mean[genes].sum()
+    dispersion, weight = 1 / own.compute_theta(), np.ones(len(own.mean))
+    mean, training_mean, is_silent = (
+        own.mean.copy(),
+        own.training_mean.copy(),
+        own.is_silent.copy(),
+    )
+    mean[columns] = model.mean[genes] * unit
+    training_mean[columns] = model.training_mean[genes] * unit
+    is_silent[columns] = model.is_silent[genes]
+    dispersion[columns], weight[columns] = model.dispersion[genes], model.weight[genes]
+    trend = model.trend * np.array([1.0, unit])
+    return replace(
+        own,
+        mean=mean,
+        is_silent=is_silent,
+        dispersion=dispersion,
+        weight=weight,
+        trend=trend,
+        training_mean=training_mean,
+    )
+
+
 def _compute_sizes(
     counts: sparse.spmatrix, depth: np.ndarray, is_dominant: np.ndarray
 ) -> np.ndarray:

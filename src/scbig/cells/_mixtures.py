@@ -13,8 +13,9 @@ from scbig.cells._transport import TransportedCells, transport_cells
 SHARES = np.linspace(0.2, 1.0, 9)
 # Control cells that are changed, of the up to 2,000 that are looked at: fewer of deep ones.
 _N_SOURCES, _MIN_SOURCES, _N_COUNTS = 500, 100, 500_000
-# Cells of a condition and genes of an axis that are needed, and genes that are looked at.
-_MIN_CELLS, _MIN_GENES, _MAX_GENES = 60, 2, 50
+# Cells of a condition, and genes of an axis, that are needed, and genes that are looked at.
+MIN_CELLS = 60
+_MIN_GENES, _MAX_GENES = 2, 50
 # Standard errors by which the mean of a gene on the axis differs.
 _MIN_T = 4.0
 # The same, of a gene that counts for nothing where all genes are looked at.
@@ -98,7 +99,7 @@ class MixtureControls:
         )
 
 
-def is_gain(gain: np.ndarray) -> bool:
+def is_nearer(gain: np.ndarray) -> bool:
     """Whether cells gain on average, beyond chance."""
     error = gain.std() / np.sqrt(len(gain))
     return bool(gain.mean() > _MIN_GAIN * error)
@@ -131,7 +132,7 @@ def compare_cells(
         axis = change * np.maximum(1 - (_NOISE / np.maximum(np.abs(t), _NOISE)) ** 2, 0)
         plain, mixed = (_rank_score(told @ axis, cells.values @ axis) for cells in made)
         gain.append(plain - mixed)
-    return is_gain(np.concatenate(gain))
+    return is_nearer(np.concatenate(gain))
 
 
 def _compute_values(found: CellCounts) -> np.ndarray:
@@ -144,7 +145,7 @@ def compare_halves(
 ) -> list[HalfFit]:
     """Compare both halves of a condition's cells with mixtures; none where these look alike."""
     n_cells = len(found.depth)
-    if min(n_cells, controls.n_cells) < _MIN_CELLS:
+    if min(n_cells, controls.n_cells) < MIN_CELLS:
         return []
     values, order = _compute_values(found), rng.permutation(n_cells)
     first, second = values[order[::2]], values[order[1::2]]

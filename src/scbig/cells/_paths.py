@@ -171,22 +171,6 @@ class CountPaths:
     critical: np.ndarray
     step: np.ndarray
 
-    def find_cut(self, log_ratio: np.ndarray) -> np.ndarray:
-        """Find for each gene the number of the first point that has not appeared.
-
-        Parameters
-        ----------
-        log_ratio
-            Log ratio of each of ``genes``, between the bounds.
-
-        Returns
-        -------
-        Positions among all points.
-        """
-        gene = np.repeat(np.arange(len(self.genes)), np.diff(self.start))
-        is_in = self.critical <= log_ratio[gene]
-        return self.start[:-1] + np.bincount(gene[is_in], minlength=len(self.genes))
-
     def get_counts(self, cut: np.ndarray, n_genes: int) -> sparse.csr_matrix:
         """Count the molecules that have appeared.
 

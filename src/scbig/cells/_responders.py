@@ -7,7 +7,7 @@ changed by count transport until the mixture has the mean of the condition. So t
 that is to be found, and that cells vary less where a gene is lost is no sign of it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +22,7 @@ from scbig.cells._mixtures import (
     MixtureControls,
     compare_cells,
     compare_halves,
-    is_gain,
+    is_nearer,
 )
 
 Key = tuple[str, ...]
@@ -70,10 +70,10 @@ _UNKNOWN = Responders(1.0, float(_FINE[0]), 1.0, False, 0)
 
 
 def fit_responders(
-    cells: Mapping[Key, CellCounts],
+    cells: Iterable[tuple[Key, CellCounts]],
     controls: CellCounts,
     genes: GeneModel,
-    depths: Mapping[Key, np.ndarray],
+    depths: Callable[[Key], np.ndarray],
     rng: np.random.Generator,
 ) -> dict[Key, Responders]:
     """Estimate the share of the cells that respond, for all conditions of one context.
@@ -90,13 +90,13 @@ def fit_responders(
     Parameters
     ----------
     cells
-        Cells of each condition, all recovered.
+        Conditions, and cells of each, all recovered. They are looked at one by one.
     controls
         Control cells.
     genes
         Mean and dispersion of genes.
     depths
-        Depth that each control cell has as a cell of a condition, ``(n_controls,)``.
+        Tells the depth that each control cell has as a cell of a condition, ``(n_controls,)``.
     rng
         Divides cells, and draws control cells and their counts.
 
@@ -106,21 +106,20 @@ def fit_responders(
     the screen, and is not used.
     """
     control = MixtureControls(controls, genes, rng)
-    likelihood, used = {}, set()
-    for key, found in cells.items():
+    n_cells, likelihood, used = {}, {}, set()
+    for key, found in cells:
         own = np.random.default_rng(rng.integers(2**63))
-        halves = compare_halves(found, control, depths[key], own)
+        n_cells[key], depth = len(found.depth), depths(key)
+        halves = compare_halves(found, control, depth, own)
         if halves:
             likelihood[key] = _interpolate(halves)
             share = _measure(likelihood[key])[0]
-            is_better = _is_better(halves) and compare_cells(
-                found, control, depths[key], share, own
-            )
+            is_better = _is_better(halves) and compare_cells(found, control, depth, share, own)
             used |= {key} if is_better else set()
     prior = _fit_prior([known for key, known in likelihood.items() if key in used])
     return {
-        key: _decide(likelihood.get(key), prior, len(found.depth), is_used=key in used)
-        for key, found in cells.items()
+        key: _decide(likelihood.get(key), prior, n, is_used=key in used)
+        for key, n in n_cells.items()
     }
 
 
@@ -245,7 +244,7 @@ def _is_better(halves: list[HalfFit]) -> bool:
         share = _measure(_interpolate([telling]))[0]
         nearest = int(np.argmin(np.abs(SHARES - share)))
         gain.append(told.distance[-1] - told.distance[nearest])
-    return is_gain(np.concatenate(gain))
+    return is_nearer(np.concatenate(gain))
 
 
 def _pool(known: Iterable[Responders]) -> Responders:

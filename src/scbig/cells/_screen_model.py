@@ -1,7 +1,9 @@
 """What of a screen's counts is needed to make cells of its conditions: genes, and depths."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 
 import numpy as np
 from scipy import sparse
@@ -9,6 +11,7 @@ from scipy import sparse
 from scbig._types import Arrays, Values
 from scbig.cells._counts import CellCounts, check_counts
 from scbig.cells._gene_model import GeneModel, fit_gene_model
+from scbig.cells._mixtures import MIN_CELLS
 from scbig.cells._recovery import recover_counts
 from scbig.cells._responders import (
     Responders,
@@ -19,10 +22,16 @@ from scbig.cells._responders import (
 )
 from scbig.cells._sources import DEPTH_PRIOR, estimate_depth_error, map_depths
 
+logger = logging.getLogger(__name__)
+
 # With fewer of its cells recovered, a screen is taken to have no counts.
 MIN_RECOVERED = 0.5
 # Cells of a group, of the controls of a context, and of all groups that are looked at, at most.
 _N_GROUP, _N_CONTROLS, _N_ALL, _MIN_GROUP = 200, 2000, 40_000, 20
+# Screens are taken to have one target sum where theirs differ by less.
+_SUM_RATIO = 0.01
+# Cells that are read at once where those of all groups are too many.
+_N_AT_ONCE = 20_000
 _RANKS = np.linspace(0, 1, 101)
 
 Key = tuple[str, ...]
@@ -46,6 +55,8 @@ class ContextModel:
         Of the conditions that were trained on: their numbers of cells, and quantiles.
     responders
         Of the same, how many of their cells respond.
+    target_sum
+        Target sum of the values at which depths are told.
     """
 
     genes: GeneModel
@@ -53,6 +64,7 @@ class ContextModel:
     depths: np.ndarray
     own: Mapping[Key, tuple[int, np.ndarray]] = field(default_factory=dict)
     responders: Mapping[Key, Responders] = field(default_factory=dict)
+    target_sum: float = np.nan
 
     def compute_depths(self, controls: np.ndarray, condition: Key) -> np.ndarray:
         """Compute the depth that each control cell has as a cell of a condition.
@@ -89,7 +101,7 @@ class ScreenModel:
     contexts
         What is known of each context, by number; empty where counts cannot be had.
     target_sum
-        Target sum of the values.
+        Target sum of the values; of the last screen, where there were several.
     base
         Base of their logarithm; ``None`` for the natural one.
     share
@@ -123,7 +135,18 @@ class ScreenModel:
             return self.contexts[context]
         genes = fit_gene_model(controls.counts, controls.depth, np.zeros(len(controls.depth)))
         same = np.quantile(controls.depth, _RANKS)
-        return ContextModel(genes, same, same)
+        return ContextModel(genes, same, same, target_sum=controls.target_sum)
+
+    def get_target_sum(self, context: int) -> float:
+        """Return the target sum of the screen that a context is known from.
+
+        Parameters
+        ----------
+        context
+            Its number.
+        """
+        known = self.contexts.get(context)
+        return self.target_sum if known is None else known.target_sum
 
     def extend(self, further: "ScreenModel") -> "ScreenModel":
         """Add what a further screen tells; what both tell is taken from it.
@@ -135,15 +158,26 @@ class ScreenModel:
 
         Returns
         -------
-        The model of both.
+        The model of both. Depths of a condition that the earlier screen alone has stand to those
+        of the new control cells as they did to those of the earlier ones.
         """
-        if not further.has_counts:
+        if not (self.has_counts and further.has_counts):
             return self if self.has_counts else further
+        sums = self.target_sum, further.target_sum
+        if self.is_closed and further.is_closed and not np.isclose(*sums, rtol=_SUM_RATIO):
+            logger.warning(
+                "The earlier screen is normalised to %g, the further one to %g: effects of both "
+                "are taken for alike, and are not. Normalise them alike, or train anew on raw "
+                "counts of both.",
+                *sums,
+            )
         joined = dict(self.contexts)
         for number, context in further.contexts.items():
             if number in joined:
                 known = joined[number]
-                own = {**known.own, **context.own}
+                deeper = context.control_depths / known.control_depths
+                earlier = {key: (n, depths * deeper) for key, (n, depths) in known.own.items()}
+                own = {**earlier, **context.own}
                 responders = {**known.responders, **context.responders}
                 context = replace(context, own=own, responders=responders)
             joined[number] = context
@@ -164,6 +198,7 @@ class ScreenModel:
             responders, arrays[start + "responders"] = responders_to_plain(context.responders)
             values["contexts"][str(number)] = {
                 "reference": context.genes.reference,
+                "target_sum": context.target_sum,
                 "responders": responders,
                 "own": [list(key) for key in context.own],
                 "n_own": [n for n, _ in context.own.values()],
@@ -182,6 +217,8 @@ class ScreenModel:
     @classmethod
     def from_plain(cls, values: Values, arrays: Arrays) -> "ScreenModel":
         """Rebuild what :meth:`to_plain` returned."""
+        target_sum = values["target_sum"]
+        total = np.nan if target_sum is None else target_sum
         contexts = {}
         for number, plain in values["contexts"].items():
             start = f"{number}."
@@ -201,9 +238,8 @@ class ScreenModel:
             )
             depths = arrays[start + "control_depths"], arrays[start + "depths"]
             told = responders_from_plain(plain["responders"], arrays[start + "responders"])
-            contexts[int(number)] = ContextModel(genes, *depths, own, told)
-        target_sum = values["target_sum"]
-        total = np.nan if target_sum is None else target_sum
+            own_sum = plain.get("target_sum", total)
+            contexts[int(number)] = ContextModel(genes, *depths, own, told, own_sum)
         known = values["base"], values["share"], values.get("is_closed", True)
         return cls(contexts, total, *known)
 
@@ -227,7 +263,8 @@ def fit_screen_model(
     controls
         Row numbers of the control cells of each context.
     rng
-        Draws cells: of each group 200, or fewer that all have 40,000, but 20; 2,000 controls.
+        Draws cells: of each group 200, or fewer that all have 40,000, but 20; 2,000 controls. Who
+        responds is told by up to 200 of each group, some groups at a time.
     base
         Base of the logarithm; ``None`` for the natural one.
     is_responding
@@ -240,7 +277,8 @@ def fit_screen_model(
     """
     n_group = int(np.clip(_N_ALL // max(len(groups), 1), _MIN_GROUP, _N_GROUP))
     drawn = [_thin(rows, _N_CONTROLS, rng) for rows in controls]
-    drawn += [_thin(rows, n_group, rng) for *_, rows in groups]
+    wanted = [_thin(rows, _N_GROUP, rng) for *_, rows in groups]
+    drawn += [_thin(rows, n_group, rng) for rows in wanted]
     found = read_counts((read(rows) for rows in drawn if len(rows)), base)
     owner = np.repeat(np.arange(len(drawn)), [len(rows) for rows in drawn])
     share = float(found.is_recovered.mean())
@@ -254,7 +292,21 @@ def fit_screen_model(
             own = {i: groups[i - len(controls)][0] for i in members}
             given = _take_given([groups[i - len(controls)] for i in members], is_responding)
             cells = found.subset(rows)
-            contexts[number] = _fit_context(cells, owner[rows], number, own, given, rng)
+            context = _fit_context(cells, owner[rows], number, own)
+            looked = {
+                key: (cells.subset(owner[rows] == i), wanted[i - len(controls)])
+                for i, key in own.items()
+                if key in context.own and key not in given
+            }
+            known = cells.subset(owner[rows] == number)
+            told = fit_responders(
+                _read_groups(read, looked, found),
+                known,
+                context.genes,
+                partial(context.compute_depths, known.depth),
+                rng,
+            )
+            contexts[number] = replace(context, responders={**told, **given})
     return ScreenModel(contexts, found.target_sum, base, share, found.is_closed)
 
 
@@ -288,27 +340,6 @@ def read_counts(
     return check_counts(sparse.vstack(kept, format="csr"), values, base)
 
 
-def scale_counts(found: CellCounts, target_sum: float) -> CellCounts:
-    """Let depths be told as those of a screen model; values stay what they are.
-
-    Parameters
-    ----------
-    found
-        Counts of cells.
-    target_sum
-        The target sum of a screen model.
-
-    Returns
-    -------
-    The same counts. Where cells sum to one target sum, whichever it is, depths are sums of counts
-    and stay; else they are those at the given target sum.
-    """
-    if found.is_closed:
-        return found
-    depth = found.depth * (target_sum / found.target_sum)
-    return replace(found, depth=depth, target_sum=target_sum)
-
-
 def _take_given(
     groups: Sequence[tuple[Key, int, np.ndarray]], is_responding: np.ndarray | None
 ) -> dict[Key, Responders]:
@@ -321,17 +352,12 @@ def _take_given(
 
 
 def _fit_context(
-    cells: CellCounts,
-    owner: np.ndarray,
-    control: int,
-    own: Mapping[int, Key],
-    given: Mapping[Key, Responders],
-    rng: np.random.Generator,
+    cells: CellCounts, owner: np.ndarray, control: int, own: Mapping[int, Key]
 ) -> ContextModel:
     is_control = owner == control
     depth = cells.depth
     perturbed = depth[~is_control] if (~is_control).any() else depth
-    model = ContextModel(
+    return ContextModel(
         fit_gene_model(cells.counts, depth, owner, control),
         np.quantile(depth[is_control], _RANKS),
         np.quantile(perturbed, _RANKS),
@@ -340,16 +366,35 @@ def _fit_context(
             for i, key in own.items()
             if (owner == i).any()
         },
+        target_sum=cells.target_sum,
     )
-    controls = cells.subset(is_control)
-    parts = {
-        key: cells.subset(owner == i)
-        for i, key in own.items()
-        if key in model.own and key not in given
+
+
+def _read_groups(
+    read: ReadCells, looked: Mapping[Key, tuple[CellCounts, np.ndarray]], found: CellCounts
+) -> Iterator[tuple[Key, CellCounts]]:
+    """Yield the cells of each condition that are at hand, or else read as many as are wanted.
+
+    Of conditions with too few cells to tell anything none are read.
+    """
+    lacking = {
+        key: rows
+        for key, (cells, rows) in looked.items()
+        if len(rows) >= max(MIN_CELLS, len(cells.depth) + 1)
     }
-    depths = {key: model.compute_depths(controls.depth, key) for key in parts}
-    told = fit_responders(parts, controls, model.genes, depths, rng)
-    return replace(model, responders={**told, **given})
+    yield from ((key, cells) for key, (cells, _) in looked.items() if key not in lacking)
+    ends = np.cumsum([len(rows) for rows in lacking.values()])
+    for portion in np.unique(ends // _N_AT_ONCE):
+        keys = [
+            key for key, end in zip(lacking, ends, strict=True) if end // _N_AT_ONCE == portion
+        ]
+        more = read_counts((read(lacking[key]) for key in keys), found.base)
+        if not found.is_closed:
+            depth = more.depth * (found.target_sum / more.target_sum)
+            more = replace(more, depth=depth, target_sum=found.target_sum)
+        owner = np.repeat(np.arange(len(keys)), [len(lacking[key]) for key in keys])
+        for i, key in enumerate(keys):
+            yield key, more.subset(more.is_recovered & (owner == i))
 
 
 def _thin(rows: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:

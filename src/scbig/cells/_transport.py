@@ -5,14 +5,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import sparse
 
-from scbig.cells._counts import CellCounts, compute_log1p, get_unit
+from scbig.cells._counts import CellCounts, compute_log1p
 from scbig.cells._gene_model import GeneModel
 from scbig.cells._match import Match
 from scbig.cells._paths import CountPaths, SourceCells
 from scbig.cells._sources import DEPTH_SPREAD
 
-# How near to the target sum wanted means may come, from where those of controls are.
-_NEAR = 0.9
 # Cells whose means are matched at once, at most.
 MAX_MATCHED = 1024
 
@@ -130,55 +128,6 @@ def transport_cells(
         match = Match(source, model, controls, depth, np.maximum(target, 0), depth_error)
         parts.append(_hand_out(match, *match.run(rng)))
     return parts[0] if len(parts) == 1 else _join(parts)
-
-
-def find_most(controls: CellCounts) -> float:
-    """Find what wanted means may add up to before the logarithm, in cells of one target sum.
-
-    A mean logarithm is at most the logarithm of the mean, so that means add up to less than the
-    target sum; by how much less depends on how cells vary.
-
-    Parameters
-    ----------
-    controls
-        Control cells, which tell how cells vary.
-
-    Returns
-    -------
-    Nine tenths of the way from what the means of control cells add up to to the target sum;
-    infinite where cells do not sum to one target sum.
-    """
-    if not controls.is_closed:
-        return np.inf
-    values = compute_log1p(controls.counts, controls.depth, controls.target_sum, controls.base)
-    mean = np.asarray(values.mean(axis=0, dtype=np.float64)).ravel()
-    now = np.expm1(mean * get_unit(controls.base)).sum()
-    return float(_NEAR * controls.target_sum + (1 - _NEAR) * now)
-
-
-def bound_target(target: np.ndarray, controls: CellCounts, most: float) -> np.ndarray:
-    """Lower wanted means that no cells of one target sum can have, all by one factor.
-
-    Parameters
-    ----------
-    target
-        Wanted mean of each gene, shape ``(n_genes,)``.
-    controls
-        Control cells.
-    most
-        What :func:`find_most` found for them.
-
-    Returns
-    -------
-    The means; they are changed only if they add up, before the logarithm, to more than ``most``.
-    """
-    unit = get_unit(controls.base)
-    # No gene has more than the whole cell.
-    target = np.clip(target, 0, np.log1p(controls.target_sum) / unit)
-    wanted = np.expm1(target * unit)
-    if wanted.sum() <= most:
-        return target
-    return np.log1p(wanted * (most / wanted.sum())) / unit
 
 
 def _check_shapes(

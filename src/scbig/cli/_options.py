@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from scbig.model.catalogue import (
+from scbig.benchmark.catalogue import (
     CATALOGUE,
     TRAINED_ONLY,
     PredictorSpec,

@@ -8,6 +8,13 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from scbig.benchmark.catalogue import (
+    PredictorSpec,
+    find_spec,
+    load_object,
+    name_option,
+    select_arguments,
+)
 from scbig.cli._options import (
     HOLDING,
     MODELS,
@@ -48,13 +55,6 @@ from scbig.cli._options import (
     split_list,
 )
 from scbig.cli._session import Session, run_session
-from scbig.model.catalogue import (
-    PredictorSpec,
-    find_spec,
-    load_object,
-    name_option,
-    select_arguments,
-)
 
 HINT = (
     "Arguments in this message are options here: control=... is --control, is_log1p=True is "

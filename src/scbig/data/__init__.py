@@ -6,12 +6,16 @@ from scbig.data._cell_eval import (
     make_judged_real as make_judged_real,
     to_cell_eval,
 )
+from scbig.data._check_cells import (
+    check_matrices as check_matrices,
+    check_readable as check_readable,
+    warn_of_empty as warn_of_empty,
+)
 from scbig.data._controls import (
     controls_from_plain,
     controls_to_plain,
     join_controls,
     make_controls,
-    take_log_base as take_log_base,
 )
 from scbig.data._conventions import check_expression, infer_schema
 from scbig.data._effects import (
@@ -31,6 +35,7 @@ from scbig.data._expression import (
     get_gene_names,
     get_matrix,
     match_genes,
+    take_log_base as take_log_base,
 )
 from scbig.data._fields import ExpressionField, PerturbationField, check_columns
 from scbig.data._folders import (
@@ -48,8 +53,6 @@ from scbig.data._make_cells import (
 from scbig.data._query import Query, annotate_query, make_query
 from scbig.data._raw_counts import (
     CellMatrices as CellMatrices,
-    check_matrices as check_matrices,
-    check_readable as check_readable,
     holds_counts as holds_counts,
     read_matrices as read_matrices,
 )

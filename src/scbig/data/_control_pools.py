@@ -50,10 +50,10 @@ def read_pools(
             values = _read_sparse(query.source, rows)
             mean = _average(query, controls, rows, values)
             pools[context] = ControlPool(rows, values, mean, len(controls))
-    return _read_counts(pools, model, query.counts, columns) if model.has_counts else pools
+    return _add_counts(pools, model, query.counts, columns) if model.has_counts else pools
 
 
-def _read_counts(
+def _add_counts(
     pools: dict[int, ControlPool], model: ScreenModel, kept: Expression | None, columns: np.ndarray
 ) -> dict[int, ControlPool]:
     """Find the counts of the cells, or leave them away where too few are known."""
@@ -81,11 +81,11 @@ def _read_counts(
             (~is_known).sum(),
             len(owner),
         )
-    found = scale_counts(found, model.target_sum)
-    return {
-        context: replace(pool, counts=found.subset(owner == context))
-        for context, pool in pools.items()
+    counts = {
+        context: scale_counts(found, model.get_target_sum(context)).subset(owner == context)
+        for context in pools
     }
+    return {context: replace(pool, counts=counts[context]) for context, pool in pools.items()}
 
 
 def _is_enough(found: CellCounts, owner: np.ndarray) -> bool:

@@ -18,17 +18,6 @@ from scbig.data._screen_cells import ScreenCells
 _SPARSE_PARTS = ("data", "indices", "indptr")
 
 
-def take_log_base(adata: AnnData) -> dict[str, Any]:
-    """Return what ``uns`` says of the logarithm, to go with some of the cells.
-
-    Parameters
-    ----------
-    adata
-        Annotated data.
-    """
-    return {"log1p": dict(adata.uns["log1p"])} if "log1p" in adata.uns else {}
-
-
 def make_controls(
     cells: ScreenCells,
     obs: pd.DataFrame,
@@ -147,7 +136,7 @@ def controls_from_plain(values: Values, arrays: Arrays) -> AnnData:
     Parameters
     ----------
     values, arrays
-        What it returned; further arrays do no harm.
+        As for :func:`scbig.data.effects_from_plain`.
 
     Returns
     -------

@@ -268,9 +268,9 @@ def check_expression(
         if not is_log1p:
             _check_counts(values, name, where, layer)
             fractions[rows] |= _find_fractions(piece)
-            expressed[rows] |= _mark_rows(piece, values > 0)
+            expressed[rows] |= mark_rows(piece, values > 0)
         if top > MAX_LOG1P and is_strict:
-            is_large[rows] |= _mark_rows(piece, values > MAX_LOG1P)
+            is_large[rows] |= mark_rows(piece, values > MAX_LOG1P)
         largest = max(largest, top)
     if fractions.any() or is_strict:
         _check_cells(matrix, np.flatnonzero(expressed & ~fractions), name, adata)
@@ -301,8 +301,8 @@ def iter_pieces(matrix: Any) -> Iterator[tuple[str, int, Any]]:
             yield where, 0 if by_gene else start, piece
 
 
-def _mark_rows(piece: Any, is_marked: np.ndarray) -> np.ndarray:
-    """Mark the rows that hold a marked one of the stored values."""
+def mark_rows(piece: Any, is_marked: np.ndarray) -> np.ndarray:
+    """Mark the rows of a piece that hold a marked one of its stored values."""
     if not sparse.issparse(piece):
         return np.asarray(is_marked.any(axis=1))
     stored = is_marked.astype(np.float32), piece.indices, piece.indptr
@@ -312,7 +312,7 @@ def _mark_rows(piece: Any, is_marked: np.ndarray) -> np.ndarray:
 
 def _find_fractions(piece: Any) -> np.ndarray:
     if sparse.issparse(piece):
-        return _mark_rows(piece, piece.data != np.rint(piece.data))
+        return mark_rows(piece, piece.data != np.rint(piece.data))
     # Where the largest has one, no other value need be looked at.
     top = piece.max(axis=1)
     has_fraction = top != np.rint(top)

@@ -15,8 +15,6 @@ from anndata.abc import CSCDataset
 from mudata import MuData
 from scipy import sparse
 
-from scbig._constants import COUNTS
-
 logger = logging.getLogger(__name__)
 
 CHUNK_SIZE = 4096
@@ -155,29 +153,15 @@ def get_log_base(adata: AnnData) -> float | None:
     return None if base is None else float(base)
 
 
-def find_counts_layer(adata: AnnData, wanted: str | None, layer: str | None) -> str | None:
-    """Return the layer with the counts behind the expression; ``None`` where there is none.
+def take_log_base(adata: AnnData) -> dict[str, Any]:
+    """Return what ``uns`` says of the logarithm, to go with some of the cells.
 
     Parameters
     ----------
     adata
         Annotated data.
-    wanted
-        Name of the layer; ``None`` for ``"counts"``, if it is there.
-    layer
-        Layer with the expression.
-
-    Raises
-    ------
-    ValueError
-        When the named layer is not there.
     """
-    if wanted is not None and wanted not in adata.layers:
-        # anndata 0.13 lists X among the layers, under None.
-        found = [name for name in adata.layers if name is not None]
-        raise ValueError(f"There is no layer {wanted!r} with counts. Layers found: {found}.")
-    name = COUNTS if wanted is None else wanted
-    return name if name in adata.layers and name != layer else None
+    return {"log1p": dict(adata.uns["log1p"])} if "log1p" in adata.uns else {}
 
 
 def is_csc(matrix: Any) -> bool:

@@ -14,8 +14,8 @@ from anndata import AnnData
 from scvi.data.fields import BaseAnnDataField
 
 from scbig._constants import REGISTRY
+from scbig.data._check_cells import check_readable
 from scbig.data._expression import get_gene_names
-from scbig.data._raw_counts import check_readable
 from scbig.data._screen import ScreenSchema, check_missing, make_screen
 
 logger = logging.getLogger(__name__)

@@ -23,6 +23,7 @@ from scbig.cells import (
     renew_cells,
     take_genes,
     transport_cells,
+    widen_genes,
 )
 from scbig.data._control_pools import ControlPool, MadeCells, hand_out, read_pools
 from scbig.data._expression import GeneMatch
@@ -101,11 +102,10 @@ def make_cells(query: Query, match: GeneMatch, model: ScreenModel, wanted: Wante
 
     Parameters
     ----------
-    query
-        What to predict.
-    match
-        Where the model's genes stand among the genes of the query. Genes that the model does
-        not know keep the expression of the source cell.
+    query, match
+        As for :func:`scbig.data.predict_query`. Genes that the model does not know keep the mean
+        of the control cells, and have the depth of the cells that are made; where they have no
+        counts, they keep the values of the source cell.
     model
         What is known of the screen's counts.
     wanted
@@ -222,6 +222,7 @@ class _Controls:
     counts: CellCounts
     known: ContextModel
     genes: GeneModel
+    shared: np.ndarray  # which of the genes the model predicts
     most: float
     mean: np.ndarray
 
@@ -237,9 +238,15 @@ def _prepare(
     known = model.get_context(context, found)
     # A new context is modelled in the genes of the query.
     of_model = genes.of_model if context in model.contexts else genes.columns
-    counts, gene_model = take_genes(found, known.genes, genes.columns, of_model)
-    mean = pool.mean[genes.columns]
-    return _Controls(usable, counts, known, gene_model, find_most(counts), mean)
+    given, columns = (found, known.genes, genes.columns, of_model), genes.columns
+    others = np.setdiff1d(np.arange(found.counts.shape[1]), columns)
+    if found.counts[:, others].nnz:
+        counts, gene_model, shared, mean = found, widen_genes(*given), columns, pool.mean
+    else:
+        # All genes are known, or the others are no counts.
+        counts, gene_model = take_genes(*given)
+        shared, mean = np.arange(len(columns)), pool.mean[columns]
+    return _Controls(usable, counts, known, gene_model, shared, find_most(counts), mean)
 
 
 def _transport(
@@ -255,7 +262,9 @@ def _transport(
     drawn = draw_sources(n_controls, n_cells, rng)
     again = np.arange(n_controls, len(drawn)) if n_cells > n_controls else drawn[:0]
     sources = renew_cells(controls.counts.subset(drawn), controls.genes, again, rng)
-    target = bound_target(target, controls.counts, controls.most)
+    wanted = controls.mean.copy()
+    wanted[controls.shared] = target
+    target = bound_target(wanted, controls.counts, controls.most)
     told = controls.known.responders
     share = expect_responders(told, condition).used_share
     if condition not in told:
@@ -294,8 +303,10 @@ def _move(
 
 
 def _fill_in(pool: ControlPool, columns: np.ndarray, made: MadeCells) -> MadeCells:
-    """Put made genes among all genes of the query; the others are those of the source."""
+    """Put made genes among all genes of the query; others, if any, are those of the source."""
     n_genes = pool.values.shape[1]
+    if made.values.shape[1] > len(columns):
+        return made
     others = np.setdiff1d(np.arange(n_genes), columns)
     order = np.argsort(np.concatenate([columns, others]))
     if np.array_equal(order, np.arange(n_genes)) and not len(others):

@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scbig.data._controls import take_log_base
-from scbig.data._expression import Expression, get_matrix
+from scbig.data._expression import Expression, get_matrix, take_log_base
 from scbig.data._raw_counts import CellMatrices
 from scbig.data._screen import (
     CONTEXT_JOIN,

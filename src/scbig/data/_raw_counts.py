@@ -1,6 +1,5 @@
 """Raw counts or log1p values: how are cells read that have the ones, or the others?"""
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +9,8 @@ from anndata import AnnData
 from scipy import sparse
 
 from scbig._constants import COUNTS
-from scbig.cells import check_counts
-from scbig.data._conventions import check_expression, iter_pieces
-from scbig.data._expression import Expression, find_counts_layer, get_log_base, get_matrix, is_csc
-
-logger = logging.getLogger(__name__)
+from scbig.data._conventions import iter_pieces
+from scbig.data._expression import Expression, get_log_base, get_matrix, is_csc
 
 # What raw counts are normalised to where nothing else is wanted.
 TARGET_SUM = 1e4
@@ -118,81 +114,73 @@ def read_matrices(
     Raises
     ------
     ValueError
-        When the named layer with counts is not there, or the target sum is not positive.
+        When the named layer with counts is not there, or the target sum is not positive; when the
+        expression is raw counts, and the layer with counts holds others.
     """
     if target_sum is not None and not target_sum > 0:
         raise ValueError(f"target_sum={target_sum!r}: give a positive sum, such as 10_000.")
-    kept = find_counts_layer(adata, counts_layer, layer)
+    kept = _find_counts_layer(adata, counts_layer, layer)
     matrix = get_matrix(adata, layer)
     if not is_log1p and holds_counts(adata, layer, n_cells=_N_CHECKED):
+        if kept is not None:
+            _check_same(adata, layer, kept)
         total = TARGET_SUM if target_sum is None else target_sum
         values = Expression(matrix, columns, fill, target_sum=total)
-        return CellMatrices(values, _read_counts(matrix, columns), None, True)
-    counts = None if kept is None else _read_counts(adata.layers[kept], columns)
+        return CellMatrices(values, _keep_counts(matrix, columns), None, True)
+    counts = None if kept is None else _keep_counts(adata.layers[kept], columns)
     return CellMatrices(Expression(matrix, columns, fill), counts, get_log_base(adata), False)
 
 
-def _read_counts(matrix: object, columns: np.ndarray | None) -> Expression | None:
+def _find_counts_layer(adata: AnnData, wanted: str | None, layer: str | None) -> str | None:
+    """Return the layer with the counts behind the expression; ``None`` where there is none.
+
+    Parameters
+    ----------
+    adata
+        Annotated data.
+    wanted
+        Name of the layer; ``None`` for ``"counts"``, if it is there.
+    layer
+        Layer with the expression.
+
+    Raises
+    ------
+    ValueError
+        When the named layer is not there.
+    """
+    if wanted is not None and wanted not in adata.layers:
+        # anndata 0.13 lists X among the layers, under None.
+        found = [name for name in adata.layers if name is not None]
+        raise ValueError(f"There is no layer {wanted!r} with counts. Layers found: {found}.")
+    name = COUNTS if wanted is None else wanted
+    return name if name in adata.layers and name != layer else None
+
+
+def _check_same(adata: AnnData, layer: str | None, counts_layer: str) -> None:
+    """Raise when raw counts are not those of the layer with counts, as far as some cells tell."""
+    rows = choose_cells(adata.n_obs)
+    one, other = (Expression(get_matrix(adata, name)).rows(rows) for name in (layer, counts_layer))
+    differs = (one != other).any(axis=1)
+    if differs.any():
+        name, kept = name_matrix(layer), name_matrix(counts_layer)
+        raise ValueError(
+            f"{name} holds raw counts, and {kept}, which is to have the counts, holds others: "
+            f"{int(differs.sum())} of {len(rows)} cells looked at differ, the first is "
+            f"{str(adata.obs_names[rows[np.argmax(differs)]])!r}. Keep one of them: "
+            f"adata.{name} = adata.{kept}.copy(), or: del adata.{kept}"
+        )
+
+
+def choose_cells(n_cells: int) -> np.ndarray:
+    """Some cells from all over the data, as screens are often joined."""
+    return np.unique(np.linspace(0, n_cells - 1, _N_CHECKED).astype(np.int64))
+
+
+def name_matrix(layer: str | None) -> str:
+    return "X" if layer is None else f"layers[{layer!r}]"
+
+
+def _keep_counts(matrix: object, columns: np.ndarray | None) -> Expression | None:
     """Counts of genes that are missing are not known: those of cells are not, then."""
     is_whole = columns is None or bool((columns >= 0).all())
     return Expression(matrix, columns) if is_whole else None
-
-
-def check_matrices(
-    adata: AnnData,
-    layer: str | None,
-    counts_layer: str | None = None,
-    *,
-    is_log1p: bool = False,
-    target_sum: float | None = None,
-) -> None:
-    """Raise when counts disagree with the expression, as far as 1,000 cells tell.
-
-    That raw counts are to be normalised is logged.
-
-    Parameters
-    ----------
-    adata, layer, counts_layer, is_log1p, target_sum
-        See :func:`read_matrices`.
-
-    Raises
-    ------
-    ValueError
-        When the named layer is not there, what it holds are not the counts of these cells, or the
-        target sum is not positive.
-    """
-    found = read_matrices(adata, layer, counts_layer, is_log1p=is_log1p, target_sum=target_sum)
-    if found.is_raw:
-        logger.info(
-            "%s holds raw counts: each cell is normalised to %g, and log1p is taken. Another sum: "
-            "target_sum=...",
-            "X" if layer is None else f"layers[{layer!r}]",
-            TARGET_SUM if target_sum is None else target_sum,
-        )
-    elif found.counts is not None:
-        # From all over the data, as screens are often joined.
-        rows = np.unique(np.linspace(0, adata.n_obs - 1, _N_CHECKED).astype(np.int64))
-        try:
-            counts = sparse.csr_matrix(found.counts.rows(rows))
-            check_counts(counts, found.expression.rows(rows), found.base)
-        except ValueError as error:
-            raise ValueError(f"layers[{counts_layer or COUNTS!r}]: {error}") from error
-
-
-def check_readable(adata: AnnData, layer: str | None, *, is_log1p: bool) -> None:
-    """Raise when expression is neither raw counts nor log1p values.
-
-    Parameters
-    ----------
-    adata, layer
-        See :func:`holds_counts`.
-    is_log1p
-        Take whole values for log1p values.
-
-    Raises
-    ------
-    ValueError
-        See :func:`check_expression`.
-    """
-    if is_log1p or not holds_counts(adata, layer):
-        check_expression(adata, layer, is_log1p=is_log1p)

@@ -119,7 +119,7 @@ class ScreenSchema:
         """All labels of control cells, first the one under which they leave."""
         return self.control, *self.other_controls
 
-    def join_controls(self, labels: pd.Series) -> pd.Series:
+    def name_controls(self, labels: pd.Series) -> pd.Series:
         """Give control cells one label.
 
         Parameters

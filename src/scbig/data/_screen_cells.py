@@ -87,8 +87,7 @@ def fit_cells(
     share = 100 * model.share
     logger.info("The counts of %.1f%% of the cells looked at are known%s.", share, rest)
     told = [one for part in model.contexts.values() for one in part.responders.values()]
-    if told:
-        n_used = sum(one.used_share < 1 for one in told)
+    if n_used := sum(one.used_share < 1 for one in told):
         logger.info("Only some cells respond in %d of %d conditions.", n_used, len(told))
     return model
 
@@ -98,10 +97,8 @@ def read_responding(obs: pd.DataFrame, schema: ScreenSchema, key: str | None) ->
 
     Parameters
     ----------
-    obs
-        Cell annotations.
-    schema
-        Where they keep their labels.
+    obs, schema
+        As for :func:`scbig.data.make_screen`.
     key
         Column with probabilities, or with classes that end in ``KO`` (or ``KD``, ``OE``) for cells
         that respond and in ``NP`` for those that do not; ``None`` for none.
@@ -124,7 +121,7 @@ def read_responding(obs: pd.DataFrame, schema: ScreenSchema, key: str | None) ->
             "'mixscape_class_p_ko', or leave it away, to have responders estimated."
         )
     column = obs[key]
-    is_control = schema.join_controls(obs[schema.perturbation_key]) == schema.control
+    is_control = schema.name_controls(obs[schema.perturbation_key]) == schema.control
     if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
         values = column.to_numpy(dtype=np.float64, na_value=np.nan)
         is_bad = (values < 0) | (values > 1)

@@ -93,6 +93,7 @@ def predict_query(
     """
     fill = control_mean.astype(np.float32)  # float64 would turn whole batches into float64
     announce_size(query, 4 * query.out.n_obs * query.out.n_vars * (1 + query.is_new))
+    _warn_of_copies(query)
     values = np.empty(query.out.shape, dtype=np.float32)
     is_found = match.columns >= 0
     for group, rows in _batches(query):
@@ -235,6 +236,21 @@ def announce_size(query: Query, n_bytes: float) -> None:
             "Fewer: n_cells=..., or some perturbations or contexts at a time.",
             *query.out.shape,
             n_bytes / 1e9,
+        )
+
+
+def _warn_of_copies(query: Query) -> None:
+    """Say that nothing is drawn anew where more rows are wanted than there are control cells."""
+    starts = [query.source_row[rows] for *_, rows in query.groups()] if query.is_new else []
+    n_copies = sum(len(rows) - len(np.unique(rows)) for rows in starts)
+    if n_copies:
+        logger.warning(
+            "%d of %d predicted rows are copies: no more rows differ than a context has control "
+            "cells, since expected expression draws nothing, and cells of no change are control "
+            "cells. Tests that count them as cells find too much. Ask for fewer: n_cells=%d",
+            n_copies,
+            sum(map(len, starts)),
+            min(len(np.unique(rows)) for rows in starts),
         )
 
 

@@ -1,7 +1,8 @@
 """Models of perturbation responses."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from scbig._optional import load_lazily
 
 if TYPE_CHECKING:
     from scbig.model._effect_regression import EffectRegression
@@ -11,18 +12,21 @@ if TYPE_CHECKING:
     from scbig.nn import CellLatent
     from scbig.predictor import FloorComparison
 
-# They load on first use, so that the command line can show the catalogue without torch.
-_HOMES = {
-    "CellLatent": "scbig.nn",
-    "DualStreamConfig": "scbig.model.dualstream",
-    "DualStreamMamba": "scbig.model.dualstream",
-    "EffectRegression": "scbig.model._effect_regression",
-    "FloorComparison": "scbig.predictor",
-    "SCBIG": "scbig.model.scbig",
-    "SCBIGConfig": "scbig.model.scbig",
-    "STRAND": "scbig.model.strand",
-    "STRANDConfig": "scbig.model.strand",
-}
+# Who wants one model does not wait for all.
+__getattr__, __dir__ = load_lazily(
+    __name__,
+    {
+        "CellLatent": "scbig.nn",
+        "DualStreamConfig": "scbig.model.dualstream",
+        "DualStreamMamba": "scbig.model.dualstream",
+        "EffectRegression": "scbig.model._effect_regression",
+        "FloorComparison": "scbig.predictor",
+        "SCBIG": "scbig.model.scbig",
+        "SCBIGConfig": "scbig.model.scbig",
+        "STRAND": "scbig.model.strand",
+        "STRANDConfig": "scbig.model.strand",
+    },
+)
 
 __all__ = [
     "SCBIG",
@@ -35,13 +39,3 @@ __all__ = [
     "SCBIGConfig",
     "STRANDConfig",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)

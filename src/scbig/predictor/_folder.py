@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict
 from os import PathLike
-from typing import Self
+from typing import Any, Self
 
 import pandas as pd
 from anndata import AnnData
@@ -71,6 +71,32 @@ class StoredModel(RegisteredModel):
     def controls(self) -> AnnData:
         """Control cells that travel with the model, log1p values in ``X``."""
         return self._vocabulary.controls
+
+    def _get_setup(self, key: str) -> Any:
+        """Return what `setup_anndata` was given; ``None`` where an earlier version had no such."""
+        return self.registry_["setup_args"].get(key)
+
+    def _attach_adata(self, adata: AnnData, known: Vocabulary) -> None:
+        """Register a screen with a loaded model, under the conventions it was trained with."""
+        cls, schema, layer = type(self), known.schema, known.counts_layer
+        responder_key = self._get_setup("responder_key")
+        cls.setup_anndata(
+            adata,
+            layer=schema.layer,
+            perturbation_key=schema.perturbation_key,
+            control=schema.controls,
+            context_keys=schema.context_keys,
+            separator=schema.separator or "",
+            gene_key=schema.gene_key,
+            is_log1p=known.is_log1p,
+            counts_layer=layer if layer in adata.layers else None,
+            target_sum=known.target_sum,
+            responder_key=responder_key if responder_key in adata.obs else None,
+        )
+        self._adata = adata
+        self._adata_manager = cls._get_most_recent_anndata_manager(adata, required=True)
+        self._register_manager_for_instance(self._adata_manager)
+        self.registry_ = self._adata_manager.registry
 
     def _check_trained(self) -> Effects:
         """Return the effects that the model was fitted on, or raise."""

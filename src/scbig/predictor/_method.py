@@ -4,7 +4,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from copy import copy, deepcopy
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -206,7 +206,8 @@ class RegressionMethod(Method):
         kernel = choose_kernel(task.measured, self.vocabulary.embeddings.mappings)
         if self.denoising.use_measured and (halves := task.halve()):
             kernel = choose_particular(halves, kernel, self.vocabulary.genes, self.denoising)
-        logger.info("Regression of effects: %s", kernel.settings)
+        shown = replace(kernel.settings, particular=round(kernel.settings.particular, 2))
+        logger.info("Regression of effects: %s", shown)
         self._fit_anchor(task, kernel)
 
     def refit(self, task: Task) -> bool:

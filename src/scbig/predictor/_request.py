@@ -24,6 +24,7 @@ from scbig.data import (
     match_genes,
     predict_query,
     read_matrices,
+    warn_of_empty,
 )
 from scbig.nn import check_seed
 from scbig.predictor._judge import CellMover, EffectMover
@@ -118,6 +119,7 @@ def _check_adata(adata: AnnData, vocabulary: Vocabulary) -> ScreenSchema:
         gene_key=known.gene_key if known.gene_key in adata.var else None,
     )
     check_readable(adata, schema.layer, is_log1p=vocabulary.is_log1p)
+    warn_of_empty(adata, schema)
     return schema
 
 
@@ -137,18 +139,19 @@ def answer_request(
     match = match_genes(names, vocabulary.genes, resolve=vocabulary.resolve_gene)
     expected = effects.get_control(np.array([-1]))[0]
     control_mean = effects.get_control(request.context)
-    mover = EffectMover(change, control_mean) if isinstance(change, np.ndarray) else change
+    if cells is None:
+        mover = EffectMover(change, control_mean) if isinstance(change, np.ndarray) else change
 
-    def predict_group(x: np.ndarray, group: int) -> np.ndarray:
-        return mover(x, np.array([group]))[0]
+        def predict_group(x: np.ndarray, group: int) -> np.ndarray:
+            return mover(x, np.array([group]))[0]
+
+        return predict_query(request.query, match, predict_group, control_mean=expected)
 
     def get_change(x: np.ndarray, group: int) -> np.ndarray:
         if isinstance(change, np.ndarray):
             return change[group]
-        return (predict_group(x, group) - x).mean(axis=0, dtype=np.float64)
+        return (change(x, np.array([group]))[0] - x).mean(axis=0, dtype=np.float64)
 
-    if cells is None:
-        return predict_query(request.query, match, predict_group, control_mean=expected)
     control_mean[request.context >= len(vocabulary.contexts)] = np.nan
     wanted = Wanted(
         request.targets, get_change, control_mean, request.is_own, expected, request.seed

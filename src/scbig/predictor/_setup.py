@@ -16,8 +16,8 @@ from scbig.data import (
     check_matrices,
     infer_schema,
     read_responding,
+    warn_of_empty,
 )
-from scbig.predictor._vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
 
@@ -139,31 +139,6 @@ class RegisteredModel(BaseModelClass):
         manager = AnnDataManager(fields=fields, setup_method_args=setup_args)
         manager.register_fields(adata)
         check_matrices(adata, layer, counts_layer, is_log1p=is_log1p, target_sum=target_sum)
+        warn_of_empty(adata, schema)
         cls.register_manager(manager)
         logger.info(schema.describe())
-
-    def _get_setup(self, key: str) -> Any:
-        """Return what `setup_anndata` was given; ``None`` where an earlier version had no such."""
-        return self.registry_["setup_args"].get(key)
-
-    def _attach_adata(self, adata: AnnData, known: Vocabulary) -> None:
-        """Register a screen with a loaded model, under the conventions it was trained with."""
-        cls, schema, layer = type(self), known.schema, known.counts_layer
-        responder_key = self._get_setup("responder_key")
-        cls.setup_anndata(
-            adata,
-            layer=schema.layer,
-            perturbation_key=schema.perturbation_key,
-            control=schema.controls,
-            context_keys=schema.context_keys,
-            separator=schema.separator or "",
-            gene_key=schema.gene_key,
-            is_log1p=known.is_log1p,
-            counts_layer=layer if layer in adata.layers else None,
-            target_sum=known.target_sum,
-            responder_key=responder_key if responder_key in adata.obs else None,
-        )
-        self._adata = adata
-        self._adata_manager = cls._get_most_recent_anndata_manager(adata, required=True)
-        self._register_manager_for_instance(self._adata_manager)
-        self.registry_ = self._adata_manager.registry

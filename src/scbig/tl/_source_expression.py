@@ -8,13 +8,18 @@ from anndata import AnnData
 from scipy import sparse
 
 from scbig._constants import SOURCE_SUFFIX
-from scbig.data import Expression, get_matrix, read_matrices
+from scbig.data import Expression, get_matrix, holds_counts
 
 _N_AT_ONCE = 2048
 
 
 def source_expression(
-    predicted: AnnData, source: AnnData, layer: str = "scbig", *, key_added: str = "control"
+    predicted: AnnData,
+    source: AnnData,
+    layer: str = "scbig",
+    *,
+    key_added: str = "control",
+    is_log1p: bool = False,
 ) -> None:
     """Write the expression of the control cell that each predicted cell is made of.
 
@@ -32,6 +37,8 @@ def source_expression(
         The predicted layer; ``obs[layer + "_source"]`` names the control cells.
     key_added
         Layer that is written.
+    is_log1p
+        Take whole values of ``source`` for log1p values, as ``setup_anndata(is_log1p=True)`` does.
 
     Returns
     -------
@@ -64,14 +71,15 @@ def source_expression(
     names = predicted.obs[column].astype(str)
     rows = _find(source.obs_names, names, "cells")
     columns = _find(source.var_names, predicted.var_names, "genes")
-    found = read_matrices(source, _get_layer(predicted, source, layer))
-    if found.is_raw:
+    read = _get_layer(predicted, source, layer)
+    if not is_log1p and holds_counts(source, read):
         raise ValueError(
             "source holds raw counts, whose expression depends on what they are normalised to. "
             "Give model.controls if the prediction started from them, or log1p values: "
-            "sc.pp.normalize_total(source, target_sum=1e4); sc.pp.log1p(source)"
+            "sc.pp.normalize_total(source, target_sum=1e4); sc.pp.log1p(source). If these "
+            "are log1p values, say so: is_log1p=True"
         )
-    expression = Expression(get_matrix(source, _get_layer(predicted, source, layer)), columns)
+    expression = Expression(get_matrix(source, read), columns)
     pieces = np.split(rows, np.arange(_N_AT_ONCE, len(rows), _N_AT_ONCE))
     parts = [sparse.csr_matrix(expression.rows(piece)) for piece in pieces]
     predicted.layers[key_added] = sparse.vstack(parts, format="csr")

@@ -86,7 +86,7 @@ def take_cells(
     keys = [schema.perturbation_key, *schema.context_keys]
     # Strings carry no categories that the chosen cells do not have.
     obs = adata.obs[keys].iloc[rows].astype(str)
-    obs[schema.perturbation_key] = schema.join_controls(obs[schema.perturbation_key])
+    obs[schema.perturbation_key] = schema.name_controls(obs[schema.perturbation_key])
     var = adata.var[[] if schema.gene_key is None else [schema.gene_key]]
     matrix = get_matrix(adata, schema.layer if layer is None else layer)
     return AnnData(matrix[rows], obs=obs, var=var.copy(), uns=take_log_base(adata))

@@ -9,8 +9,7 @@ import pytest
 
 from scbig.baselines import FLOORS, Additive
 from scbig.benchmark import Resources
-from scbig.cli._options import find_saved, get_model_names
-from scbig.model.catalogue import (
+from scbig.benchmark.catalogue import (
     CATALOGUE,
     PRIOR_OPTIONS,
     PredictorSpec,
@@ -18,11 +17,12 @@ from scbig.model.catalogue import (
     get_names,
     load_object,
 )
+from scbig.cli._options import find_saved, get_model_names
 
 MODELS = [spec for spec in CATALOGUE if spec.is_model]
 OWN = """
 from scbig.baselines import TrainMean
-from scbig.model.catalogue import PredictorSpec
+from scbig.benchmark.catalogue import PredictorSpec
 
 class Median(TrainMean):
     default_key = "median"

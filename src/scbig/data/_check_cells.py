@@ -1,0 +1,112 @@
+"""What of expression and counts is refused, or warned of, where cells enter?"""
+
+import logging
+
+import numpy as np
+from anndata import AnnData
+from scipy import sparse
+
+from scbig._constants import COUNTS
+from scbig.cells import check_counts
+from scbig.data._conventions import check_expression, iter_pieces, mark_rows
+from scbig.data._expression import get_matrix
+from scbig.data._raw_counts import (
+    TARGET_SUM,
+    choose_cells,
+    holds_counts,
+    name_matrix,
+    read_matrices,
+)
+from scbig.data._screen import ScreenSchema, make_screen
+
+logger = logging.getLogger(__name__)
+
+
+def check_matrices(
+    adata: AnnData,
+    layer: str | None,
+    counts_layer: str | None = None,
+    *,
+    is_log1p: bool = False,
+    target_sum: float | None = None,
+) -> None:
+    """Raise when counts disagree with the expression, as far as 1,000 cells tell.
+
+    That raw counts are to be normalised is logged.
+
+    Parameters
+    ----------
+    adata, layer, counts_layer, is_log1p, target_sum
+        See :func:`read_matrices`.
+
+    Raises
+    ------
+    ValueError
+        When the named layer is not there, what it holds are not the counts of these cells, or the
+        target sum is not positive.
+    """
+    found = read_matrices(adata, layer, counts_layer, is_log1p=is_log1p, target_sum=target_sum)
+    if found.is_raw:
+        logger.info(
+            "%s holds raw counts: each cell is normalised to %g, and log1p is taken. Another sum: "
+            "target_sum=...",
+            name_matrix(layer),
+            TARGET_SUM if target_sum is None else target_sum,
+        )
+    elif found.counts is not None:
+        rows = choose_cells(adata.n_obs)
+        try:
+            counts = sparse.csr_matrix(found.counts.rows(rows))
+            check_counts(counts, found.expression.rows(rows), found.base)
+        except ValueError as error:
+            raise ValueError(f"{name_matrix(counts_layer or COUNTS)}: {error}") from error
+
+
+def check_readable(adata: AnnData, layer: str | None, *, is_log1p: bool) -> None:
+    """Raise when expression is neither raw counts nor log1p values.
+
+    Parameters
+    ----------
+    adata, layer
+        See :func:`holds_counts`.
+    is_log1p
+        Take whole values for log1p values.
+
+    Raises
+    ------
+    ValueError
+        See :func:`check_expression`.
+    """
+    if is_log1p or not holds_counts(adata, layer):
+        check_expression(adata, layer, is_log1p=is_log1p)
+
+
+def warn_of_empty(adata: AnnData, schema: ScreenSchema) -> None:
+    """Warn of cells that express nothing, which are averaged as others are.
+
+    Parameters
+    ----------
+    adata
+        Annotated data; may be backed, and is read in pieces.
+    schema
+        Where they keep labels and expression.
+    """
+    is_empty = np.ones(adata.n_obs, dtype=bool)
+    for _, start, piece in iter_pieces(get_matrix(adata, schema.layer)):
+        stored = piece.data if sparse.issparse(piece) else piece
+        is_empty[start : start + piece.shape[0]] &= ~mark_rows(piece, stored != 0)
+    if not is_empty.any():
+        return
+    is_control = make_screen(adata.obs, schema).is_control
+    name = name_matrix(schema.layer)
+    rest = f"adata = adata[np.ravel(adata.{name}.sum(axis=1)) > 0].copy()"
+    logger.warning(
+        "%d of %d control cells and %d of %d perturbed cells have nothing but zeros in %s. They "
+        "are counted in all means, which they bias. Remove them: %s",
+        (is_empty & is_control).sum(),
+        is_control.sum(),
+        (is_empty & ~is_control).sum(),
+        (~is_control).sum(),
+        name,
+        "sc.pp.filter_cells(adata, min_counts=1)" if schema.layer is None else rest,
+    )
