@@ -79,8 +79,7 @@ class ContextModel:
 
         Returns
         -------
-        Depths, in which cells change as those of the same rank did in the screen,
-        ``(n_controls,)``.
+        Depths, in which cells change as those of like rank did in the screen, ``(n_controls,)``.
         """
         n, own = self.own.get(condition, (0, None))
         n_prior = DEPTH_PRIOR * len(_RANKS) / max(n, 1)
