@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from scbig.regression._shrinkage import compute_posterior as compute_found
 from scbig.regression._shrinkage import compute_standard_error, shrink
 
 N_GENES = 4000
@@ -71,3 +72,18 @@ def test_standard_errors_are_those_of_means(rng):
     # A gene that never varied in training may vary in the next cell.
     assert (error[:, 2] > 0).all()
     assert (error[:, 2] < 0.05).all()
+
+
+@pytest.mark.parametrize(("share", "size"), [(0.05, 8.0), (0.3, 4.0), (1.0, 1.0)])
+def test_the_posterior_variance_is_the_squared_error_that_is_left(rng, share, size):
+    truth = draw(rng, share, size, 5)
+    measured = truth + rng.normal(size=truth.shape)
+    mean, variance = compute_found(0.1 * measured, np.full(truth.shape, 0.1))
+    np.testing.assert_array_equal(mean, shrink(0.1 * measured, np.full(truth.shape, 0.1)))
+    square = (mean / 0.1 - truth) ** 2
+    assert np.mean(variance) / 0.01 == pytest.approx(np.mean(square), rel=0.1)
+    # Also where effects are in doubt, and where they are not.
+    for low, high in ((0, 1), (2, 4), (4, np.inf)):
+        is_in = (np.abs(measured) >= low) & (np.abs(measured) < high)
+        found, real = variance[is_in].mean() / 0.01, square[is_in].mean()
+        assert found == pytest.approx(real, rel=0.25, abs=0.03)
