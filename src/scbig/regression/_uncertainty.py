@@ -117,11 +117,11 @@ class EffectErrors:
             The regression whose predictions are to be judged.
         halves
             Two measurements of training conditions, see
-            :func:`scbig.data.compute_half_effects`. Without, the posterior is believed as it is.
+            ``scbig.data.compute_half_effects``. Without, the posterior is believed as it is.
         is_called
             Whether a test of the cells calls each gene in each training condition,
             ``(n_groups, n_genes)``; -1 in conditions that were not tested, see
-            :func:`scbig.data.call_by_ranks`. There, and without, mean effects are tested, which
+            ``scbig.data.call_by_ranks``. There, and without, mean effects are tested, which
             comes near scanpy's test of the cells.
 
         Returns
