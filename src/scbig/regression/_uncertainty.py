@@ -10,7 +10,7 @@ import numpy as np
 
 from scbig._types import Arrays
 from scbig.data import Effects, Targets
-from scbig.regression._called import CallModel, MeanTest, fit_calls, match_test
+from scbig.regression._called import CallModel, call_by_means, fit_calls, match_power
 from scbig.regression._denoised import DenoisedRegression
 from scbig.regression._error_model import ErrorModel, Known, fit_errors, make_posterior_model
 from scbig.regression._gaussian_process import KernelRegression
@@ -131,7 +131,7 @@ class EffectErrors:
         """
         errors, effects = cls(regression, {}, {}), regression.effects
         variance = errors._variance
-        test, called = match_test(effects, is_called)
+        power, called = match_power(effects, is_called)
         for kind, rows, known, leak in errors._leave_out():
             # The prediction has part of the error of the control mean in common with what was
             # measured, and a little of that of the condition itself.
@@ -140,10 +140,10 @@ class EffectErrors:
             real, noise = effects.delta[rows], np.outer(per_cell, variance)
             errors._learn(kind, known, real - known.mean, noise, rows)
             noise = np.outer(np.diag(effects.noise)[rows], variance)
-            errors._learn_calls(kind, known, noise, test, called[rows], real > 0, rows)
+            errors._learn_calls(kind, known, noise, power, called[rows], real > 0, rows)
         errors._models[MEASURED] = make_posterior_model(len(variance))
         if halves and len(halves[0]) and variance.any():
-            errors._learn_measured(halves, test)
+            errors._learn_measured(halves, power)
         return errors
 
     def predict(self, targets: Sequence[Targets], context: np.ndarray) -> EffectForecast:
@@ -301,33 +301,31 @@ class EffectErrors:
         kind: str,
         known: Known,
         noise: np.ndarray,
-        test: MeanTest,
+        power: np.ndarray,
         called: np.ndarray,
         is_up: np.ndarray,
         owner: np.ndarray,
     ) -> None:
         predicted = known.mean, self._get_variance(kind, known), noise
-        self._calls[kind] = fit_calls(predicted, test, called, is_up, owner)
+        # Measured conditions are learned from halves of the cells.
+        is_level = kind != MEASURED
+        self._calls[kind] = fit_calls(predicted, power, called, is_up, owner, is_level=is_level)
 
-    def _learn_measured(self, halves: Sequence[Effects], test: MeanTest) -> None:
+    def _learn_measured(self, halves: Sequence[Effects], power: np.ndarray) -> None:
         """Learn how far predictions by one half of the cells are from the other half."""
         parts = []
         for fitted, real in (halves, halves[::-1]):
             mean = self._regression.fit_again(fitted).predict(fitted.targets, fitted.context)
             measured = np.stack(_describe_measured(fitted, mean)).swapaxes(0, 1)
             noise = np.outer(np.diag(real.noise), self._variance)
-            statistic = test.compute_statistic(real)
-            parts.append((mean, measured, noise, real.delta, statistic, np.arange(len(real))))
+            called = call_by_means(real, power)
+            parts.append((mean, measured, noise, real.delta, called, np.arange(len(real))))
         joined = [np.concatenate(part) for part in zip(*parts, strict=True)]
         chosen = _thin(np.arange(len(joined[0])))
-        mean, measured, noise, delta, statistic, owner = (array[chosen] for array in joined)
+        mean, measured, noise, delta, called, owner = (array[chosen] for array in joined)
         known = Known(mean, *self._know_nothing(len(mean)), measured.swapaxes(0, 1))
         self._learn(MEASURED, known, delta - mean, noise, owner)
-        # Fewer cells have to pass more; what is learned holds for the threshold of all cells.
-        half, called = test.match_threshold(statistic)
-        self._learn_calls(MEASURED, known, noise, half, called, delta > 0, owner)
-        whole = replace(self._calls[MEASURED], threshold=np.array([test.threshold]))
-        self._calls[MEASURED] = whole
+        self._learn_calls(MEASURED, known, noise, power, called, delta > 0, owner)
 
     # --- requests ----------------------------------------------------------------------------
 
