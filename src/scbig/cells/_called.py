@@ -13,9 +13,6 @@ from scipy.special import expit, logit, ndtr, ndtri
 from scipy.stats import false_discovery_control, norm
 from sklearn.linear_model import LogisticRegression
 
-from scbig.data import Effects
-from scbig.regression._shrinkage import compute_standard_error
-
 FALSE_DISCOVERY_RATE = 0.05
 # Genes of one condition are called or not together: all of them count as so many observations.
 _N_WORTH = 10.0
@@ -128,7 +125,7 @@ def _compute_passing(
     return ndtr((expected - threshold) / spread) + ndtr((-expected - threshold) / spread)
 
 
-def compute_power(effects: Effects) -> np.ndarray:
+def compute_power(control_mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
     """How large the rank-sum statistic is beside the mean difference in standard errors.
 
     scanpy's test does not correct for ties. Where a share p of cells is at zero, the variance that
@@ -137,33 +134,19 @@ def compute_power(effects: Effects) -> np.ndarray:
 
     Parameters
     ----------
-    effects
-        Effects of conditions.
+    control_mean
+        Mean log1p expression of each gene in control cells, ``(n_genes,)``.
+    variance
+        Its variance in cells of one condition, in the same shape.
 
     Returns
     -------
     Factor of each gene, in (0, 1], shape ``(n_genes,)``.
     """
-    square = effects.get_control(effects.context).mean(axis=0, dtype=np.float64) ** 2
-    total = square + effects.pooled_variance
+    square = np.square(control_mean, dtype=np.float64)
+    total = square + variance
     expressed = np.divide(square, total, out=np.zeros_like(total), where=total > 0)
     return np.sqrt(np.clip(1 - (1 - expressed) ** 3, 1e-6, 1))
-
-
-def compute_statistic(effects: Effects, power: np.ndarray) -> np.ndarray:
-    """Effects in standard errors times the power; 0 where cells do not vary.
-
-    By it genes are called nearly as a rank-sum test on the cells would.
-
-    Parameters
-    ----------
-    effects
-        Measured effects.
-    power
-        Power of the test for each gene, ``(n_genes,)``.
-    """
-    error = compute_standard_error(effects.pooled_variance, np.diag(effects.noise))
-    return power * np.divide(effects.delta, error, out=np.zeros_like(error), where=error > 0)
 
 
 def call_genes(statistic: np.ndarray) -> np.ndarray:
@@ -172,35 +155,28 @@ def call_genes(statistic: np.ndarray) -> np.ndarray:
     return adjusted < FALSE_DISCOVERY_RATE
 
 
-def call_by_means(effects: Effects, power: np.ndarray) -> np.ndarray:
-    """Whether each gene is called in each condition by its mean effect."""
-    return call_genes(compute_statistic(effects, power))
-
-
-def match_power(effects: Effects, is_called: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Find the power at which mean effects call as many genes as the cells do, if that is known.
+def match_calls(statistic: np.ndarray, is_called: np.ndarray | None) -> tuple[float, np.ndarray]:
+    """Find the factor at which statistics call as many genes as the cells do, if that is known.
 
     Parameters
     ----------
-    effects
-        Measured effects.
+    statistic
+        Mean effects in standard errors times the power of the test, ``(n_groups, n_genes)``.
     is_called
-        Whether cells call each gene, ``(n_groups, n_genes)``; -1 in conditions not tested.
+        Whether cells call each gene, in the same shape; -1 in conditions not tested.
 
     Returns
     -------
-    The power of each gene, and the calls of all conditions, by the cells where they are known.
+    The factor, and the calls of all conditions, by the cells where they are known.
     """
-    power = compute_power(effects)
-    statistic = compute_statistic(effects, power)
     if is_called is None:
-        return power, call_genes(statistic)
+        return 1.0, call_genes(statistic)
     is_tested = (np.asarray(is_called) >= 0).all(axis=1)
     answers = np.asarray(is_called)[is_tested] == 1
     factor = _match_number(statistic[is_tested], answers.sum()) if answers.any() else 1.0
     calls = call_genes(factor * statistic)
     calls[is_tested] = answers
-    return factor * power, calls
+    return factor, calls
 
 
 def _match_number(statistic: np.ndarray, n_called: int) -> float:
