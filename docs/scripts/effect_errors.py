@@ -339,13 +339,11 @@ def report(task: str, parts: list[Scored]) -> None:
     print(f"  called {changed.mean():.4f}, expected {probability.mean():.4f}")
     print("  deciles: " + describe_deciles(probability, changed))
     print("  deciles of up: " + describe_deciles(whole["up"], whole["called"] > 0))
-    for name, one in (
-        ("errors", probability),
-        ("kernel ridge", whole["ridge"]),
-        ("base rate", whole["base"]),
-    ):
+    for name, one in (("errors", probability), ("kernel ridge", whole["ridge"])):
         brier = np.mean((one - changed) ** 2)
         print(f"  {name:13s} Brier {brier:.4f}, AUROC {get_auroc(changed, one):.4f}")
+    # Of one split the rate is the same for all genes.
+    print(f"  base rate     Brier {np.mean((whole['base'] - changed) ** 2):.4f}, AUROC 0.5")
     share = whole["up"] / (whole["up"] + whole["down"] + 1e-30)
     direction = get_auroc(whole["called"][changed] > 0, share[changed])
     print(f"  direction of called genes: AUROC {direction:.4f}")
