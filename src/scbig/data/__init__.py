@@ -51,6 +51,7 @@ from scbig.data._make_cells import (
     make_cells as make_cells,
 )
 from scbig.data._query import Query, annotate_query, make_query
+from scbig.data._rank_test import call_by_ranks as call_by_ranks
 from scbig.data._raw_counts import (
     CellMatrices as CellMatrices,
     holds_counts as holds_counts,
