@@ -11,6 +11,8 @@ _N_POOLED = 20.0
 _N_ROUNDS = 50
 # Genes that hardly vary have at least this share of the mean variance.
 _LEAST_VARIANCE = 1e-3
+# What a condition keeps at least, of what all conditions together would, or of everything.
+_LEAST_KEPT = 0.2, 0.01
 
 
 def compute_standard_error(variance: np.ndarray, noise: np.ndarray) -> np.ndarray:
@@ -61,6 +63,29 @@ def shrink(effect: np.ndarray, standard_error: np.ndarray) -> np.ndarray:
     kept = (weights * _VARIANCES / (1 + _VARIANCES)) @ likelihood.T / (weights @ likelihood.T)
     gain = np.stack([np.interp(row, _SIZES, one) for row, one in zip(size, kept, strict=True)])
     return gain * effect
+
+
+def shrink_evenly(effect: np.ndarray, standard_error: np.ndarray) -> np.ndarray:
+    """Shrink all measured effects of a condition by one factor, and keep their direction.
+
+    The factor is the share of their squared length that is not noise (James & Stein 1961).
+    Where effects are too weak to be told from noise one by one, as :func:`shrink` does, this is
+    what is left to do.
+
+    Parameters
+    ----------
+    effect, standard_error
+        As for :func:`shrink`.
+
+    Returns
+    -------
+    Shrunk effects.
+    """
+    noise, size = (np.sum(x**2, axis=1) for x in (standard_error, effect))
+    kept = 1 - np.divide(noise, size, out=np.ones_like(size), where=size > 0)
+    everywhere = 1 - noise.sum() / max(size.sum(), np.finfo(float).tiny)
+    share, least = _LEAST_KEPT
+    return np.maximum(kept, max(share * everywhere, least))[:, None] * effect
 
 
 def _compute_likelihood() -> np.ndarray:
