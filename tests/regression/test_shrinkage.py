@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from scbig.regression._shrinkage import compute_standard_error, shrink
+from scbig.regression._shrinkage import compute_standard_error, shrink, shrink_evenly
 
 N_GENES = 4000
 
@@ -71,3 +71,18 @@ def test_standard_errors_are_those_of_means(rng):
     # A gene that never varied in training may vary in the next cell.
     assert (error[:, 2] > 0).all()
     assert (error[:, 2] < 0.05).all()
+
+
+def test_one_factor_is_the_share_of_the_length_that_is_not_noise(rng):
+    effect = np.array([[3.0, 0.0], [1.0, 0.0], [0.0, 0.0]])
+    error = np.array([[1.0, 1.0], [1.0, 1.0], [0.5, 1.0]])
+    # Of 9 and 1 are 2 noise; of all 10 together 5.25. Nobody keeps less than a fifth of the rest.
+    expected = [[3 * 7 / 9, 0.0], [0.2 * (1 - 5.25 / 10), 0.0], [0.0, 0.0]]
+    np.testing.assert_allclose(shrink_evenly(effect, error), expected, rtol=1e-12)
+    nothing = shrink_evenly(np.array([[0.1, -0.2]]), np.ones((1, 2)))
+    np.testing.assert_allclose(nothing, [[0.001, -0.002]], rtol=1e-12)
+    truth = draw(rng, 1.0, 0.5, 3)
+    measured = truth + rng.normal(size=truth.shape)
+    found = shrink_evenly(measured, np.ones_like(measured))
+    # The posterior mean of a normal of that size.
+    np.testing.assert_allclose(found, measured * 0.25 / 1.25, rtol=0.2)

@@ -119,13 +119,11 @@ class TargetKernel:
         rows, columns = _distinct(targets), _distinct(other_targets)
         single = self._compare(rows, columns)
         combined = _indicator(targets, rows) @ single @ _indicator(other_targets, columns).T
-        sizes, other_sizes = (
-            np.array([len(one) for one in groups], dtype=int) for groups in (targets, other_targets)
-        )
-        kept = (np.where(size > 1, self.settings.combination, 1) for size in (sizes, other_sizes))
+        sizes = [np.array([len(one) for one in groups]) for groups in (targets, other_targets)]
+        kept = [np.where(size > 1, self.settings.combination, 1) for size in sizes]
         combined = np.outer(*kept) * combined
         combined = combined + self.settings.interaction * _same_combination(targets, other_targets)
-        shared = self.settings.mean * np.outer(sizes, other_sizes)
+        shared = self.settings.mean * np.outer(*sizes)
         differs = np.asarray(context)[:, None] != np.asarray(other_context)[None, :]
         return combined * (1 - self.settings.context * differs) + shared * (
             1 - self.settings.mean_context * differs

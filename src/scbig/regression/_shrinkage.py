@@ -82,8 +82,8 @@ def shrink_evenly(effect: np.ndarray, standard_error: np.ndarray) -> np.ndarray:
     Shrunk effects.
     """
     noise, size = (np.sum(x**2, axis=1) for x in (standard_error, effect))
-    kept = 1 - np.divide(noise, size, out=np.ones_like(size), where=size > 0)
-    everywhere = 1 - noise.sum() / max(size.sum(), np.finfo(float).tiny)
+    noise, size = np.append(noise, noise.sum()), np.append(size, size.sum())
+    *kept, everywhere = 1 - np.divide(noise, size, out=np.ones_like(size), where=size > 0)
     share, least = _LEAST_KEPT
     return np.maximum(kept, max(share * everywhere, least))[:, None] * effect
 
