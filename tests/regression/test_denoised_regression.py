@@ -301,8 +301,15 @@ def test_what_is_predicted_of_a_measured_condition_does_not_depend_on_the_others
     asked = [NEW_PAIRS[0], SINGLES[3], SINGLES[7]]
     together = predict_here(regression, asked)
     np.testing.assert_array_equal(together[1:2], predict_here(regression, asked[1:2]))
-    alone, towards = regression.shrink_measured()
+    alone, _, towards = regression.shrink_measured()
     np.testing.assert_allclose(together[1], (alone[3] + towards[3]) / 2, rtol=1e-12)
+    settings = replace(KERNEL.settings, particular=0.2, even=0.7)
+    mixed = DenoisedRegression(effects, TargetKernel((), settings), NO_TARGETS)
+    _, evenly, _ = regression.shrink_measured()
+    expected = 0.2 * alone + 0.7 * evenly + 0.1 * towards
+    np.testing.assert_allclose(predict_here(mixed, SINGLES[3:4])[0], expected[3], rtol=1e-9)
+    # By one factor, as measured in everything else.
+    np.testing.assert_allclose(np.ptp(evenly[3] / effects.delta[3]), 0, atol=1e-9)
     # Conditions that were not measured, and measured ones in other contexts, are regressed.
     plain = DenoisedRegression(effects, KERNEL, NO_TARGETS, ALONE)
     np.testing.assert_allclose(together[0], predict_here(plain, asked[:1])[0], rtol=1e-9)
@@ -330,12 +337,32 @@ def test_halves_tell_what_is_shared_from_what_is_particular(rng: np.random.Gener
         halves = [make_effects(rng, SINGLES, planted) for _ in range(2)]
         kernel = choose_particular(halves, KERNEL, NO_TARGETS, Denoising())
         shares.append(kernel.settings.particular)
-        assert replace(kernel.settings, particular=0.5) == KERNEL.settings
+        assert replace(kernel.settings, particular=0.5, even=0.0) == KERNEL.settings
         both = [DenoisedRegression(half, kernel, NO_TARGETS) for half in halves]
         errors = [get_error(predict_here(one, SINGLES), planted) for one in both]
         raw = [get_error(half.delta, planted) for half in halves]
         assert max(errors) < 0.7 * min(raw)
     assert shares[0] <= 0.5 < 0.7 <= shares[1]
+
+
+def test_halves_choose_by_likeness_and_error(rng: np.random.Generator):
+    """Effects of one size in all genes, a third of their errors: no gene stands out."""
+    weak = np.sign(rng.normal(size=(N_TARGETS, len(GENES)))) / np.sqrt(N_CELLS) / 3
+    halves = [make_effects(rng, SINGLES, weak) for _ in range(2)]
+    grid = [(i / 4, j / 4) for i in range(5) for j in range(5 - i)]
+    likeness, error = np.zeros((2, len(grid)))
+    for i, (particular, even) in enumerate(grid):
+        settings = replace(KERNEL.settings, particular=particular, even=even)
+        for fitted, real in (halves, halves[::-1]):
+            found = DenoisedRegression(fitted, TargetKernel((), settings), NO_TARGETS)
+            mean = predict_here(found, SINGLES)
+            pairs = zip(mean, real.delta, strict=True)
+            likeness[i] += np.mean([np.corrcoef(one, two)[0, 1] for one, two in pairs]) / 2
+            error[i] += np.mean((mean - real.delta) ** 2)
+    best = grid[np.argmax(likeness - error / error.min())]
+    chosen = choose_particular(halves, KERNEL, NO_TARGETS, Denoising()).settings
+    assert (chosen.particular, chosen.even) == best
+    assert chosen.even >= 0.5
 
 
 def test_the_error_of_controls_is_no_effect_of_a_measured_condition(rng: np.random.Generator):

@@ -190,3 +190,20 @@ def test_interactions_are_told_from_noise(rng: np.random.Generator, size: float)
     delta += 0.1 * rng.normal(size=delta.shape)
     effects = make_effects([*((name,) for name in names), *pairs], delta)
     assert (choose_kernel(effects, ()).settings.interaction > 0) == (size > 0)
+
+
+@pytest.mark.parametrize(("share", "found"), [(1.0, {1.0}), (0.7, {0.7, 0.8})])
+def test_what_combinations_have_of_their_targets_is_chosen(
+    rng: np.random.Generator, share: float, found: set[float]
+):
+    """Doubles that have a share of the sum of their targets, beside what any target does."""
+    names = [f"T{i}" for i in range(16)]
+    singles = {name: rng.normal(size=300) for name in names}
+    pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 : i + 4]]
+    sums = [share * (singles[a] + singles[b]) for a, b in pairs]
+    delta = np.array([*singles.values(), *sums])
+    delta += 0.3 * rng.normal(size=delta.shape)
+    effects = make_effects([*((name,) for name in names), *pairs], delta)
+    assert choose_kernel(effects, ()).settings.combination in found
+    # Without combinations there is nothing to choose it by.
+    assert choose_kernel(effects.subset(slice(0, 16)), ()).settings.combination == 1.0

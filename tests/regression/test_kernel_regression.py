@@ -80,13 +80,20 @@ def compute_kernel(rows, row_context, columns, column_context, table, settings) 
                     particular = settings.identity * (a == b)
                     if a in table and b in table:
                         particular += settings.embedding[0] * table[a] @ table[b]
+                    for group in (one, other):
+                        particular *= settings.combination if len(group) > 1 else 1
                     kernel[i, j] += particular * (1 - settings.context * differs)
                     kernel[i, j] += settings.mean * (1 - settings.mean_context * differs)
     return kernel
 
 
-def test_with_embeddings_and_contexts_it_is_kernel_ridge(rng: np.random.Generator):
-    settings = KernelSettings(noise=0.5, embedding=(2.0,), context=0.3, mean_context=0.6)
+@pytest.mark.parametrize("combination", [1.0, 0.7])
+def test_with_embeddings_and_contexts_it_is_kernel_ridge(
+    rng: np.random.Generator, combination: float
+):
+    settings = KernelSettings(
+        noise=0.5, embedding=(2.0,), context=0.3, mean_context=0.6, combination=combination
+    )
     effects, table = make_effects(rng, n_contexts=2), make_embedding(rng)
     context = np.array([0, 1, 0, 1, 0])
     gram = compute_kernel(

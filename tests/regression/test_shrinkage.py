@@ -8,6 +8,7 @@ from scbig.regression._shrinkage import (
     compute_posterior as compute_found,
     compute_standard_error,
     shrink,
+    shrink_evenly,
 )
 
 N_GENES = 4000
@@ -101,3 +102,18 @@ def test_the_posterior_variance_is_largest_where_effects_are_in_doubt(rng):
     assert variance[0] > 0.8
     assert variance[1] == pytest.approx(1, abs=0.05)
     assert variance[2] < 0.1
+
+
+def test_one_factor_is_the_share_of_the_length_that_is_not_noise(rng):
+    effect = np.array([[3.0, 0.0], [1.0, 0.0], [0.0, 0.0]])
+    error = np.array([[1.0, 1.0], [1.0, 1.0], [0.5, 1.0]])
+    # Of 9 and 1 are 2 noise; of all 10 together 5.25. Nobody keeps less than a fifth of the rest.
+    expected = [[3 * 7 / 9, 0.0], [0.2 * (1 - 5.25 / 10), 0.0], [0.0, 0.0]]
+    np.testing.assert_allclose(shrink_evenly(effect, error), expected, rtol=1e-12)
+    nothing = shrink_evenly(np.array([[0.1, -0.2]]), np.ones((1, 2)))
+    np.testing.assert_allclose(nothing, [[0.001, -0.002]], rtol=1e-12)
+    truth = draw(rng, 1.0, 0.5, 3)
+    measured = truth + rng.normal(size=truth.shape)
+    found = shrink_evenly(measured, np.ones_like(measured))
+    # The posterior mean of a normal of that size.
+    np.testing.assert_allclose(found, measured * 0.25 / 1.25, rtol=0.2)

@@ -19,7 +19,7 @@ from scbig.regression._gaussian_process import (
     KernelRegression,
     TargetKernel,
 )
-from scbig.regression._shrinkage import compute_standard_error, shrink
+from scbig.regression._shrinkage import compute_standard_error, shrink, shrink_evenly
 
 # The regression gene by gene is hardly shrunk: what is noise in it shows by its standard error.
 DETAILED = (0.5, 1.0)
@@ -28,7 +28,8 @@ NOISES = (0.1, 0.3, 1.0, 3.0, 10.0)
 INTERACTIONS = (0.0, 1.0)
 # Standard errors at which half of a difference between the two regressions is believed.
 HALF_BELIEVED = 4.0
-_N_SHARES = 11
+# Shares of three that sum to 1; finer ones would be told by chance.
+_SHARES = [(i / 4, j / 4, (4 - i - j) / 4) for i in range(5) for j in range(5 - i)]
 # Prior precisions of intercept and slope: a handful of measured genes outweighs them.
 _PRECISION = (0.5, 2.0)
 
@@ -70,8 +71,9 @@ class DenoisedRegression:
     how much less there is to fall (:func:`scale_falls`).
 
     Of a training condition that is predicted, its own cells tell more than a regression keeps. Its
-    measured effect is shrunk twice by its own noise (:func:`shrink`): towards no effect, and
-    towards the regression; what is predicted lies between (:func:`choose_particular`).
+    measured effect is shrunk three times by its own noise: towards no effect, gene by gene
+    (:func:`shrink`) and by one factor (:func:`shrink_evenly`), and gene by gene towards the
+    regression; what is predicted lies between (:func:`choose_particular`).
 
     Parameters
     ----------
@@ -184,12 +186,13 @@ class DenoisedRegression:
         believed = np.divide(square, total, out=np.zeros_like(total), where=total > 0)
         return shared + believed * (detailed - shared)
 
-    def shrink_measured(self) -> tuple[np.ndarray, np.ndarray]:
+    def shrink_measured(self) -> np.ndarray:
         """Shrink the measured effects of all training conditions by their own noise.
 
         Returns
         -------
-        What becomes of them towards no effect, and towards the regression, ``(n_groups, G)`` each.
+        What becomes of them towards no effect, gene by gene and by one factor, and towards the
+        regression, shape ``(3, n_groups, G)``.
         """
         effects = self.effects
         # What is compared with the same controls has their error in it, and so have predictions
@@ -199,16 +202,17 @@ class DenoisedRegression:
         informed = DenoisedRegression(effects, kernel, self._genes, self._denoising)
         expected = informed._regress(effects.targets, effects.context)
         if not effects.pooled_variance.any():
-            return expected, expected
+            return np.stack([expected] * 3)
         error = compute_standard_error(effects.pooled_variance, np.diag(effects.noise))
         towards = expected + shrink(effects.delta - expected, error)
-        return shrink(effects.delta, error), towards
+        delta = effects.delta
+        return np.stack([shrink(delta, error), shrink_evenly(delta, error), towards])
 
     @cached_property
     def _measured(self) -> np.ndarray:
-        alone, together = self.shrink_measured()
-        share = self.kernel.settings.particular
-        return share * alone + (1 - share) * together
+        particular, even = self.kernel.settings.particular, self.kernel.settings.even
+        shares = particular, even, 1 - particular - even
+        return np.tensordot(shares, self.shrink_measured(), axes=1)
 
     def _regress(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray:
         shared = None if self._shared is None else self._shared.predict(targets, context)
@@ -228,7 +232,7 @@ class DenoisedRegression:
 def choose_particular(
     halves: Sequence[Effects], kernel: TargetKernel, genes: Sequence[str], denoising: Denoising
 ) -> TargetKernel:
-    """Choose how far measured effects are shrunk towards none, by two halves of the cells.
+    """Choose how measured effects are shrunk, by two halves of the cells.
 
     Parameters
     ----------
@@ -239,19 +243,20 @@ def choose_particular(
 
     Returns
     -------
-    The kernel with the share with which the effects of each half correlate best with those of the
-    other, on average over conditions.
+    The kernel with the shares under which the effects of each half are most like those of the
+    other: their correlation, on average over conditions, less their squared error, beside the
+    smallest. Where nothing correlates, the error alone tells.
     """
-    shares = np.linspace(0, 1, _N_SHARES)
-    likeness = np.zeros(_N_SHARES)
+    likeness, error = np.zeros((2, len(_SHARES)))
     for fitted, real in (halves, halves[::-1]):
-        alone, together = DenoisedRegression(fitted, kernel, genes, denoising).shrink_measured()
-        likeness += [
-            _correlate_rows(share * alone + (1 - share) * together, real.delta).mean()
-            for share in shares
-        ]
-    share = shares[np.argmax(likeness)]
-    return replace(kernel, settings=replace(kernel.settings, particular=float(share)))
+        shrunk = DenoisedRegression(fitted, kernel, genes, denoising).shrink_measured()
+        for i, shares in enumerate(_SHARES):
+            mixed = np.tensordot(shares, shrunk, axes=1)
+            likeness[i] += _correlate_rows(mixed, real.delta).mean() / 2
+            error[i] += np.mean((mixed - real.delta) ** 2)
+    score = likeness - error / max(error.min(), np.finfo(float).tiny)
+    particular, even, _ = _SHARES[int(np.argmax(score))]
+    return replace(kernel, settings=replace(kernel.settings, particular=particular, even=even))
 
 
 def _correlate_rows(first: np.ndarray, second: np.ndarray) -> np.ndarray:

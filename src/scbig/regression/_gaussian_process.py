@@ -30,6 +30,7 @@ SHARPNESSES = (1, 7)
 # What all targets share, beside what is particular to each.
 MEANS = (1.0, 4.0)
 CONTEXT_SHARES = (0.1, 0.4, 0.8)
+COMBINATION_SHARES = (1.0, 0.9, 0.8, 0.7)  # the first where nothing is combined
 MAX_GROUPS = 500
 # Further components of a large screen are noise.
 MAX_COMPONENTS = 256
@@ -59,8 +60,12 @@ class KernelSettings:
     mean_context
         The same of what all targets share.
     particular
-        How far measured effects are shrunk towards none, and not towards what is expected of
-        like conditions, in [0, 1].
+        How far measured effects are shrunk towards none gene by gene, and not towards what is
+        expected of like conditions, in [0, 1].
+    even
+        The same by one factor for all genes of a condition; of what ``particular`` leaves of 1.
+    combination
+        Share of what is particular to their targets that combinations have.
     shares_controls
         Whether what all effects of a context have from its control mean counts as noise.
     sharpness
@@ -77,6 +82,8 @@ class KernelSettings:
     sharpness: int = 1
     mean_context: float = 0.0
     particular: float = 0.5
+    even: float = 0.0
+    combination: float = 1.0
     shares_controls: bool = False
 
 
@@ -111,13 +118,14 @@ class TargetKernel:
         rows, columns = _distinct(targets), _distinct(other_targets)
         single = self._compare(rows, columns)
         combined = _indicator(targets, rows) @ single @ _indicator(other_targets, columns).T
+        sizes = [np.array([len(one) for one in groups]) for groups in (targets, other_targets)]
+        kept = np.outer(*(np.where(size > 1, self.settings.combination, 1) for size in sizes))
+        combined = kept * combined
         combined = combined + self.settings.interaction * _same_combination(targets, other_targets)
-        sizes, other_sizes = ([len(one) for one in groups] for groups in (targets, other_targets))
-        shared = self.settings.mean * np.outer(sizes, other_sizes)
+        shared = self.settings.mean * np.outer(*sizes)
         differs = np.asarray(context)[:, None] != np.asarray(other_context)[None, :]
-        return combined * (1 - self.settings.context * differs) + shared * (
-            1 - self.settings.mean_context * differs
-        )
+        combined = combined * (1 - self.settings.context * differs)
+        return combined + shared * (1 - self.settings.mean_context * differs)
 
     def with_noise(self, noise: float, interaction: float) -> "TargetKernel":
         """Return a kernel with these of :class:`KernelSettings`, alike in all else.
@@ -183,11 +191,11 @@ def choose_kernel(effects: Effects, embeddings: Embeddings) -> TargetKernel:
         return max(kernels, key=lambda one: compute_evidence(effects, one, scatter)).settings
 
     best = choose(_list_settings(effects, len(embeddings)))
-    # By itself, as another factor of the grid would triple its size.
+    # By themselves, as each further factor of the grid would triple its size.
     shares = CONTEXT_SHARES if best.context else ()
-    return TargetKernel(
-        embeddings, choose([best, *(replace(best, mean_context=share) for share in shares)])
-    )
+    best = choose([best, *(replace(best, mean_context=share) for share in shares)])
+    best = choose([replace(best, combination=share) for share in COMBINATION_SHARES])
+    return TargetKernel(embeddings, best)
 
 
 class KernelRegression:
@@ -349,15 +357,7 @@ def _list_settings(effects: Effects, n_embeddings: int) -> list[KernelSettings]:
         SHARPNESSES,
     )
     return [
-        KernelSettings(
-            noise=noise,
-            mean=mean,
-            interaction=interaction,
-            embedding=weights,
-            context=context,
-            mean_context=context,
-            sharpness=sharpness,
-        )
+        KernelSettings(noise, 1.0, mean, interaction, weights, context, sharpness, context)
         for noise, mean, interaction, weights, context, sharpness in grid
         # Without embeddings nothing is raised to a power.
         if any(weights) or sharpness == SHARPNESSES[0]

@@ -11,6 +11,8 @@ _N_POOLED = 20.0
 _N_ROUNDS = 50
 # Genes that hardly vary have at least this share of the mean variance.
 _LEAST_VARIANCE = 1e-3
+# What a condition keeps at least, of what all conditions together would, or of everything.
+_LEAST_KEPT = 0.2, 0.01
 
 
 def compute_standard_error(variance: np.ndarray, noise: np.ndarray) -> np.ndarray:
@@ -76,6 +78,29 @@ def compute_posterior(
         for table in (kept, variance)
     )
     return gain * effect, np.maximum(left, 0) * standard_error**2
+
+
+def shrink_evenly(effect: np.ndarray, standard_error: np.ndarray) -> np.ndarray:
+    """Shrink all measured effects of a condition by one factor, and keep their direction.
+
+    The factor is the share of their squared length that is not noise (James & Stein 1961).
+    Where effects are too weak to be told from noise one by one, as :func:`shrink` does, this is
+    what is left to do.
+
+    Parameters
+    ----------
+    effect, standard_error
+        As for :func:`shrink`.
+
+    Returns
+    -------
+    Shrunk effects.
+    """
+    noise, size = (np.sum(x**2, axis=1) for x in (standard_error, effect))
+    noise, size = np.append(noise, noise.sum()), np.append(size, size.sum())
+    *kept, everywhere = 1 - np.divide(noise, size, out=np.ones_like(size), where=size > 0)
+    share, least = _LEAST_KEPT
+    return np.maximum(kept, max(share * everywhere, least))[:, None] * effect
 
 
 def _compute_likelihood() -> np.ndarray:
