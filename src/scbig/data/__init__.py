@@ -14,6 +14,12 @@ from scbig.data._controls import (
     take_log_base as take_log_base,
 )
 from scbig.data._conventions import check_expression, infer_schema
+from scbig.data._effect_table import (
+    ERRORS as ERRORS,
+    Forecast as Forecast,
+    make_effect_table as make_effect_table,
+    read_table_rows as read_table_rows,
+)
 from scbig.data._effects import (
     Effects,
     Group as Group,
@@ -43,9 +49,16 @@ from scbig.data._locus_conventions import find_locus_labels, infer_locus_schema
 from scbig.data._make_cells import (
     MeanChange as MeanChange,
     Wanted as Wanted,
+    choose_averaged as choose_averaged,
     make_cells as make_cells,
+    spawn as spawn,
 )
-from scbig.data._query import Query, annotate_query, make_query
+from scbig.data._query import (
+    Query,
+    annotate_query,
+    make_query,
+    repeat_query as repeat_query,
+)
 from scbig.data._raw_counts import (
     CellMatrices as CellMatrices,
     check_matrices as check_matrices,

@@ -139,10 +139,10 @@ class Method(ABC):
         """
         return EffectMover(self.predict_effects(targets, context), control_mean)
 
-    # --- confidence --------------------------------------------------------------------------
+    # --- confidence and errors ---------------------------------------------------------------
 
     def calibrate(self, task: Task) -> None:
-        """Prepare :meth:`get_confidence`, when all else is fitted.
+        """Prepare :meth:`get_confidence` and :meth:`get_errors`, when all else is fitted.
 
         Parameters
         ----------
@@ -157,6 +157,36 @@ class Method(ABC):
         ----------
         targets, context
             As for :meth:`predict_effects`.
+        """
+        return None
+
+    def get_errors(self, targets: Sequence[Targets], context: np.ndarray) -> Any:
+        """Errors of the expected effects; ``None`` where they are not known.
+
+        Parameters
+        ----------
+        targets, context
+            As for :meth:`predict_effects`.
+        """
+        return None
+
+    def draw_effects(
+        self,
+        targets: Sequence[Targets],
+        context: np.ndarray,
+        n_draws: int,
+        rng: np.random.Generator,
+    ) -> np.ndarray | None:
+        """Draw effects as they may be, ``(n_draws, n, G)``; ``None`` without errors.
+
+        Parameters
+        ----------
+        targets, context
+            As for :meth:`predict_effects`.
+        n_draws
+            Number of draws of each.
+        rng
+            Draws them.
         """
         return None
 
@@ -183,6 +213,7 @@ class RegressionMethod(Method):
         self.denoising = denoising
         self._anchor: Anchor | None = None
         self._confidence: Confidence | None = None
+        self._errors: Any = None
 
     @property
     def anchor(self) -> Anchor:
@@ -254,6 +285,21 @@ class RegressionMethod(Method):
         if self._confidence is None:
             return None
         return self._confidence.predict(targets, context)
+
+    def get_errors(self, targets: Sequence[Targets], context: np.ndarray) -> Any:
+        """Errors of the expected effects, and the probabilities of a rise and a fall."""
+        return None if self._errors is None else self._errors.predict(targets, context)
+
+    def draw_effects(
+        self,
+        targets: Sequence[Targets],
+        context: np.ndarray,
+        n_draws: int,
+        rng: np.random.Generator,
+    ) -> np.ndarray | None:
+        """Draw effects about the expected ones, ``(n_draws, n, G)``."""
+        errors = self._errors
+        return None if errors is None else errors.draw(targets, context, n_draws, rng)
 
     def to_plain(self) -> tuple[Values, Arrays]:
         """Values and arrays of the fitted regression, beside the effects it was fitted on."""
