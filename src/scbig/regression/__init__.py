@@ -21,6 +21,7 @@ from scbig.regression._gaussian_process import (
     TargetKernel,
     choose_kernel,
 )
+from scbig.regression._uncertainty import EffectErrors, EffectForecast
 from scbig.regression._unseen import (
     Anchor as Anchor,
     Confidence,
@@ -34,6 +35,8 @@ __all__ = [
     "Confidence",
     "DenoisedRegression",
     "Denoising",
+    "EffectErrors",
+    "EffectForecast",
     "Embeddings",
     "FloorRule",
     "KernelSettings",

@@ -121,13 +121,36 @@ class DenoisedRegression:
             Conditions, each with its context, length ``n``.
         """
         expected = self._regress(targets, context)
-        if self._denoising.use_measured:
-            keys = zip(targets, np.asarray(context).tolist(), strict=True)
-            known = [(i, self._row[key]) for i, key in enumerate(keys) if key in self._row]
-            if known:
-                asked, rows = np.transpose(known)
-                expected[asked] = self._measured[rows]
+        rows = self.find_measured(targets, context)
+        if (rows >= 0).any():
+            expected[rows >= 0] = self._measured[rows[rows >= 0]]
         return expected
+
+    def find_measured(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray:
+        """Find the training conditions that are predicted by their own cells, too.
+
+        Parameters
+        ----------
+        targets, context
+            Conditions, each with its context, length ``n``.
+
+        Returns
+        -------
+        Row number of each among the training conditions, -1 for all others, shape ``(n,)``.
+        """
+        rows = self._row if self._denoising.use_measured else {}
+        keys = zip(targets, np.asarray(context).tolist(), strict=True)
+        return np.array([rows.get(key, -1) for key in keys], dtype=np.int64)
+
+    def fit_again(self, effects: Effects) -> "DenoisedRegression":
+        """Fit the same regression to other effects.
+
+        Parameters
+        ----------
+        effects
+            Such as those of half of the cells.
+        """
+        return DenoisedRegression(effects, self.kernel, self._genes, self._denoising)
 
     def leave_one_out(self) -> np.ndarray:
         """Predict each training condition from all others, shape ``(n_groups, n_genes)``."""

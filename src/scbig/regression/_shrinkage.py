@@ -51,6 +51,13 @@ def shrink(effect: np.ndarray, standard_error: np.ndarray) -> np.ndarray:
     -------
     Posterior means.
     """
+    return compute_posterior(effect, standard_error)[0]
+
+
+def compute_posterior(
+    effect: np.ndarray, standard_error: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Means and variances of the effects that :func:`shrink` believes in, in its shapes."""
     size = np.minimum(np.abs(effect) / standard_error, _SIZES[-1])
     likelihood = _compute_likelihood()
     counts = np.stack([_count_sizes(row) for row in size])
@@ -58,9 +65,17 @@ def shrink(effect: np.ndarray, standard_error: np.ndarray) -> np.ndarray:
     pooled = _fit_weights(counts.sum(axis=0)[None], likelihood, everywhere, 0.0)[0]
     weights = _fit_weights(counts, likelihood, pooled, _N_POOLED)
     # Share that is kept at each size: mean over the normals, by how likely each is there.
-    kept = (weights * _VARIANCES / (1 + _VARIANCES)) @ likelihood.T / (weights @ likelihood.T)
-    gain = np.stack([np.interp(row, _SIZES, one) for row, one in zip(size, kept, strict=True)])
-    return gain * effect
+    share = _VARIANCES / (1 + _VARIANCES)
+    kept, square = ((weights * one) @ likelihood.T for one in (share, share**2))
+    total = weights @ likelihood.T
+    kept, square = kept / total, square / total
+    # A normal by itself leaves the variance `share`; its mean differs from those of the others.
+    variance = kept + _SIZES**2 * (square - kept**2)
+    gain, left = (
+        np.stack([np.interp(row, _SIZES, one) for row, one in zip(size, table, strict=True)])
+        for table in (kept, variance)
+    )
+    return gain * effect, np.maximum(left, 0) * standard_error**2
 
 
 def _compute_likelihood() -> np.ndarray:

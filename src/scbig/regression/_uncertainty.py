@@ -1,0 +1,386 @@
+"""How surely is an effect predicted, and will a test call the gene?"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self, TypeVar
+
+import numpy as np
+
+from scbig._types import Arrays
+from scbig.data import Effects, Targets
+from scbig.regression._called import (
+    CallModel,
+    call_changed,
+    compute_power,
+    find_threshold,
+    fit_calls,
+)
+from scbig.regression._denoised import DenoisedRegression
+from scbig.regression._error_model import ErrorModel, Known, fit_errors, make_posterior_model
+from scbig.regression._gaussian_process import KernelRegression
+from scbig.regression._shrinkage import compute_posterior, compute_standard_error
+from scbig.regression._unseen import MAX_TARGETS
+
+# Kinds of requests. What there is no example of is taken for the next.
+MEASURED, COMBINATION, UNSEEN = KINDS = ("measured", "combination", "unseen")
+# Conditions that are worked on at once.
+_BLOCK = 256
+# More examples of a kind change nothing.
+_MAX_EXAMPLES = 400
+# Fewer left-out combinations say less of combinations than all that is left out.
+_LEAST_COMBINED = 5
+
+Model = TypeVar("Model")
+
+
+@dataclass(frozen=True, eq=False)
+class EffectForecast:
+    """What is expected of conditions, and how surely; all of shape ``(n, n_genes)``.
+
+    Attributes
+    ----------
+    mean
+        Expected effects, in log1p units.
+    standard_error
+        Standard error of the true effects about ``mean``: nine in ten are to be within 1.645 of
+        it. To compare with a measured effect, add the variance of its own error.
+    probability_up, probability_down
+        Probability that Wilcoxon's test, as scanpy has it, calls the gene higher, or lower, than
+        in control cells, at a false discovery rate of 5%, in a measurement with as many cells as
+        training conditions have at the median.
+    """
+
+    mean: np.ndarray
+    standard_error: np.ndarray
+    probability_up: np.ndarray
+    probability_down: np.ndarray
+
+
+class EffectErrors:
+    """Standard errors, probabilities and draws of predicted effects.
+
+    Made by :meth:`calibrate`. Requests are of three kinds: ``"measured"`` are training conditions,
+    ``"combination"`` others whose targets are all seen, and ``"unseen"`` the rest.
+
+    Parameters
+    ----------
+    regression
+        The regression whose predictions these are.
+    models, calls
+        Errors of each kind of request, and calls of its genes. A kind that is not there is taken
+        for the next, in the order above.
+    """
+
+    def __init__(
+        self,
+        regression: DenoisedRegression,
+        models: Mapping[str, ErrorModel],
+        calls: Mapping[str, CallModel],
+    ) -> None:
+        self._regression, self._models, self._calls = regression, dict(models), dict(calls)
+        effects = regression.effects
+        self._kernel = KernelRegression(effects, regression.kernel)
+        self._seen = {target for group in effects.targets for target in group}
+        self._variance = compute_standard_error(effects.pooled_variance, np.ones(1))[0] ** 2
+        self._power = compute_power(effects)
+        n_controls = np.zeros(len(effects.control_mean))
+        if effects.n_controls is not None:
+            n_controls += effects.n_controls
+        self._per_control = np.divide(
+            1, n_controls, out=np.zeros(len(n_controls)), where=n_controls > 0
+        )
+        self._in_context = effects.context[:, None] == np.arange(len(n_controls))
+
+    @classmethod
+    def calibrate(
+        cls,
+        regression: DenoisedRegression,
+        halves: Sequence[Effects] | None = None,
+        is_called: np.ndarray | None = None,
+    ) -> Self:
+        """Calibrate on the training conditions of a regression.
+
+        Each is predicted without itself, and without each of its targets. What the squared errors
+        of such predictions have beyond the noise of the measurement is a sum of five parts: the
+        mean squared error of the gene, by itself, times the variance that the kernel leaves open,
+        and times the mean square of the condition's effects; the squared effect; and its size
+        times the typical error. Their weights are not negative, and are fitted by
+        quasi-likelihood (McCullagh & Nelder 1989, chapter 9). Of training conditions that are
+        predicted by their own cells the parts are the variance of the posterior, and the squared
+        distance that the measured effect is shrunk; two halves of the cells tell the weights. A
+        context without any training condition has no example: there the kernel alone tells how
+        much larger errors are.
+
+        Parameters
+        ----------
+        regression
+            The regression whose predictions are to be judged.
+        halves
+            Two measurements of training conditions, see
+            :func:`scbig.data.compute_half_effects`. Without, the posterior is believed as it is.
+        is_called
+            Whether a test on the cells calls each gene in each training condition,
+            ``(n_groups, n_genes)``. Without, mean effects are tested, which comes near scanpy's
+            test of the cells.
+
+        Returns
+        -------
+        The errors. Where cells do not vary, as with one cell for each condition, measurements
+        are taken to be without noise, and no gene is expected to be called.
+        """
+        errors, effects = cls(regression, {}, {}), regression.effects
+        by_effects, size = call_changed(effects)
+        threshold = find_threshold(by_effects, size)
+        is_called = by_effects if is_called is None else is_called
+        for kind, rows, known in errors._leave_out():
+            # The prediction has part of the error of the control mean in common with what was
+            # measured.
+            shared = (known.shares - errors._in_context[rows]) ** 2 @ errors._per_control
+            noise = np.outer(1 / effects.n_cells[rows] + shared, errors._variance)
+            residual = effects.delta[rows] - known.mean
+            errors._learn(kind, known, residual, noise, rows)
+            noise = np.outer(np.diag(effects.noise)[rows], errors._variance)
+            errors._learn_calls(kind, known, noise, is_called[rows], rows, threshold)
+        errors._models[MEASURED] = make_posterior_model(len(errors._variance))
+        if halves and len(halves[0]) and errors._variance.any():
+            errors._learn_measured(halves, threshold)
+        return errors
+
+    def predict(self, targets: Sequence[Targets], context: np.ndarray) -> EffectForecast:
+        """Predict effects with their errors, block by block.
+
+        Parameters
+        ----------
+        targets, context
+            Conditions, each with its context, length ``n``.
+
+        Returns
+        -------
+        Expected effects, equal to those of the regression, and how surely; the latter in float32.
+        """
+        shape = len(targets), len(self._variance)
+        mean = np.empty(shape)
+        error, up, down = np.empty((3, *shape), dtype=np.float32)
+        typical = np.median(np.diag(self._regression.effects.noise)) * self._variance
+        for rows, kind, known in self._know_blocks(targets, context):
+            variance = self._get_variance(kind, known)
+            mean[rows], error[rows] = known.mean, np.sqrt(variance)
+            calls = _find(self._calls, kind)
+            up[rows], down[rows] = calls.predict(known.mean, variance, typical, self._power)
+        return EffectForecast(mean, error, up, down)
+
+    def draw(
+        self,
+        targets: Sequence[Targets],
+        context: np.ndarray,
+        n_draws: int,
+        rng: np.random.Generator,
+    ) -> np.ndarray:
+        """Draw effects about the expected ones, with errors that genes have in common.
+
+        Errors are normal, with the standard errors of :meth:`predict`. They are correlated
+        between genes as those of left-out training conditions are beyond the noise of their
+        measurement, and independent between conditions.
+
+        Parameters
+        ----------
+        targets, context
+            Conditions, each with its context, length ``n``.
+        n_draws
+            Number of draws.
+        rng
+            Source of randomness.
+
+        Returns
+        -------
+        Effects, shape ``(n_draws, n, n_genes)``, float32.
+        """
+        drawn = np.empty((n_draws, len(targets), len(self._variance)), dtype=np.float32)
+        for rows, kind, known in self._know_blocks(targets, context):
+            loadings = _find(self._models, kind).loadings
+            alone = np.sqrt(1 - (loadings**2).sum(axis=1))
+            scale = np.sqrt(self._get_variance(kind, known))
+            for one in drawn:
+                common = rng.standard_normal((len(rows), loadings.shape[1])) @ loadings.T
+                error = common + alone * rng.standard_normal(scale.shape)
+                one[rows] = known.mean + scale * error
+        return drawn
+
+    # --- saving ------------------------------------------------------------------------------
+
+    def to_plain(self) -> Arrays:
+        """Arrays that the errors are rebuilt from, beside the regression."""
+        return {
+            f"errors.{kind}.{name}": value
+            for models in (self._models, self._calls)
+            for kind, model in models.items()
+            for name, value in vars(model).items()
+        }
+
+    @classmethod
+    def from_plain(cls, regression: DenoisedRegression, arrays: Arrays) -> Self:
+        """Rebuild errors from what :meth:`to_plain` returned.
+
+        Parameters
+        ----------
+        regression
+            The regression that they were calibrated on.
+        arrays
+            What was saved; further arrays do no harm.
+        """
+        return cls(regression, _read(ErrorModel, arrays), _read(CallModel, arrays))
+
+    # --- examples ----------------------------------------------------------------------------
+
+    def _leave_out(self) -> Iterator[tuple[str, np.ndarray, Known]]:
+        """Yield kinds, rows of training conditions, and what others tell of these."""
+        targets = self._regression.effects.targets
+        n_uses = Counter(target for group in targets for target in group)
+        rows = np.flatnonzero([all(n_uses[t] > 1 for t in group) for group in targets])
+        combined = rows[np.array([len(targets[row]) > 1 for row in rows], dtype=bool)]
+        rows = _thin(combined if len(combined) >= _LEAST_COMBINED else rows)
+        if len(rows):
+            weights = self._kernel.get_left_out_weights()[rows]
+            mean = self._regression.leave_one_out()[rows]
+            yield COMBINATION, rows, self._describe_rows(rows, mean, weights)
+        yield UNSEEN, *self._leave_targets_out()
+
+    def _leave_targets_out(self) -> tuple[np.ndarray, Known]:
+        targets = sorted(self._seen)
+        parts = []
+        for target in targets[:: -(-len(targets) // MAX_TARGETS)]:
+            _, mean = self._regression.leave_target_out(target)
+            parts.append((*self._kernel.get_target_left_out_weights(target), mean))
+        rows, weights, mean = (np.concatenate(part) for part in zip(*parts, strict=True))
+        chosen = _thin(np.arange(len(rows)))
+        rows = rows[chosen]
+        return rows, self._describe_rows(rows, mean[chosen], weights[chosen])
+
+    def _describe_rows(self, rows: np.ndarray, mean: np.ndarray, weights: np.ndarray) -> Known:
+        effects = self._regression.effects
+        targets = [effects.targets[row] for row in rows]
+        return self._describe(targets, effects.context[rows], mean, weights)
+
+    def _describe(
+        self,
+        targets: Sequence[Targets],
+        context: np.ndarray,
+        mean: np.ndarray,
+        weights: np.ndarray,
+    ) -> Known:
+        """Say what weights of training conditions leave open of others."""
+        effects, kernel = self._regression.effects, self._kernel.kernel
+        told = (weights * kernel(targets, context, effects.targets, effects.context)).sum(axis=1)
+        prior = np.diag(kernel(targets, context, targets, context))
+        return Known(mean, np.maximum(prior - told, 0), weights @ self._in_context)
+
+    def _learn(
+        self,
+        kind: str,
+        known: Known,
+        residual: np.ndarray,
+        noise: np.ndarray,
+        owner: np.ndarray,
+    ) -> None:
+        effects = self._regression.effects
+        expression = effects.get_control(effects.context).mean(axis=0)
+        self._models[kind] = fit_errors(known, residual, noise, owner, expression)
+
+    def _learn_calls(
+        self,
+        kind: str,
+        known: Known,
+        noise: np.ndarray,
+        is_called: np.ndarray,
+        owner: np.ndarray,
+        threshold: float,
+    ) -> None:
+        errors = known.mean, self._get_variance(kind, known), noise, self._power
+        self._calls[kind] = fit_calls(*errors, is_called, owner, threshold)
+
+    def _learn_measured(self, halves: Sequence[Effects], threshold: float) -> None:
+        """Learn how far predictions by one half of the cells are from the other half."""
+        parts = []
+        for fitted, real in (halves, halves[::-1]):
+            mean = self._regression.fit_again(fitted).predict(fitted.targets, fitted.context)
+            noise = np.outer(np.diag(real.noise), self._variance)
+            measured = np.stack(_describe_measured(fitted, mean))
+            answers = real.delta - mean, noise, call_changed(real)[0], np.arange(len(real))
+            parts.append((mean, measured.swapaxes(0, 1), *answers))
+        joined = [np.concatenate(part) for part in zip(*parts, strict=True)]
+        mean, measured, residual, noise, is_called, owner = (
+            array[_thin(np.arange(len(array)))] for array in joined
+        )
+        known = Known(mean, *self._know_nothing(len(mean)), measured.swapaxes(0, 1))
+        self._learn(MEASURED, known, residual, noise, owner)
+        self._learn_calls(MEASURED, known, noise, is_called, owner, threshold)
+
+    # --- requests ----------------------------------------------------------------------------
+
+    def _know_blocks(
+        self, targets: Sequence[Targets], context: np.ndarray
+    ) -> Iterator[tuple[np.ndarray, str, Known]]:
+        """Yield row numbers of conditions of one kind, the kind, and what is known of them."""
+        context = np.asarray(context)
+        trained = self._regression.find_measured(targets, context)
+        # Where there is no noise to shrink by, measured conditions are predicted as all others.
+        trained = np.where(self._variance.any(), trained, -1)
+        is_seen = np.array([self._seen.issuperset(group) for group in targets], dtype=bool)
+        kinds = np.select([trained >= 0, is_seen], [MEASURED, COMBINATION], UNSEEN)
+        for kind in KINDS:
+            chosen = np.flatnonzero(kinds == kind)
+            for start in range(0, len(chosen), _BLOCK):
+                rows = chosen[start : start + _BLOCK]
+                groups, where = [targets[row] for row in rows], context[rows]
+                mean = self._regression.predict(groups, where)
+                if kind == MEASURED:
+                    yield rows, kind, self._describe_trained(trained[rows], mean)
+                else:
+                    weights = self._kernel.get_weights(groups, where)
+                    yield rows, kind, self._describe(groups, where, mean, weights)
+
+    def _describe_trained(self, rows: np.ndarray, mean: np.ndarray) -> Known:
+        shrunk = (self._regression.effects.delta[rows] - mean) ** 2
+        measured = np.stack([self._posterior[rows], shrunk])
+        return Known(mean, *self._know_nothing(len(rows)), measured)
+
+    def _know_nothing(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Spread and shares of measured conditions: errors of controls are in the posterior."""
+        return np.zeros(n), np.zeros((n, len(self._per_control)))
+
+    @cached_property
+    def _posterior(self) -> np.ndarray:
+        effects = self._regression.effects
+        return _describe_measured(effects, effects.delta)[0]
+
+    def _get_variance(self, kind: str, known: Known) -> np.ndarray:
+        """Variance of true effects about expected ones, the error of control means included."""
+        of_controls = np.outer(known.shares**2 @ self._per_control, self._variance)
+        return _find(self._models, kind).get_variance(known) + of_controls
+
+
+def _describe_measured(effects: Effects, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Posterior variance of measured effects, and how far they were shrunk, squared."""
+    error = compute_standard_error(effects.pooled_variance, np.diag(effects.noise))
+    return compute_posterior(effects.delta, error)[1], (effects.delta - mean) ** 2
+
+
+def _find(models: Mapping[str, Model], kind: str) -> Model:
+    """Return the model of a kind, or of the next that has one."""
+    return next(models[one] for one in KINDS[KINDS.index(kind) :] if one in models)
+
+
+def _read(cls: type[Model], arrays: Arrays) -> dict[str, Model]:
+    names = list(cls.__dataclass_fields__)
+    return {
+        kind: cls(*(arrays[f"errors.{kind}.{name}"] for name in names))
+        for kind in KINDS
+        if f"errors.{kind}.{names[0]}" in arrays
+    }
+
+
+def _thin(rows: np.ndarray) -> np.ndarray:
+    """Choose examples evenly, where there are many."""
+    return rows[np.linspace(0, len(rows) - 1, min(len(rows), _MAX_EXAMPLES)).astype(int)]
