@@ -315,7 +315,8 @@ def report(task: str, parts: list[Scored]) -> None:
         inside = [np.mean(miss[chosen] <= norm.isf((1 - level) / 2)) for level in LEVELS]
         text = ", ".join(f"{level:.0%}: {x:.3f}" for level, x in zip(LEVELS, inside, strict=True))
         width, half = (
-            2 * norm.isf(0.05) * one[chosen].mean() for one in (error, np.sqrt(whole["half_noise"]))
+            2 * norm.isf(0.05) * one[chosen].mean()
+            for one in (error, np.sqrt(whole["half_noise"]))
         )
         print(f"  coverage {name}  {text}; 90% width {width:.3f}, of raw halves {half:.3f}")
     changed = whole["called"] != 0

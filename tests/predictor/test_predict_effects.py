@@ -1,6 +1,8 @@
 """The table of effects: numbers, names, how each condition is known, and how it is kept."""
 
+import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import anndata
@@ -10,7 +12,7 @@ import pytest
 from anndata import AnnData
 
 from scbig.baselines import FLOORS, Additive, NoChange, OwnMean
-from scbig.data import simulate_screen
+from scbig.data import compute_half_effects, simulate_screen
 from scbig.model import (
     SCBIG,
     DualStreamConfig,
@@ -20,6 +22,7 @@ from scbig.model import (
 )
 from scbig.model._effect_regression import Shifted
 from scbig.priors import GeneEmbedding
+from scbig.regression import EffectErrors
 
 # Networks that are trained for a moment, and kept whatever they do.
 SMALL = SCBIGConfig(
@@ -37,6 +40,7 @@ NETWORKS: dict[type, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 OTHERS = (EffectRegression, Shifted, OwnMean, *FLOORS)
 LAYERS = {"expected", "control"}
+ERRORS = {"standard_error", "probability_up", "probability_down"}
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +88,8 @@ def test_every_predictor_makes_a_table(cls: type, fit: Callable, simulated: AnnD
     assert table.obs["perturbation"].tolist() == wanted
     assert table.obs["n_targets"].tolist() == [1, 2, 2]
     assert table.obs["known"].tolist() == ["measured", "measured", "combination"]
-    assert set(table.layers) >= LAYERS
+    has_errors = cls in NETWORKS or cls is EffectRegression
+    assert set(table.layers) == LAYERS | (ERRORS if has_errors else set())
     arrays = [table.X, *table.layers.values()]
     assert {(type(array), array.dtype.name) for array in arrays} == {(np.ndarray, "float32")}
     assert table.uns["scbig_effects"]["class"] == cls.__name__
@@ -213,15 +218,56 @@ def test_untrained_models_say_so(simulated: AnnData):
         NoChange(adata).predict_effects(["GENE0001"])
 
 
+def test_errors_are_those_of_the_regression(fit: Callable, simulated: AnnData):
+    model, wanted = fit(EffectRegression), choose(simulated)
+    targets = [tuple(sorted(label.split("+"))) for label in wanted]
+    regression = model._method.anchor.regression
+    cells = model._vocabulary.read_screen(model.adata)
+    groups, rng = list(cells.screen.get_groups()), np.random.default_rng(0)
+    halves = compute_half_effects(cells.expression, cells.screen, groups, rng)
+    forecast = EffectErrors.calibrate(regression, halves).predict(targets, np.zeros(3, dtype=int))
+    table = model.predict_effects(wanted)
+    for name in ERRORS:
+        np.testing.assert_allclose(table.layers[name], getattr(forecast, name), rtol=1e-4)
+    assert (table.layers["standard_error"] > 0).all()
+    total = table.layers["probability_up"] + table.layers["probability_down"]
+    assert 0 <= total.min() <= total.max() <= 1 + 1e-6
+
+
 @pytest.mark.parametrize("cls", [SCBIG, EffectRegression, Additive])
 def test_a_saved_model_has_the_same_table(cls: type, fit: Callable, simulated, tmp_path):
     model, wanted = fit(cls), choose(simulated)
     table = model.predict_effects(wanted)
     model.save(tmp_path / "model")
     again = cls.load(tmp_path / "model").predict_effects(wanted)
-    np.testing.assert_allclose(again.X, table.X, atol=1e-6)
     pd.testing.assert_frame_equal(again.obs, table.obs)
     assert set(again.layers) == set(table.layers)
+    for name in (None, *table.layers):
+        pair = [part.X if name is None else part.layers[name] for part in (again, table)]
+        np.testing.assert_allclose(*pair, rtol=1e-5, atol=1e-6)
+
+
+def test_a_folder_without_errors_is_read_and_says_so(
+    fit: Callable, simulated: AnnData, tmp_path, monkeypatch: pytest.MonkeyPatch, caplog
+):
+    model, wanted = fit(EffectRegression), choose(simulated)
+    with monkeypatch.context() as patch:
+        patch.setattr(model._method, "_errors", None)
+        model.save(tmp_path / "model")
+    with caplog.at_level(logging.INFO, logger="scbig"):
+        loaded = EffectRegression.load(tmp_path / "model")
+    assert "saved without errors of its effects" in caplog.text
+    assert set(loaded.predict_effects(wanted).layers) == LAYERS
+    with pytest.raises(ValueError, match=r"no errors of its effects.*does after train\(\)"):
+        loaded.predict(perturbations=wanted, n_draws=2)
+
+
+def test_networks_without_a_regression_have_no_errors(simulated: AnnData):
+    adata = simulated.copy()
+    SCBIG.setup_anndata(adata)
+    model = SCBIG(adata, preset=replace(SMALL, use_anchor=False), seed=0)
+    model.train(**NETWORKS[SCBIG][1])
+    assert set(model.predict_effects(choose(simulated)).layers) == LAYERS
 
 
 def test_the_table_is_written_and_read(fit: Callable, simulated: AnnData, tmp_path):

@@ -32,7 +32,7 @@ class ConditionTables(StoredModel):
         """Predict the effects of conditions, and how sure they are, as a table.
 
         Thousands of conditions take seconds, as no cell is made; only networks, where they are
-        kept, have to carry control cells. In combinations all is as in :meth:`predict`.
+        kept, have to carry control cells.
 
         Parameters
         ----------
@@ -43,15 +43,15 @@ class ConditionTables(StoredModel):
 
         Returns
         -------
-        Conditions by genes, dense float32 in log1p units, one row for each condition and context.
+        Conditions by genes, dense float32 in log1p units, a row for each condition and context.
         ``X`` is the expected effect: the difference of the mean to control cells. ``layers`` have
         the mean of control cells, ``"control"``, and with the effect, ``"expected"``, of at least
-        0. Where errors of effects are known there are ``"standard_error"`` of the true effect
-        about the expected one, and the probabilities that it is a rise or a fall,
-        ``"probability_up"`` and ``"probability_down"``: those of the regression, also where
-        networks change what it expects. ``obs`` has the label and the contexts, ``n_targets``,
-        ``known`` (``"measured"`` in training in this context; else a ``"combination"`` of targets
-        that all were seen in training; or ``"unseen"``), ``confidence`` (see
+        0. Where errors of effects are known there are ``"standard_error"``, of the true effect
+        about the expected one, and ``"probability_up"`` and ``"probability_down"``, that a test
+        calls the gene higher or lower (:class:`scbig.regression.EffectForecast`); they are those
+        of the regression, also where networks change what it expects. ``obs`` has the label and
+        the contexts, ``n_targets``, ``known`` (``"measured"`` in training, in this context; else
+        a ``"combination"`` of targets that all were seen; or ``"unseen"``), ``confidence`` (see
         :meth:`get_confidence`) and ``responder_share``, the share of cells that are made to
         respond (see :meth:`get_responders`), as far as the predictor tells them.
         ``uns["scbig_effects"]`` says how it was made.
