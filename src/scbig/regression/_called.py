@@ -18,12 +18,15 @@ from scbig.regression._shrinkage import compute_standard_error
 
 FALSE_DISCOVERY_RATE = 0.05
 # Genes of one condition are called or not together: all of them count as so many observations.
-_N_WORTH = 3.0
+_N_WORTH = 10.0
 # Conditions with the share of all genes, that the share of one gene starts from.
 _N_PRIOR = 5.0
 _MAX_ENTRIES = 200_000
 _N_FEATURES = 6
 _RARE = 1e-4
+# Where to look for the factor of the power, and how often to halve.
+_FACTORS = (0.3, 3.0)
+_N_HALVINGS = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,21 +35,26 @@ class CallModel:
 
     Attributes
     ----------
+    power
+        Power of the test for each gene, see :func:`compute_power`, ``(n_genes,)``.
     threshold
-        Size of effects, in standard errors of measurements, beyond which genes are called,
-        shape ``(1,)``.
+        Size of the statistic beyond which genes are called, shape ``(1,)``.
     rate
         Share of conditions that a gene is called in, shape ``(n_genes,)``.
-    weights
-        Intercept and weights of the features, shape ``(7,)``.
+    coefficients
+        Intercept and weights of the features of being called, shape ``(7,)``.
+    direction
+        Weight of the log odds that normal errors give the direction of a call, shape ``(1,)``.
     """
 
+    power: np.ndarray
     threshold: np.ndarray
     rate: np.ndarray
-    weights: np.ndarray
+    coefficients: np.ndarray
+    direction: np.ndarray
 
     def predict(
-        self, mean: np.ndarray, error: np.ndarray, noise: np.ndarray, power: np.ndarray
+        self, mean: np.ndarray, error: np.ndarray, noise: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities of being called up and down.
 
@@ -55,15 +63,50 @@ class CallModel:
         mean, error, noise
             Expected effects, the variance of the true ones about them, and that of measurements
             about these, shape ``(n, n_genes)``.
-        power
-            See :func:`compute_power`.
         """
-        up, down = _compute_passing(mean, error, noise, power, self.threshold[0])
-        features = _describe(up + down, mean, error, noise, power, self.rate)
-        changed = expit(self.weights[0] + sum(map(np.multiply, self.weights[1:], features)))
-        tiny = np.finfo(np.float64).tiny
-        share = (up + tiny) / (up + down + 2 * tiny)
+        test = _Test(mean, error, noise, self.power, self.threshold[0])
+        features = test.describe(self.rate)
+        changed = expit(
+            self.coefficients[0] + sum(map(np.multiply, self.coefficients[1:], features))
+        )
+        share = expit(self.direction[0] * test.direction)
         return share * changed, (1 - share) * changed
+
+
+class _Test:
+    """The statistic of a measurement to come, if all errors are normal.
+
+    It has the mean ``expected`` and the standard deviation ``spread``, ``(n, n_genes)``.
+    """
+
+    def __init__(
+        self,
+        mean: np.ndarray,
+        error: np.ndarray,
+        noise: np.ndarray,
+        power: np.ndarray,
+        threshold: float,
+    ) -> None:
+        noise = np.maximum(noise, np.finfo(np.float32).tiny)
+        self.certain = np.abs(mean) / np.sqrt(error + noise)
+        self.expected = power * mean / np.sqrt(noise)
+        self.spread = np.sqrt(1 + power**2 * error / noise)
+        self.power, self.threshold = power, threshold
+
+    @property
+    def direction(self) -> np.ndarray:
+        """Log odds of being called up and not down, nearly."""
+        return np.clip(2 * self.threshold * self.expected / self.spread**2, -30, 30)
+
+    def describe(self, rate: np.ndarray) -> list[np.ndarray]:
+        """Features of the logistic regression, ``(n, n_genes)`` each."""
+        sides = (self.expected, -self.expected)
+        passing = sum(ndtr((side - self.threshold) / self.spread) for side in sides)
+        margin = ndtri(np.clip(passing, 1e-6, 1 - 1e-6))
+        square = self.expected**2 + self.spread**2 - 1
+        size = np.log(np.mean(square, axis=1, keepdims=True) + 0.1)
+        common = np.broadcast_arrays(size, logit(rate), np.log(self.power), margin)[:3]
+        return [margin, margin**2, self.certain, *common]
 
 
 def compute_power(effects: Effects) -> np.ndarray:
@@ -88,41 +131,80 @@ def compute_power(effects: Effects) -> np.ndarray:
     return np.sqrt(np.clip(1 - (1 - expressed) ** 3, 1e-6, 1))
 
 
-def call_changed(effects: Effects) -> tuple[np.ndarray, np.ndarray]:
-    """Call genes by their mean effects alone, nearly as a rank-sum test on the cells would.
+@dataclass(frozen=True, eq=False)
+class MeanTest:
+    """Calls genes by their mean effects alone, nearly as a rank-sum test on the cells would.
+
+    Attributes
+    ----------
+    power
+        Power of the test for each gene, ``(n_genes,)``.
+    threshold
+        Size of the statistic of the weakest gene that is called: the median of conditions with any.
+    """
+
+    power: np.ndarray
+    threshold: float = np.nan
+
+    def compute_statistic(self, effects: Effects) -> np.ndarray:
+        """Effects in standard errors times the power; 0 where cells do not vary."""
+        error = compute_standard_error(effects.pooled_variance, np.diag(effects.noise))
+        size = np.divide(effects.delta, error, out=np.zeros_like(error), where=error > 0)
+        return self.power * size
+
+
+def call_genes(statistic: np.ndarray) -> np.ndarray:
+    """Whether each gene is called in each condition, by statistics ``(n_groups, n_genes)``."""
+    adjusted = false_discovery_control(2 * norm.sf(np.abs(statistic)), axis=1)
+    return adjusted < FALSE_DISCOVERY_RATE
+
+
+def match_test(effects: Effects, is_called: np.ndarray | None) -> tuple[MeanTest, np.ndarray]:
+    """Make a test that calls as many genes as the test of the cells did, where this was made.
 
     Parameters
     ----------
     effects
-        Measured effects. Where their cells do not vary nothing is called.
+        Measured effects.
+    is_called
+        Whether cells call each gene, ``(n_groups, n_genes)``; -1 in conditions not tested.
 
     Returns
     -------
-    Whether each gene is called, and the statistic it is called by, ``(n_groups, n_genes)`` each.
+    The test, and the calls of all conditions, by the cells where they are known.
     """
-    error = compute_standard_error(effects.pooled_variance, np.diag(effects.noise))
-    size = np.divide(effects.delta, error, out=np.zeros_like(error), where=error > 0)
-    size *= compute_power(effects)
-    adjusted = false_discovery_control(2 * norm.sf(np.abs(size)), axis=1)
-    return adjusted < FALSE_DISCOVERY_RATE, size
-
-
-def find_threshold(is_called: np.ndarray, size: np.ndarray) -> float:
-    """Size of the smallest effect that is called: the median of conditions with any."""
-    least = np.where(is_called, np.abs(size), np.inf).min(axis=1)
+    power = compute_power(effects)
+    statistic = MeanTest(power).compute_statistic(effects)
+    calls = call_genes(statistic)
+    if is_called is not None:
+        is_tested = (np.asarray(is_called) >= 0).all(axis=1)
+        answers = np.asarray(is_called)[is_tested] == 1
+        factor = _match_number(statistic[is_tested], answers.sum()) if answers.any() else 1.0
+        power, statistic = factor * power, factor * statistic
+        calls = call_genes(statistic)
+        calls[is_tested] = answers
+    least = np.where(calls, np.abs(statistic), np.inf).min(axis=1)
     least = least[np.isfinite(least)]
-    alone = norm.isf(FALSE_DISCOVERY_RATE / 2 / max(size.shape[1], 1))
-    return float(np.median(least)) if len(least) else float(alone)
+    alone = norm.isf(FALSE_DISCOVERY_RATE / 2 / max(statistic.shape[1], 1))
+    return MeanTest(power, float(np.median(least) if len(least) else alone)), calls
+
+
+def _match_number(statistic: np.ndarray, n_called: int) -> float:
+    """Factor of the statistic by which so many genes are called."""
+    low, high = _FACTORS
+    for _ in range(_N_HALVINGS):
+        middle = np.sqrt(low * high)
+        is_more = call_genes(middle * statistic).sum() > n_called
+        low, high = (low, middle) if is_more else (middle, high)
+    return float(np.sqrt(low * high))
 
 
 def fit_calls(
-    mean: np.ndarray,
-    error: np.ndarray,
-    noise: np.ndarray,
-    power: np.ndarray,
+    predicted: tuple[np.ndarray, np.ndarray, np.ndarray],
+    mean_test: MeanTest,
     is_called: np.ndarray,
+    is_up: np.ndarray,
     owner: np.ndarray,
-    threshold: float,
 ) -> CallModel:
     """Fit to predictions that have not seen the conditions whose calls are to be predicted.
 
@@ -132,22 +214,25 @@ def fit_calls(
 
     Parameters
     ----------
-    mean, error, noise, power
-        As for :meth:`CallModel.predict`.
-    is_called
-        Whether the gene was called, shape ``(n, n_genes)``.
+    predicted
+        Mean, error and noise as for :meth:`CallModel.predict`.
+    mean_test
+        How genes are called.
+    is_called, is_up
+        Whether the gene was called, and whether its measured effect is positive,
+        ``(n, n_genes)``.
     owner
         Condition that each row is of, shape ``(n,)``: it may be predicted in several ways.
-    threshold
-        See :func:`find_threshold`.
     """
     apart, rate = _compute_rates(is_called, owner)
-    up, down = _compute_passing(mean, error, noise, power, threshold)
-    features = _describe(up + down, mean, error, noise, power, apart)
+    test = _Test(*predicted, mean_test.power, mean_test.threshold)
     step = -(-is_called.size // _MAX_ENTRIES)
-    table = np.stack([one[:, ::step].ravel() for one in features], axis=1)
-    weights = _fit_logistic(table, is_called[:, ::step].ravel(), len(np.unique(owner)))
-    return CallModel(np.array([threshold]), rate, weights)
+    table = np.stack([one[:, ::step].ravel() for one in test.describe(apart)], axis=1)
+    n_conditions = len(np.unique(owner))
+    coefficients = _fit_logistic(table, is_called[:, ::step].ravel(), n_conditions)
+    direction = _fit_direction(test.direction[is_called], is_up[is_called])
+    threshold, direction = np.array([mean_test.threshold]), np.array([direction])
+    return CallModel(mean_test.power, threshold, rate, coefficients, direction)
 
 
 def _fit_logistic(features: np.ndarray, answer: np.ndarray, n_conditions: int) -> np.ndarray:
@@ -163,37 +248,13 @@ def _fit_logistic(features: np.ndarray, answer: np.ndarray, n_conditions: int) -
     return np.concatenate([model.intercept_ - slopes @ centre, slopes])
 
 
-def _compute_passing(
-    mean: np.ndarray, error: np.ndarray, noise: np.ndarray, power: np.ndarray, threshold: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities that the statistic passes the threshold, upwards and downwards."""
-    expected, spread = _standardise(mean, error, noise, power)
-    return ndtr((expected - threshold) / spread), ndtr((-expected - threshold) / spread)
-
-
-def _standardise(
-    mean: np.ndarray, error: np.ndarray, noise: np.ndarray, power: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of the statistic of a measurement to come."""
-    noise = np.maximum(noise, np.finfo(np.float32).tiny)
-    return power * mean / np.sqrt(noise), np.sqrt(1 + power**2 * error / noise)
-
-
-def _describe(
-    passing: np.ndarray,
-    mean: np.ndarray,
-    error: np.ndarray,
-    noise: np.ndarray,
-    power: np.ndarray,
-    rate: np.ndarray,
-) -> list[np.ndarray]:
-    """Features of the logistic regression, ``(n, n_genes)`` each."""
-    expected, spread = _standardise(mean, error, noise, power)
-    margin = ndtri(np.clip(passing, 1e-6, 1 - 1e-6))
-    certain = np.abs(mean) / np.sqrt(np.maximum(error + noise, np.finfo(np.float32).tiny))
-    size = np.log(np.mean(expected**2 + spread**2 - 1, axis=1, keepdims=True) + 0.1)
-    common = np.broadcast_arrays(size, logit(rate), np.log(power), mean)[:3]
-    return [margin, margin**2, certain, *common]
+def _fit_direction(log_odds: np.ndarray, is_up: np.ndarray) -> float:
+    """Weight of log odds under which directions are likeliest, without an intercept."""
+    if is_up.all() or not is_up.any():
+        return 1.0
+    step = -(-len(is_up) // _MAX_ENTRIES)
+    model = LogisticRegression(fit_intercept=False).fit(log_odds[::step, None], is_up[::step])
+    return max(float(model.coef_[0, 0]), 0.0)
 
 
 def _compute_rates(is_called: np.ndarray, owner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

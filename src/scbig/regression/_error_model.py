@@ -94,7 +94,10 @@ def fit_errors(
     excess = residual**2 - noise
     apart, scale = _compute_scale(excess, owner, expression)
     parts = _list_parts(known, apart)
-    weights = _fit_weights(parts, excess, noise)
+    n_conditions = len(np.unique(owner))
+    # Errors of one condition go together: conditions are what the weights are learned from.
+    n_free = max(n_conditions - len(parts), n_conditions / 2)
+    weights = n_conditions / n_free * _fit_weights(parts, excess, noise)
     variance = sum(map(np.multiply, weights, parts))
     # Each condition once, or what its rows have in common would seem common to all.
     first = np.unique(owner, return_index=True)[1]

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self, TypeVar
 
@@ -10,13 +10,7 @@ import numpy as np
 
 from scbig._types import Arrays
 from scbig.data import Effects, Targets
-from scbig.regression._called import (
-    CallModel,
-    call_changed,
-    compute_power,
-    find_threshold,
-    fit_calls,
-)
+from scbig.regression._called import CallModel, MeanTest, call_genes, fit_calls, match_test
 from scbig.regression._denoised import DenoisedRegression
 from scbig.regression._error_model import ErrorModel, Known, fit_errors, make_posterior_model
 from scbig.regression._gaussian_process import KernelRegression
@@ -32,7 +26,12 @@ _MAX_EXAMPLES = 400
 # Fewer left-out combinations say less of combinations than all that is left out.
 _LEAST_COMBINED = 5
 
+# Noise that is added to find out what comes back, in standard errors.
+_PROBE = 0.3
+
 Model = TypeVar("Model")
+# Kind, rows of training conditions, weights of all others, and what each regression predicts.
+_LeftOut = tuple[str, np.ndarray, np.ndarray, list[np.ndarray]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +83,6 @@ class EffectErrors:
         self._kernel = KernelRegression(effects, regression.kernel)
         self._seen = {target for group in effects.targets for target in group}
         self._variance = compute_standard_error(effects.pooled_variance, np.ones(1))[0] ** 2
-        self._power = compute_power(effects)
         n_controls = np.zeros(len(effects.control_mean))
         if effects.n_controls is not None:
             n_controls += effects.n_controls
@@ -121,9 +119,9 @@ class EffectErrors:
             Two measurements of training conditions, see
             :func:`scbig.data.compute_half_effects`. Without, the posterior is believed as it is.
         is_called
-            Whether a test on the cells calls each gene in each training condition,
-            ``(n_groups, n_genes)``. Without, mean effects are tested, which comes near scanpy's
-            test of the cells.
+            Whether a test of the cells calls each gene in each training condition,
+            ``(n_groups, n_genes)``; -1 in conditions that were not tested. There, and without,
+            mean effects are tested, which comes near scanpy's test of the cells.
 
         Returns
         -------
@@ -131,21 +129,22 @@ class EffectErrors:
         are taken to be without noise, and no gene is expected to be called.
         """
         errors, effects = cls(regression, {}, {}), regression.effects
-        by_effects, size = call_changed(effects)
-        threshold = find_threshold(by_effects, size)
-        is_called = by_effects if is_called is None else is_called
-        for kind, rows, known in errors._leave_out():
+        variance = errors._variance
+        test, called = match_test(effects, is_called)
+        for kind, rows, known, leak in errors._leave_out():
             # The prediction has part of the error of the control mean in common with what was
-            # measured.
+            # measured, and a little of that of the condition itself.
             shared = (known.shares - errors._in_context[rows]) ** 2 @ errors._per_control
-            noise = np.outer(1 / effects.n_cells[rows] + shared, errors._variance)
-            residual = effects.delta[rows] - known.mean
+            per_cell = (1 - 2 * leak) / effects.n_cells[rows] + shared
+            residual, noise = effects.delta[rows] - known.mean, np.outer(per_cell, variance)
             errors._learn(kind, known, residual, noise, rows)
-            noise = np.outer(np.diag(effects.noise)[rows], errors._variance)
-            errors._learn_calls(kind, known, noise, is_called[rows], rows, threshold)
-        errors._models[MEASURED] = make_posterior_model(len(errors._variance))
-        if halves and len(halves[0]) and errors._variance.any():
-            errors._learn_measured(halves, threshold)
+            noise = np.outer(np.diag(effects.noise)[rows], variance)
+            errors._learn_calls(
+                kind, known, noise, test, called[rows], effects.delta[rows] > 0, rows
+            )
+        errors._models[MEASURED] = make_posterior_model(len(variance))
+        if halves and len(halves[0]) and variance.any():
+            errors._learn_measured(halves, test)
         return errors
 
     def predict(self, targets: Sequence[Targets], context: np.ndarray) -> EffectForecast:
@@ -168,7 +167,7 @@ class EffectErrors:
             variance = self._get_variance(kind, known)
             mean[rows], error[rows] = known.mean, np.sqrt(variance)
             calls = _find(self._calls, kind)
-            up[rows], down[rows] = calls.predict(known.mean, variance, typical, self._power)
+            up[rows], down[rows] = calls.predict(known.mean, variance, typical)
         return EffectForecast(mean, error, up, down)
 
     def draw(
@@ -234,34 +233,50 @@ class EffectErrors:
 
     # --- examples ----------------------------------------------------------------------------
 
-    def _leave_out(self) -> Iterator[tuple[str, np.ndarray, Known]]:
-        """Yield kinds, rows of training conditions, and what others tell of these."""
+    def _leave_out(self) -> Iterator[tuple[str, np.ndarray, Known, float]]:
+        """Yield kinds, rows of training conditions, and what others tell of these.
+
+        The last is the share of the errors of measurement that is in predictions all the same, as
+        components and saturation are those of all conditions: noise that is added comes back.
+        """
+        effects = self._regression.effects
+        added = np.sqrt(np.outer(1 / effects.n_cells, self._variance))
+        added *= _PROBE * np.random.default_rng(0).choice([-1.0, 1.0], added.shape)
+        twins = [self._regression]
+        if added.any():
+            noisy = replace(effects, delta=effects.delta + added)
+            twins.append(self._regression.fit_again(noisy))
+        for kind, rows, weights, means in (
+            self._leave_one_out(twins),
+            self._leave_target_out(twins),
+        ):
+            if len(rows):
+                added_here = added[rows]
+                square = max((added_here**2).sum(), np.finfo(np.float64).tiny)
+                leak = ((means[-1] - means[0]) * added_here).sum() / square
+                targets = [effects.targets[row] for row in rows]
+                known = self._describe(targets, effects.context[rows], means[0], weights)
+                yield kind, rows, known, float(np.clip(leak, 0, 0.5))
+
+    def _leave_one_out(self, twins: Sequence[DenoisedRegression]) -> _LeftOut:
         targets = self._regression.effects.targets
         n_uses = Counter(target for group in targets for target in group)
         rows = np.flatnonzero([all(n_uses[t] > 1 for t in group) for group in targets])
         combined = rows[np.array([len(targets[row]) > 1 for row in rows], dtype=bool)]
         rows = _thin(combined if len(combined) >= _LEAST_COMBINED else rows)
-        if len(rows):
-            weights = self._kernel.get_left_out_weights()[rows]
-            mean = self._regression.leave_one_out()[rows]
-            yield COMBINATION, rows, self._describe_rows(rows, mean, weights)
-        yield UNSEEN, *self._leave_targets_out()
+        weights = self._kernel.get_left_out_weights()[rows]
+        return COMBINATION, rows, weights, [twin.leave_one_out()[rows] for twin in twins]
 
-    def _leave_targets_out(self) -> tuple[np.ndarray, Known]:
+    def _leave_target_out(self, twins: Sequence[DenoisedRegression]) -> _LeftOut:
         targets = sorted(self._seen)
         parts = []
         for target in targets[:: -(-len(targets) // MAX_TARGETS)]:
-            _, mean = self._regression.leave_target_out(target)
-            parts.append((*self._kernel.get_target_left_out_weights(target), mean))
-        rows, weights, mean = (np.concatenate(part) for part in zip(*parts, strict=True))
-        chosen = _thin(np.arange(len(rows)))
-        rows = rows[chosen]
-        return rows, self._describe_rows(rows, mean[chosen], weights[chosen])
-
-    def _describe_rows(self, rows: np.ndarray, mean: np.ndarray, weights: np.ndarray) -> Known:
-        effects = self._regression.effects
-        targets = [effects.targets[row] for row in rows]
-        return self._describe(targets, effects.context[rows], mean, weights)
+            means = [twin.leave_target_out(target)[1] for twin in twins]
+            parts.append((*self._kernel.get_target_left_out_weights(target), *means))
+        joined = [np.concatenate(part) for part in zip(*parts, strict=True)]
+        chosen = _thin(np.arange(len(joined[0])))
+        rows, weights, *means = (array[chosen] for array in joined)
+        return UNSEEN, rows, weights, means
 
     def _describe(
         self,
@@ -293,29 +308,29 @@ class EffectErrors:
         kind: str,
         known: Known,
         noise: np.ndarray,
-        is_called: np.ndarray,
+        test: MeanTest,
+        called: np.ndarray,
+        is_up: np.ndarray,
         owner: np.ndarray,
-        threshold: float,
     ) -> None:
-        errors = known.mean, self._get_variance(kind, known), noise, self._power
-        self._calls[kind] = fit_calls(*errors, is_called, owner, threshold)
+        predicted = known.mean, self._get_variance(kind, known), noise
+        self._calls[kind] = fit_calls(predicted, test, called, is_up, owner)
 
-    def _learn_measured(self, halves: Sequence[Effects], threshold: float) -> None:
+    def _learn_measured(self, halves: Sequence[Effects], test: MeanTest) -> None:
         """Learn how far predictions by one half of the cells are from the other half."""
         parts = []
         for fitted, real in (halves, halves[::-1]):
             mean = self._regression.fit_again(fitted).predict(fitted.targets, fitted.context)
+            measured = np.stack(_describe_measured(fitted, mean)).swapaxes(0, 1)
             noise = np.outer(np.diag(real.noise), self._variance)
-            measured = np.stack(_describe_measured(fitted, mean))
-            answers = real.delta - mean, noise, call_changed(real)[0], np.arange(len(real))
-            parts.append((mean, measured.swapaxes(0, 1), *answers))
+            called = call_genes(test.compute_statistic(real))
+            parts.append((mean, measured, noise, real.delta, called, np.arange(len(real))))
         joined = [np.concatenate(part) for part in zip(*parts, strict=True)]
-        mean, measured, residual, noise, is_called, owner = (
-            array[_thin(np.arange(len(array)))] for array in joined
-        )
+        chosen = _thin(np.arange(len(joined[0])))
+        mean, measured, noise, delta, called, owner = (array[chosen] for array in joined)
         known = Known(mean, *self._know_nothing(len(mean)), measured.swapaxes(0, 1))
-        self._learn(MEASURED, known, residual, noise, owner)
-        self._learn_calls(MEASURED, known, noise, is_called, owner, threshold)
+        self._learn(MEASURED, known, delta - mean, noise, owner)
+        self._learn_calls(MEASURED, known, noise, test, called, delta > 0, owner)
 
     # --- requests ----------------------------------------------------------------------------
 
