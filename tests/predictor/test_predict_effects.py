@@ -1,8 +1,10 @@
 """The table of effects: numbers, names, how each condition is known, and how it is kept."""
 
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import anndata
@@ -302,6 +304,26 @@ def test_embeddings_know_unseen_targets(simulated: AnnData):
     model = EffectRegression(adata, gene_embedding=table, seed=0)
     model.train(validation=[])
     assert model.predict_effects(["ELSEWHERE"]).obs["known"].tolist() == ["unseen"]
+
+
+def test_the_lines_of_the_guide_run(tmp_path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[2] / "docs" / "user_guide" / "effects.md").read_text("utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 4
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(compile(block, "effects.md", "exec"), names)
+    assert set(names["genes"].columns) == {"effect", *ERRORS}
+    first = names["first"]
+    assert names["share_up"].index.tolist() == [first]
+    assert names["share_up"].shape == (1, 200)
+    # Draws lie about the expected effect: the share of rises follows its size and error.
+    table = names["table"][first]
+    far = np.abs(table.X[0]) > 3 * table.layers["standard_error"][0]
+    assert far.sum() >= 5
+    is_up = names["share_up"].to_numpy()[0, far] > 0.5
+    np.testing.assert_array_equal(is_up, table.X[0, far] > 0)
 
 
 def test_large_tables_are_announced(
