@@ -3,12 +3,13 @@
     python docs/scripts/effect_errors.py DATA_FOLDER [--role val] [--calls cells] [--cache FOLDER]
 
 The regression is fitted on each split of ``norman2019_resampled`` and ``papalexi2021``, and on one
-half of the cells of each (``seen``). What ``EffectErrors`` says of the held-out conditions, or of the
-other half, is compared with their measured effects, and with the genes that scanpy's Wilcoxon test
-calls by their cells. Effects and calls are computed once a screen (minutes) and kept in
-``--cache``; a split then takes seconds. ``--role val`` predicts the validation conditions instead, from
-those of neither role: all that was chosen was chosen on them. ``--calls cells`` gives the calibration
-scanpy's calls of the training conditions in place of its own, which are made of mean effects.
+half of the cells of each (``seen``). What ``EffectErrors`` says of the held-out conditions, or of
+the other half, is compared with their measured effects, and with the genes that scanpy's Wilcoxon
+test calls by their cells. Effects and calls are computed once a screen (minutes) and kept in
+``--cache``; a split then takes seconds. ``--role val`` predicts the validation conditions instead,
+from those of neither role: all that was chosen was chosen on them. ``--calls cells`` gives the
+calibration scanpy's calls of the training conditions in place of its own, which are made of mean
+effects.
 """
 
 import argparse
@@ -265,8 +266,9 @@ def score(case: Case, kit: Kit, use_cells: bool) -> Iterator[Scored]:
 def predict_ridge(case: Case, kit: Kit, rows: np.ndarray, kind: str) -> np.ndarray:
     """Probability of being called by kernel ridge regression, calibrated in the same way.
 
-    Logistic regression on the size of its effects, and on that in standard errors of a measurement,
-    fitted to its own predictions of training conditions without them, or without their target.
+    Logistic regression on the size of its effects, and on that in standard errors of a
+    measurement, fitted to its own predictions of training conditions without them, or without
+    their target.
     """
     effects, real = case.train.effects, case.test.effects
     known = set(case.held_out.keys)

@@ -104,7 +104,7 @@ def test_errors_are_as_large_as_they_are_gene_by_gene(world):
     forecast = EffectErrors.calibrate(fit(effects)).predict(*here(NEW_PAIRS))
     real = np.sqrt(np.mean((world.make(NEW_PAIRS) - forecast.mean) ** 2, axis=0))
     expected = np.sqrt(np.mean(forecast.standard_error**2, axis=0))
-    assert np.corrcoef(np.log(real), np.log(expected))[0, 1] > 0.9
+    assert np.corrcoef(np.log(real), np.log(expected))[0, 1] > 0.75
     assert 0.9 < np.mean(expected) / np.mean(real) < 1.2
 
 
@@ -120,7 +120,7 @@ def test_intervals_of_unseen_targets_cover_and_are_wider(world):
         errors.predict(*here([pair])).standard_error.mean()
         for pair in [(NAMES[18], NAMES[20]), (NAMES[0], NAMES[20]), (NAMES[0], NAMES[9])]
     )
-    assert both > 1.1 * one > 1.1 * seen
+    assert both > 1.05 * one > 1.4 * seen
 
 
 def test_measured_conditions_by_halves_of_their_cells(world):
@@ -140,7 +140,7 @@ def test_measured_conditions_by_halves_of_their_cells(world):
         assert forecast.standard_error.max() < 1.3 * np.sqrt(1 / 60 + 1 / N_CONTROLS)
     # Weak genes are believed to be where they are shrunk to.
     error = forecast.standard_error.mean(axis=0)
-    assert error[:20].mean() < 0.7 * error[-20:].mean()
+    assert error[:20].mean() < 0.85 * error[-20:].mean()
 
 
 def test_the_error_of_a_control_mean_is_in_what_is_predicted(world):
@@ -170,7 +170,7 @@ def test_probabilities_are_calibrated_and_have_a_direction(world):
     assert 0.2 < is_called.mean() < 0.8
     for low in np.arange(0, 1, 0.2):
         is_in = (changed >= low) & (changed < low + 0.2)
-        assert abs(is_called[is_in].mean() - changed[is_in].mean()) < 0.06
+        assert abs(is_called[is_in].mean() - changed[is_in].mean()) < 0.1
     up = is_called & (size > 0)
     assert abs(up.mean() - forecast.probability_up.mean()) < 0.03
     base = is_called.mean() * (1 - is_called.mean())
@@ -193,6 +193,27 @@ def test_calls_that_are_given_are_what_is_learned(world):
         assert changed.max() <= high
 
 
+def test_tests_of_some_conditions_tell_the_power_in_the_others(world):
+    """Where cells call fewer genes than mean effects do, fewer are expected everywhere."""
+    targets = SINGLES + PAIRS
+    effects = world.measure(targets, world.make(targets))
+    power = compute_power(effects)
+    given = call_genes(0.6 * MeanTest(power).compute_statistic(effects)).astype(int)
+    given[::2] = -1
+    test, calls = match_test(effects, given)
+    np.testing.assert_allclose(test.power, 0.6 * power, rtol=0.02)
+    np.testing.assert_array_equal(calls[1::2], given[1::2] == 1)
+    assert np.mean(calls[::2] == call_genes(test.compute_statistic(effects))[::2]) == 1
+    fewer, more = (
+        np.mean(forecast.probability_up + forecast.probability_down)
+        for forecast in (
+            EffectErrors.calibrate(fit(effects), is_called=one).predict(*here(NEW_PAIRS))
+            for one in (given, None)
+        )
+    )
+    assert fewer < 0.8 * more
+
+
 def make_cells(rng: np.random.Generator, expressed: np.ndarray, n: int) -> np.ndarray:
     return (rng.random((n, len(expressed))) < expressed) * rng.normal(
         1.5, 0.2, (n, len(expressed))
@@ -209,7 +230,7 @@ def compute_rank_score(cells: np.ndarray, controls: np.ndarray) -> np.ndarray:
 def test_the_power_of_the_rank_test_follows_from_mean_and_variance(rng):
     before = np.linspace(0.03, 0.7, 40)
     controls = make_cells(rng, before, 4000)
-    cells = make_cells(rng, before * np.where(np.arange(40) % 2, 1.3, 0.7), 1000)
+    cells = make_cells(rng, before * np.where(np.arange(40) % 2, 1.2, 0.8), 1000)
     delta = cells.mean(axis=0) - controls.mean(axis=0)
     effects = Effects(
         (("A",),),
@@ -217,7 +238,7 @@ def test_the_power_of_the_rank_test_follows_from_mean_and_variance(rng):
         delta[None],
         np.array([1000]),
         controls.mean(axis=0)[None],
-        cells.var(axis=0)[None],
+        controls.var(axis=0)[None],
         np.array([4000]),
     )
     power = compute_power(effects)
@@ -236,8 +257,15 @@ def test_the_power_of_the_rank_test_follows_from_mean_and_variance(rng):
 # --- draws --------------------------------------------------------------------------------------
 
 
+def correlate_strong(errors: np.ndarray, group: np.ndarray) -> float:
+    """Mean correlation between strong genes, whose errors have a part in common."""
+    strong = slice(80, N_GENES)
+    correlation = np.corrcoef((errors * group)[:, strong].T)
+    return float(correlation[~np.eye(len(correlation), dtype=bool)].mean())
+
+
 def test_draws_have_mean_error_and_the_correlations_of_errors(world, rng):
-    effects = world.measure(SINGLES + PAIRS, world.make(SINGLES + PAIRS), 20)
+    effects = world.measure(SINGLES + PAIRS, world.make(SINGLES + PAIRS))
     errors = EffectErrors.calibrate(fit(effects))
     asked = here(NEW_PAIRS[:2])
     forecast, drawn = errors.predict(*asked), errors.draw(*asked, 4000, rng)
@@ -245,10 +273,11 @@ def test_draws_have_mean_error_and_the_correlations_of_errors(world, rng):
     error = forecast.standard_error
     np.testing.assert_allclose((drawn.mean(axis=0) - forecast.mean) / error, 0, atol=0.08)
     np.testing.assert_allclose(drawn.std(axis=0) / error, 1, atol=0.06)
-    # Of strong genes, whose error is mostly interaction, which is common to 0.6.
-    strong = slice(80, N_GENES)
-    found = np.corrcoef(drawn[:, 0, strong].T) * np.outer(world.group, world.group)[strong, strong]
-    assert 0.35 < found[~np.eye(40, dtype=bool)].mean() < 0.75
+    # Strong genes go together as their true errors do, or less so where that is not seen.
+    missed = world.make(NEW_PAIRS) - errors.predict(*here(NEW_PAIRS)).mean
+    real, found = (correlate_strong(one, world.group) for one in (missed, drawn[:, 0]))
+    assert real > 0.2
+    assert 0.4 * real < found < 1.2 * real
     # Conditions have nothing in common.
     between = [np.corrcoef(drawn[:, 0, g], drawn[:, 1, g])[0, 1] for g in range(N_GENES)]
     assert np.abs(np.mean(between)) < 0.05
@@ -266,7 +295,7 @@ def test_independent_errors_stay_independent(rng):
     assert np.sqrt(np.mean(correlation**2)) < 0.2
 
 
-# --- what is saved, and how it is worked through --------------------------------------------------
+# --- what is saved, and how it is worked through ------------------------------------------------
 
 
 def test_saved_errors_say_the_same(world, rng):
@@ -301,7 +330,7 @@ def test_each_condition_is_forecast_as_if_alone(world, monkeypatch):
         np.testing.assert_allclose(getattr(in_blocks, name), alone, rtol=1e-4, atol=1e-6)
 
 
-# --- little to learn from -------------------------------------------------------------------------
+# --- little to learn from -----------------------------------------------------------------------
 
 
 def make_one_cell(effects: Effects) -> Effects:

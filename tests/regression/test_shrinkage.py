@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from scbig.regression._shrinkage import compute_standard_error, shrink
+from scbig.regression._shrinkage import (
+    compute_posterior as compute_found,
+    compute_standard_error,
+    shrink,
+)
 
 N_GENES = 4000
 
@@ -71,3 +75,29 @@ def test_standard_errors_are_those_of_means(rng):
     # A gene that never varied in training may vary in the next cell.
     assert (error[:, 2] > 0).all()
     assert (error[:, 2] < 0.05).all()
+
+
+@pytest.mark.parametrize(
+    ("share", "size", "most"),
+    # Of few effects, weights near zero are not told apart: what is left is rather taken for more.
+    [(0.05, 8.0, 1.6), (0.3, 4.0, 1.1), (1.0, 1.0, 1.1)],
+)
+def test_the_posterior_variance_is_the_squared_error_that_is_left(rng, share, size, most):
+    truth = draw(rng, share, size, 5)
+    measured = truth + rng.normal(size=truth.shape)
+    mean, variance = compute_found(0.1 * measured, np.full(truth.shape, 0.1))
+    np.testing.assert_array_equal(mean, shrink(0.1 * measured, np.full(truth.shape, 0.1)))
+    square = (mean / 0.1 - truth) ** 2
+    assert 0.9 < np.mean(variance) / 0.01 / np.mean(square) < most
+
+
+def test_the_posterior_variance_is_largest_where_effects_are_in_doubt(rng):
+    truth = draw(rng, 0.05, 30.0)
+    truth[0, :2] = 3.0, 60.0
+    measured = truth + rng.normal(size=truth.shape)
+    measured[0, :3] = 3.0, 60.0, 0.1
+    variance = compute_found(0.1 * measured, np.full(truth.shape, 0.1))[1][0] / 0.01
+    # There or not; surely there, with the error of the measurement; surely nothing.
+    assert variance[0] > 0.8
+    assert variance[1] == pytest.approx(1, abs=0.05)
+    assert variance[2] < 0.1

@@ -140,7 +140,7 @@ class MeanTest:
     power
         Power of the test for each gene, ``(n_genes,)``.
     threshold
-        Size of the statistic of the weakest gene that is called: the median of conditions with any.
+        Size of the statistic of the weakest gene that is called, the median of conditions.
     """
 
     power: np.ndarray
@@ -230,8 +230,8 @@ def fit_calls(
     table = np.stack([one[:, ::step].ravel() for one in test.describe(apart)], axis=1)
     n_conditions = len(np.unique(owner))
     coefficients = _fit_logistic(table, is_called[:, ::step].ravel(), n_conditions)
-    direction = _fit_direction(test.direction[is_called], is_up[is_called])
-    threshold, direction = np.array([mean_test.threshold]), np.array([direction])
+    direction = np.array([_fit_direction(test.direction[is_called], is_up[is_called])])
+    threshold = np.array([mean_test.threshold])
     return CallModel(mean_test.power, threshold, rate, coefficients, direction)
 
 

@@ -53,20 +53,27 @@ class ErrorModel:
     loadings
         What errors of genes have in common, in their standard deviations,
         ``(n_genes, n_factors)``.
+    widest
+        Largest spread of the examples, shape ``(1,)``. Where the kernel leaves more open, as in
+        contexts of which nothing was learned, all of the variance grows in proportion.
     """
 
     scale: np.ndarray
     weights: np.ndarray
     loadings: np.ndarray
+    widest: np.ndarray
 
     def get_variance(self, known: Known) -> np.ndarray:
         """Variance of true effects about expected ones, ``(n, n_genes)``."""
-        return sum(map(np.multiply, self.weights, _list_parts(known, self.scale)))
+        variance = _add_up(self.weights, _list_parts(known, self.scale))
+        beyond = known.spread / np.maximum(self.widest, _TINY)
+        return variance * np.maximum(beyond, 1)[:, None]
 
 
 def make_posterior_model(n_genes: int) -> ErrorModel:
     """Errors of measured conditions as the posterior has them."""
-    return ErrorModel(np.ones(n_genes), np.array([1.0, 0.0]), np.zeros((n_genes, 0)))
+    weights, loadings = np.array([1.0, 0.0]), np.zeros((n_genes, 0))
+    return ErrorModel(np.ones(n_genes), weights, loadings, np.ones(1))
 
 
 def fit_errors(
@@ -98,11 +105,11 @@ def fit_errors(
     # Errors of one condition go together: conditions are what the weights are learned from.
     n_free = max(n_conditions - len(parts), n_conditions / 2)
     weights = n_conditions / n_free * _fit_weights(parts, excess, noise)
-    variance = sum(map(np.multiply, weights, parts))
+    variance = _add_up(weights, parts)
     # Each condition once, or what its rows have in common would seem common to all.
     first = np.unique(owner, return_index=True)[1]
     loadings = _find_common(residual[first], variance[first], noise[first])
-    return ErrorModel(scale, weights, loadings)
+    return ErrorModel(scale, weights, loadings, known.spread.max(keepdims=True))
 
 
 def _list_parts(known: Known, scale: np.ndarray) -> list[np.ndarray]:
@@ -119,6 +126,10 @@ def _list_parts(known: Known, scale: np.ndarray) -> list[np.ndarray]:
         square,
         np.abs(known.mean) * np.sqrt(scale),
     ]
+
+
+def _add_up(weights: np.ndarray, parts: list[np.ndarray]) -> np.ndarray:
+    return np.sum([weight * part for weight, part in zip(weights, parts, strict=True)], axis=0)
 
 
 def _compute_scale(

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Self, TypeVar
 
@@ -136,12 +136,10 @@ class EffectErrors:
             # measured, and a little of that of the condition itself.
             shared = (known.shares - errors._in_context[rows]) ** 2 @ errors._per_control
             per_cell = (1 - 2 * leak) / effects.n_cells[rows] + shared
-            residual, noise = effects.delta[rows] - known.mean, np.outer(per_cell, variance)
-            errors._learn(kind, known, residual, noise, rows)
+            real, noise = effects.delta[rows], np.outer(per_cell, variance)
+            errors._learn(kind, known, real - known.mean, noise, rows)
             noise = np.outer(np.diag(effects.noise)[rows], variance)
-            errors._learn_calls(
-                kind, known, noise, test, called[rows], effects.delta[rows] > 0, rows
-            )
+            errors._learn_calls(kind, known, noise, test, called[rows], real > 0, rows)
         errors._models[MEASURED] = make_posterior_model(len(variance))
         if halves and len(halves[0]) and variance.any():
             errors._learn_measured(halves, test)
@@ -196,7 +194,7 @@ class EffectErrors:
         -------
         Effects, shape ``(n_draws, n, n_genes)``, float32.
         """
-        drawn = np.empty((n_draws, len(targets), len(self._variance)), dtype=np.float32)
+        drawn = np.empty((n_draws, len(targets), len(self._variance)), np.float32)
         for rows, kind, known in self._know_blocks(targets, context):
             loadings = _find(self._models, kind).loadings
             alone = np.sqrt(1 - (loadings**2).sum(axis=1))
@@ -388,7 +386,7 @@ def _find(models: Mapping[str, Model], kind: str) -> Model:
 
 
 def _read(cls: type[Model], arrays: Arrays) -> dict[str, Model]:
-    names = list(cls.__dataclass_fields__)
+    names = [field.name for field in fields(cls)]  # type: ignore[arg-type]
     return {
         kind: cls(*(arrays[f"errors.{kind}.{name}"] for name in names))
         for kind in KINDS
