@@ -110,6 +110,25 @@ def test_draws_scatter_about_the_effect_by_their_standard_error(trained: EffectR
     assert abs(likeness[~is_same].mean()) < 0.5
 
 
+def test_calibrated_errors_are_drawn_as_they_are_told(trained: EffectRegression):
+    adata = trained.adata.copy()
+    EffectRegression.setup_anndata(adata, separator="+")
+    model = EffectRegression(adata, seed=0)
+    model.train(validation=[])
+    table = model.predict_effects(WANTED)
+    targets = [("GENE0001",), ("GENE0002", "GENE0003")]
+    rng, context = np.random.default_rng(0), np.zeros(2, dtype=int)
+    drawn = model._method.draw_effects(targets, context, 2000, rng)
+    error = table.layers["standard_error"]
+    np.testing.assert_allclose(drawn.std(axis=0), error, rtol=0.1)
+    np.testing.assert_allclose(drawn.mean(axis=0), table.X, atol=0.1 * error.max())
+    out = model.predict(perturbations=WANTED, n_cells=100, n_draws=20)
+    for row, label in enumerate(WANTED):
+        is_free = table.layers["expected"][row] > 0.5
+        spread = average_draws(out, label).std(axis=0, ddof=1)[is_free] / error[row][is_free]
+        assert 0.7 < np.median(spread) < 1.4
+
+
 def test_one_draw_is_not_the_mean(trained: EffectRegression):
     drawn = trained.predict(perturbations=WANTED[:1], n_cells=400, n_draws=1)
     mean = trained.predict(perturbations=WANTED[:1], n_cells=400)
