@@ -1,6 +1,6 @@
 """What is told of conditions without a cell: effects, confidence, and how many cells respond."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -173,10 +173,3 @@ class ConditionTables(StoredModel):
         wanted = {label: self._vocabulary.resolve(group) for label, group in labels.items()}
         self._check_known({target for group in wanted.values() for target in group})
         return wanted
-
-    def _check_known(self, targets: Collection[str]) -> None:
-        """Raise when nothing is known of a target, unless the mean effect will do."""
-        if self._missing_embedding == "mean":
-            return
-        seen = {target for group in self._check_trained().targets for target in group}
-        self._vocabulary.check_known(targets, seen, type(self).__name__)
