@@ -14,7 +14,7 @@ import pytest
 from anndata import AnnData
 
 from scbig.baselines import FLOORS, Additive, NoChange, OwnMean
-from scbig.data import compute_half_effects, simulate_screen
+from scbig.data import call_by_ranks, compute_half_effects, simulate_screen
 from scbig.model import (
     SCBIG,
     DualStreamConfig,
@@ -227,7 +227,9 @@ def test_errors_are_those_of_the_regression(fit: Callable, simulated: AnnData):
     cells = model._vocabulary.read_screen(model.adata)
     groups, rng = list(cells.screen.get_groups()), np.random.default_rng(0)
     halves = compute_half_effects(cells.expression, cells.screen, groups, rng)
-    forecast = EffectErrors.calibrate(regression, halves).predict(targets, np.zeros(3, dtype=int))
+    called = call_by_ranks(cells.expression, cells.screen, groups)
+    errors = EffectErrors.calibrate(regression, halves, called)
+    forecast = errors.predict(targets, np.zeros(3, dtype=int))
     table = model.predict_effects(wanted)
     for name in ERRORS:
         np.testing.assert_allclose(table.layers[name], getattr(forecast, name), rtol=1e-4)

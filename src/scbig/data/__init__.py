@@ -59,6 +59,7 @@ from scbig.data._query import (
     make_query,
     repeat_query as repeat_query,
 )
+from scbig.data._rank_test import call_by_ranks as call_by_ranks
 from scbig.data._raw_counts import (
     CellMatrices as CellMatrices,
     check_matrices as check_matrices,

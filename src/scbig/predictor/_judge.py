@@ -17,6 +17,7 @@ from scbig.data import (
     Screen,
     ScreenCells,
     Targets,
+    call_by_ranks,
     compute_effects,
     compute_half_effects,
 )
@@ -315,6 +316,13 @@ class Task:
         rng = np.random.default_rng(self.seed)
         halves = compute_half_effects(self.cells.expression, self.cells.screen, groups, rng)
         return halves if len(halves[0]) else []
+
+    def call_genes(self) -> np.ndarray:
+        """Genes that a test calls in the groups of ``trained``: 1 or 0, and -1 if not tested."""
+        called = np.full(self.trained.delta.shape, -1, dtype=np.int8)
+        own = call_by_ranks(self.cells.expression, self.cells.screen, self.groups)
+        called[len(called) - len(own) :] = own
+        return called
 
     def compute_effects(self, features: np.ndarray) -> Effects:
         """Mean effects of the training groups on any features ``(n_cells, n_features)``.

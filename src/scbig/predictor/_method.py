@@ -284,7 +284,9 @@ class RegressionMethod(Method):
         self._confidence = Confidence.calibrate(regression, score_effects)
         halves = task.halve() if self.denoising.use_measured else []
         # Networks that predict without the regression have errors of their own.
-        self._errors = EffectErrors.calibrate(regression, halves) if self.is_anchored else None
+        self._errors = None
+        if self.is_anchored:
+            self._errors = EffectErrors.calibrate(regression, halves, task.call_genes())
 
     def get_confidence(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray | None:
         """Expected ``pearson_delta`` of the expected effects, in [0, 1]."""

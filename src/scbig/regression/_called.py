@@ -44,7 +44,8 @@ class CallModel:
     coefficients
         Intercept and weights of the features of being called, shape ``(7,)``.
     direction
-        Weight of the log odds that normal errors give the direction of a call, shape ``(1,)``.
+        Intercept, and weight of the log odds that normal errors give the direction of a call,
+        shape ``(2,)``. Rank tests call falls more readily than rises of the same mean.
     """
 
     power: np.ndarray
@@ -69,7 +70,7 @@ class CallModel:
         changed = expit(
             self.coefficients[0] + sum(map(np.multiply, self.coefficients[1:], features))
         )
-        share = expit(self.direction[0] * test.direction)
+        share = expit(self.direction[0] + self.direction[1] * test.direction)
         return share * changed, (1 - share) * changed
 
 
@@ -152,6 +153,11 @@ class MeanTest:
         size = np.divide(effects.delta, error, out=np.zeros_like(error), where=error > 0)
         return self.power * size
 
+    def match_threshold(self, statistic: np.ndarray) -> tuple["MeanTest", np.ndarray]:
+        """Return the test with the threshold of other measurements, and what it calls there."""
+        is_called = call_genes(statistic)
+        return MeanTest(self.power, find_threshold(statistic, is_called)), is_called
+
 
 def call_genes(statistic: np.ndarray) -> np.ndarray:
     """Whether each gene is called in each condition, by statistics ``(n_groups, n_genes)``."""
@@ -183,10 +189,15 @@ def match_test(effects: Effects, is_called: np.ndarray | None) -> tuple[MeanTest
         power, statistic = factor * power, factor * statistic
         calls = call_genes(statistic)
         calls[is_tested] = answers
-    least = np.where(calls, np.abs(statistic), np.inf).min(axis=1)
+    return MeanTest(power, find_threshold(statistic, calls)), calls
+
+
+def find_threshold(statistic: np.ndarray, is_called: np.ndarray) -> float:
+    """Size of the weakest gene that is called: the median of conditions with any."""
+    least = np.where(is_called, np.abs(statistic), np.inf).min(axis=1)
     least = least[np.isfinite(least)]
     alone = norm.isf(FALSE_DISCOVERY_RATE / 2 / max(statistic.shape[1], 1))
-    return MeanTest(power, float(np.median(least) if len(least) else alone)), calls
+    return float(np.median(least) if len(least) else alone)
 
 
 def _match_number(statistic: np.ndarray, n_called: int) -> float:
@@ -230,7 +241,7 @@ def fit_calls(
     table = np.stack([one[:, ::step].ravel() for one in test.describe(apart)], axis=1)
     n_conditions = len(np.unique(owner))
     coefficients = _fit_logistic(table, is_called[:, ::step].ravel(), n_conditions)
-    direction = np.array([_fit_direction(test.direction[is_called], is_up[is_called])])
+    direction = _fit_direction(test.direction[is_called], is_up[is_called])
     threshold = np.array([mean_test.threshold])
     return CallModel(mean_test.power, threshold, rate, coefficients, direction)
 
@@ -248,13 +259,13 @@ def _fit_logistic(features: np.ndarray, answer: np.ndarray, n_conditions: int) -
     return np.concatenate([model.intercept_ - slopes @ centre, slopes])
 
 
-def _fit_direction(log_odds: np.ndarray, is_up: np.ndarray) -> float:
-    """Weight of log odds under which directions are likeliest, without an intercept."""
+def _fit_direction(log_odds: np.ndarray, is_up: np.ndarray) -> np.ndarray:
+    """Intercept and weight of log odds under which the directions of calls are likeliest."""
     if is_up.all() or not is_up.any():
-        return 1.0
+        return np.array([0.0, 1.0])
     step = -(-len(is_up) // _MAX_ENTRIES)
-    model = LogisticRegression(fit_intercept=False).fit(log_odds[::step, None], is_up[::step])
-    return max(float(model.coef_[0, 0]), 0.0)
+    model = LogisticRegression().fit(log_odds[::step, None], is_up[::step])
+    return np.array([model.intercept_[0], max(model.coef_[0, 0], 0)])
 
 
 def _compute_rates(is_called: np.ndarray, owner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,12 +10,12 @@ import numpy as np
 
 from scbig._types import Arrays
 from scbig.data import Effects, Targets
-from scbig.regression._called import CallModel, MeanTest, call_genes, fit_calls, match_test
+from scbig.regression._called import CallModel, MeanTest, fit_calls, match_test
 from scbig.regression._denoised import DenoisedRegression
 from scbig.regression._error_model import ErrorModel, Known, fit_errors, make_posterior_model
 from scbig.regression._gaussian_process import KernelRegression
 from scbig.regression._shrinkage import compute_posterior, compute_standard_error
-from scbig.regression._unseen import MAX_TARGETS
+from scbig.regression._unseen import leave_each_target_out
 
 # Kinds of requests. What there is no example of is taken for the next.
 MEASURED, COMBINATION, UNSEEN = KINDS = ("measured", "combination", "unseen")
@@ -117,11 +117,12 @@ class EffectErrors:
             The regression whose predictions are to be judged.
         halves
             Two measurements of training conditions, see
-            :func:`scbig.data.compute_half_effects`. Without, the posterior is believed as it is.
+            ``scbig.data.compute_half_effects``. Without, the posterior is believed as it is.
         is_called
             Whether a test of the cells calls each gene in each training condition,
-            ``(n_groups, n_genes)``; -1 in conditions that were not tested. There, and without,
-            mean effects are tested, which comes near scanpy's test of the cells.
+            ``(n_groups, n_genes)``; -1 in conditions that were not tested, see
+            ``scbig.data.call_by_ranks``. There, and without, mean effects are tested, which
+            comes near scanpy's test of the cells.
 
         Returns
         -------
@@ -266,15 +267,9 @@ class EffectErrors:
         return COMBINATION, rows, weights, [twin.leave_one_out()[rows] for twin in twins]
 
     def _leave_target_out(self, twins: Sequence[DenoisedRegression]) -> _LeftOut:
-        targets = sorted(self._seen)
-        parts = []
-        for target in targets[:: -(-len(targets) // MAX_TARGETS)]:
-            means = [twin.leave_target_out(target)[1] for twin in twins]
-            parts.append((*self._kernel.get_target_left_out_weights(target), *means))
-        joined = [np.concatenate(part) for part in zip(*parts, strict=True)]
-        chosen = _thin(np.arange(len(joined[0])))
-        rows, weights, *means = (array[chosen] for array in joined)
-        return UNSEEN, rows, weights, means
+        rows, weights, *means = leave_each_target_out(self._kernel, twins)
+        chosen = _thin(np.arange(len(rows)))
+        return UNSEEN, rows[chosen], weights[chosen], [mean[chosen] for mean in means]
 
     def _describe(
         self,
@@ -321,14 +316,18 @@ class EffectErrors:
             mean = self._regression.fit_again(fitted).predict(fitted.targets, fitted.context)
             measured = np.stack(_describe_measured(fitted, mean)).swapaxes(0, 1)
             noise = np.outer(np.diag(real.noise), self._variance)
-            called = call_genes(test.compute_statistic(real))
-            parts.append((mean, measured, noise, real.delta, called, np.arange(len(real))))
+            statistic = test.compute_statistic(real)
+            parts.append((mean, measured, noise, real.delta, statistic, np.arange(len(real))))
         joined = [np.concatenate(part) for part in zip(*parts, strict=True)]
         chosen = _thin(np.arange(len(joined[0])))
-        mean, measured, noise, delta, called, owner = (array[chosen] for array in joined)
+        mean, measured, noise, delta, statistic, owner = (array[chosen] for array in joined)
         known = Known(mean, *self._know_nothing(len(mean)), measured.swapaxes(0, 1))
         self._learn(MEASURED, known, delta - mean, noise, owner)
-        self._learn_calls(MEASURED, known, noise, test, called, delta > 0, owner)
+        # Fewer cells have to pass more; what is learned holds for the threshold of all cells.
+        half, called = test.match_threshold(statistic)
+        self._learn_calls(MEASURED, known, noise, half, called, delta > 0, owner)
+        whole = replace(self._calls[MEASURED], threshold=np.array([test.threshold]))
+        self._calls[MEASURED] = whole
 
     # --- requests ----------------------------------------------------------------------------
 

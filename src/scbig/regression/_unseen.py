@@ -128,6 +128,24 @@ def leave_targets_out(
     return effect
 
 
+def leave_each_target_out(
+    kernel: KernelRegression, regressions: Sequence[DenoisedRegression]
+) -> list[np.ndarray]:
+    """Predict training conditions from those without one of their targets, for each of these.
+
+    Returns
+    -------
+    Row numbers, the weights of a kernel regression, and what each of the others predicts; of at
+    most :data:`MAX_TARGETS` targets.
+    """
+    targets = sorted({target for group in kernel.effects.targets for target in group})
+    parts = []
+    for target in targets[:: -(-len(targets) // MAX_TARGETS)]:
+        means = [regression.leave_target_out(target)[1] for regression in regressions]
+        parts.append((*kernel.get_target_left_out_weights(target), *means))
+    return [np.concatenate(part) for part in zip(*parts, strict=True)]
+
+
 class Confidence:
     """Expected score of predicted conditions, calibrated on the training conditions.
 
