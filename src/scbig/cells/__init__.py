@@ -1,5 +1,12 @@
 """Cells as counts: recovered from log1p values, and changed so that they have a given mean."""
 
+from scbig.cells._called import (
+    CallModel as CallModel,
+    call_genes as call_genes,
+    compute_power as compute_power,
+    fit_calls as fit_calls,
+    match_calls as match_calls,
+)
 from scbig.cells._counts import (
     CellCounts,
     check_counts,

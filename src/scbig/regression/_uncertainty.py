@@ -9,8 +9,8 @@ from typing import Self, TypeVar
 import numpy as np
 
 from scbig._types import Arrays
+from scbig.cells import CallModel, call_genes, compute_power, fit_calls, match_calls
 from scbig.data import Effects, Targets
-from scbig.regression._called import CallModel, MeanTest, fit_calls, match_test
 from scbig.regression._denoised import DenoisedRegression
 from scbig.regression._error_model import ErrorModel, Known, fit_errors, make_posterior_model
 from scbig.regression._gaussian_process import KernelRegression
@@ -83,6 +83,7 @@ class EffectErrors:
         self._kernel = KernelRegression(effects, regression.kernel)
         self._seen = {target for group in effects.targets for target in group}
         self._variance = compute_standard_error(effects.pooled_variance, np.ones(1))[0] ** 2
+        self._expression = effects.get_control(effects.context).mean(axis=0)
         n_controls = np.zeros(len(effects.control_mean))
         if effects.n_controls is not None:
             n_controls += effects.n_controls
@@ -131,19 +132,22 @@ class EffectErrors:
         """
         errors, effects = cls(regression, {}, {}), regression.effects
         variance = errors._variance
-        test, called = match_test(effects, is_called)
+        power = compute_power(errors._expression, effects.pooled_variance)
+        factor, called = match_calls(_standardise(effects, power), is_called)
+        power = factor * power
         for kind, rows, known, leak in errors._leave_out():
             # The prediction has part of the error of the control mean in common with what was
             # measured, and a little of that of the condition itself.
             shared = (known.shares - errors._in_context[rows]) ** 2 @ errors._per_control
             per_cell = (1 - 2 * leak) / effects.n_cells[rows] + shared
             real, noise = effects.delta[rows], np.outer(per_cell, variance)
-            errors._learn(kind, known, real - known.mean, noise, rows)
+            residual = real - known.mean
+            errors._models[kind] = fit_errors(known, residual, noise, rows, errors._expression)
             noise = np.outer(np.diag(effects.noise)[rows], variance)
-            errors._learn_calls(kind, known, noise, test, called[rows], real > 0, rows)
+            errors._learn_calls(kind, known, noise, power, called[rows], real > 0, rows)
         errors._models[MEASURED] = make_posterior_model(len(variance))
         if halves and len(halves[0]) and variance.any():
-            errors._learn_measured(halves, test)
+            errors._learn_measured(halves, power)
         return errors
 
     def predict(self, targets: Sequence[Targets], context: np.ndarray) -> EffectForecast:
@@ -284,50 +288,36 @@ class EffectErrors:
         prior = np.diag(kernel(targets, context, targets, context))
         return Known(mean, np.maximum(prior - told, 0), weights @ self._in_context)
 
-    def _learn(
-        self,
-        kind: str,
-        known: Known,
-        residual: np.ndarray,
-        noise: np.ndarray,
-        owner: np.ndarray,
-    ) -> None:
-        effects = self._regression.effects
-        expression = effects.get_control(effects.context).mean(axis=0)
-        self._models[kind] = fit_errors(known, residual, noise, owner, expression)
-
     def _learn_calls(
         self,
         kind: str,
         known: Known,
         noise: np.ndarray,
-        test: MeanTest,
+        power: np.ndarray,
         called: np.ndarray,
         is_up: np.ndarray,
         owner: np.ndarray,
     ) -> None:
         predicted = known.mean, self._get_variance(kind, known), noise
-        self._calls[kind] = fit_calls(predicted, test, called, is_up, owner)
+        # Measured conditions are learned from halves of the cells.
+        is_level = kind != MEASURED
+        self._calls[kind] = fit_calls(predicted, power, called, is_up, owner, is_level=is_level)
 
-    def _learn_measured(self, halves: Sequence[Effects], test: MeanTest) -> None:
+    def _learn_measured(self, halves: Sequence[Effects], power: np.ndarray) -> None:
         """Learn how far predictions by one half of the cells are from the other half."""
         parts = []
         for fitted, real in (halves, halves[::-1]):
             mean = self._regression.fit_again(fitted).predict(fitted.targets, fitted.context)
             measured = np.stack(_describe_measured(fitted, mean)).swapaxes(0, 1)
             noise = np.outer(np.diag(real.noise), self._variance)
-            statistic = test.compute_statistic(real)
-            parts.append((mean, measured, noise, real.delta, statistic, np.arange(len(real))))
+            called = call_genes(_standardise(real, power))
+            parts.append((mean, measured, noise, real.delta, called, np.arange(len(real))))
         joined = [np.concatenate(part) for part in zip(*parts, strict=True)]
         chosen = _thin(np.arange(len(joined[0])))
-        mean, measured, noise, delta, statistic, owner = (array[chosen] for array in joined)
+        mean, measured, noise, delta, called, owner = (array[chosen] for array in joined)
         known = Known(mean, *self._know_nothing(len(mean)), measured.swapaxes(0, 1))
-        self._learn(MEASURED, known, delta - mean, noise, owner)
-        # Fewer cells have to pass more; what is learned holds for the threshold of all cells.
-        half, called = test.match_threshold(statistic)
-        self._learn_calls(MEASURED, known, noise, half, called, delta > 0, owner)
-        whole = replace(self._calls[MEASURED], threshold=np.array([test.threshold]))
-        self._calls[MEASURED] = whole
+        self._models[MEASURED] = fit_errors(known, delta - mean, noise, owner, self._expression)
+        self._learn_calls(MEASURED, known, noise, power, called, delta > 0, owner)
 
     # --- requests ----------------------------------------------------------------------------
 
@@ -377,6 +367,12 @@ def _describe_measured(effects: Effects, mean: np.ndarray) -> tuple[np.ndarray, 
     """Posterior variance of measured effects, and how far they were shrunk, squared."""
     error = compute_standard_error(effects.pooled_variance, np.diag(effects.noise))
     return compute_posterior(effects.delta, error)[1], (effects.delta - mean) ** 2
+
+
+def _standardise(effects: Effects, power: np.ndarray) -> np.ndarray:
+    """Measured effects in standard errors, times the power; 0 where cells do not vary."""
+    error = compute_standard_error(effects.pooled_variance, np.diag(effects.noise))
+    return power * np.divide(effects.delta, error, out=np.zeros_like(error), where=error > 0)
 
 
 def _find(models: Mapping[str, Model], kind: str) -> Model:

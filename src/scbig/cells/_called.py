@@ -13,9 +13,6 @@ from scipy.special import expit, logit, ndtr, ndtri
 from scipy.stats import false_discovery_control, norm
 from sklearn.linear_model import LogisticRegression
 
-from scbig.data import Effects
-from scbig.regression._shrinkage import compute_standard_error
-
 FALSE_DISCOVERY_RATE = 0.05
 # Genes of one condition are called or not together: all of them count as so many observations.
 _N_WORTH = 10.0
@@ -23,10 +20,14 @@ _N_WORTH = 10.0
 _N_PRIOR = 5.0
 _MAX_ENTRIES = 200_000
 _N_FEATURES = 6
+# Those that mean the same whatever the number of cells.
+_N_MARGIN = 2
 _RARE = 1e-4
 # Where to look for the factor of the power, and how often to halve.
 _FACTORS = (0.3, 3.0)
 _N_HALVINGS = 12
+# Genes that tell the threshold of a condition.
+_MAX_GENES = 500
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +38,6 @@ class CallModel:
     ----------
     power
         Power of the test for each gene, see :func:`compute_power`, ``(n_genes,)``.
-    threshold
-        Size of the statistic beyond which genes are called, shape ``(1,)``.
     rate
         Share of conditions that a gene is called in, shape ``(n_genes,)``.
     coefficients
@@ -49,7 +48,6 @@ class CallModel:
     """
 
     power: np.ndarray
-    threshold: np.ndarray
     rate: np.ndarray
     coefficients: np.ndarray
     direction: np.ndarray
@@ -65,7 +63,7 @@ class CallModel:
             Expected effects, the variance of the true ones about them, and that of measurements
             about these, shape ``(n, n_genes)``.
         """
-        test = _Test(mean, error, noise, self.power, self.threshold[0])
+        test = _Test(mean, error, noise, self.power)
         features = test.describe(self.rate)
         changed = expit(
             self.coefficients[0] + sum(map(np.multiply, self.coefficients[1:], features))
@@ -77,22 +75,33 @@ class CallModel:
 class _Test:
     """The statistic of a measurement to come, if all errors are normal.
 
-    It has the mean ``expected`` and the standard deviation ``spread``, ``(n, n_genes)``.
+    It has the mean ``expected`` and the standard deviation ``spread``, ``(n, n_genes)``. Genes are
+    called where it passes ``threshold (n, 1)``, which is the lower the more genes pass it.
     """
 
     def __init__(
-        self,
-        mean: np.ndarray,
-        error: np.ndarray,
-        noise: np.ndarray,
-        power: np.ndarray,
-        threshold: float,
+        self, mean: np.ndarray, error: np.ndarray, noise: np.ndarray, power: np.ndarray
     ) -> None:
         noise = np.maximum(noise, np.finfo(np.float32).tiny)
         self.certain = np.abs(mean) / np.sqrt(error + noise)
         self.expected = power * mean / np.sqrt(noise)
         self.spread = np.sqrt(1 + power**2 * error / noise)
-        self.power, self.threshold = power, threshold
+        self.power = power
+        self.threshold = self._find_threshold()
+
+    def _find_threshold(self) -> np.ndarray:
+        """Where the share of p-values below is that rate of those that are expected to pass."""
+        n_genes = self.expected.shape[1]
+        step = -(-n_genes // _MAX_GENES)
+        expected, spread = self.expected[:, ::step], self.spread[:, ::step]
+        low = np.full((len(expected), 1), norm.isf(FALSE_DISCOVERY_RATE / 2))
+        high = np.full((len(expected), 1), norm.isf(FALSE_DISCOVERY_RATE / 2 / n_genes))
+        for _ in range(_N_HALVINGS):
+            middle = (low + high) / 2
+            passing = _compute_passing(expected, spread, middle).mean(axis=1, keepdims=True)
+            is_enough = 2 * norm.sf(middle) <= FALSE_DISCOVERY_RATE * passing
+            low, high = np.where(is_enough, low, middle), np.where(is_enough, middle, high)
+        return high
 
     @property
     def direction(self) -> np.ndarray:
@@ -101,8 +110,7 @@ class _Test:
 
     def describe(self, rate: np.ndarray) -> list[np.ndarray]:
         """Features of the logistic regression, ``(n, n_genes)`` each."""
-        sides = (self.expected, -self.expected)
-        passing = sum(ndtr((side - self.threshold) / self.spread) for side in sides)
+        passing = _compute_passing(self.expected, self.spread, self.threshold)
         margin = ndtri(np.clip(passing, 1e-6, 1 - 1e-6))
         square = self.expected**2 + self.spread**2 - 1
         size = np.log(np.mean(square, axis=1, keepdims=True) + 0.1)
@@ -110,7 +118,14 @@ class _Test:
         return [margin, margin**2, self.certain, *common]
 
 
-def compute_power(effects: Effects) -> np.ndarray:
+def _compute_passing(
+    expected: np.ndarray, spread: np.ndarray, threshold: np.ndarray
+) -> np.ndarray:
+    """Probability that statistics pass a threshold, to either side."""
+    return ndtr((expected - threshold) / spread) + ndtr((-expected - threshold) / spread)
+
+
+def compute_power(control_mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
     """How large the rank-sum statistic is beside the mean difference in standard errors.
 
     scanpy's test does not correct for ties. Where a share p of cells is at zero, the variance that
@@ -119,44 +134,19 @@ def compute_power(effects: Effects) -> np.ndarray:
 
     Parameters
     ----------
-    effects
-        Effects of conditions.
+    control_mean
+        Mean log1p expression of each gene in control cells, ``(n_genes,)``.
+    variance
+        Its variance in cells of one condition, in the same shape.
 
     Returns
     -------
     Factor of each gene, in (0, 1], shape ``(n_genes,)``.
     """
-    square = effects.get_control(effects.context).mean(axis=0, dtype=np.float64) ** 2
-    total = square + effects.pooled_variance
+    square = np.square(control_mean, dtype=np.float64)
+    total = square + variance
     expressed = np.divide(square, total, out=np.zeros_like(total), where=total > 0)
     return np.sqrt(np.clip(1 - (1 - expressed) ** 3, 1e-6, 1))
-
-
-@dataclass(frozen=True, eq=False)
-class MeanTest:
-    """Calls genes by their mean effects alone, nearly as a rank-sum test on the cells would.
-
-    Attributes
-    ----------
-    power
-        Power of the test for each gene, ``(n_genes,)``.
-    threshold
-        Size of the statistic of the weakest gene that is called, the median of conditions.
-    """
-
-    power: np.ndarray
-    threshold: float = np.nan
-
-    def compute_statistic(self, effects: Effects) -> np.ndarray:
-        """Effects in standard errors times the power; 0 where cells do not vary."""
-        error = compute_standard_error(effects.pooled_variance, np.diag(effects.noise))
-        size = np.divide(effects.delta, error, out=np.zeros_like(error), where=error > 0)
-        return self.power * size
-
-    def match_threshold(self, statistic: np.ndarray) -> tuple["MeanTest", np.ndarray]:
-        """Return the test with the threshold of other measurements, and what it calls there."""
-        is_called = call_genes(statistic)
-        return MeanTest(self.power, find_threshold(statistic, is_called)), is_called
 
 
 def call_genes(statistic: np.ndarray) -> np.ndarray:
@@ -165,39 +155,28 @@ def call_genes(statistic: np.ndarray) -> np.ndarray:
     return adjusted < FALSE_DISCOVERY_RATE
 
 
-def match_test(effects: Effects, is_called: np.ndarray | None) -> tuple[MeanTest, np.ndarray]:
-    """Make a test that calls as many genes as the test of the cells did, where this was made.
+def match_calls(statistic: np.ndarray, is_called: np.ndarray | None) -> tuple[float, np.ndarray]:
+    """Find the factor at which statistics call as many genes as the cells do, if that is known.
 
     Parameters
     ----------
-    effects
-        Measured effects.
+    statistic
+        Mean effects in standard errors times the power of the test, ``(n_groups, n_genes)``.
     is_called
-        Whether cells call each gene, ``(n_groups, n_genes)``; -1 in conditions not tested.
+        Whether cells call each gene, in the same shape; -1 in conditions not tested.
 
     Returns
     -------
-    The test, and the calls of all conditions, by the cells where they are known.
+    The factor, and the calls of all conditions, by the cells where they are known.
     """
-    power = compute_power(effects)
-    statistic = MeanTest(power).compute_statistic(effects)
-    calls = call_genes(statistic)
-    if is_called is not None:
-        is_tested = (np.asarray(is_called) >= 0).all(axis=1)
-        answers = np.asarray(is_called)[is_tested] == 1
-        factor = _match_number(statistic[is_tested], answers.sum()) if answers.any() else 1.0
-        power, statistic = factor * power, factor * statistic
-        calls = call_genes(statistic)
-        calls[is_tested] = answers
-    return MeanTest(power, find_threshold(statistic, calls)), calls
-
-
-def find_threshold(statistic: np.ndarray, is_called: np.ndarray) -> float:
-    """Size of the weakest gene that is called: the median of conditions with any."""
-    least = np.where(is_called, np.abs(statistic), np.inf).min(axis=1)
-    least = least[np.isfinite(least)]
-    alone = norm.isf(FALSE_DISCOVERY_RATE / 2 / max(statistic.shape[1], 1))
-    return float(np.median(least) if len(least) else alone)
+    if is_called is None:
+        return 1.0, call_genes(statistic)
+    is_tested = (np.asarray(is_called) >= 0).all(axis=1)
+    answers = np.asarray(is_called)[is_tested] == 1
+    factor = _match_number(statistic[is_tested], answers.sum()) if answers.any() else 1.0
+    calls = call_genes(factor * statistic)
+    calls[is_tested] = answers
+    return factor, calls
 
 
 def _match_number(statistic: np.ndarray, n_called: int) -> float:
@@ -212,10 +191,12 @@ def _match_number(statistic: np.ndarray, n_called: int) -> float:
 
 def fit_calls(
     predicted: tuple[np.ndarray, np.ndarray, np.ndarray],
-    mean_test: MeanTest,
+    power: np.ndarray,
     is_called: np.ndarray,
     is_up: np.ndarray,
     owner: np.ndarray,
+    *,
+    is_level: bool = True,
 ) -> CallModel:
     """Fit to predictions that have not seen the conditions whose calls are to be predicted.
 
@@ -227,30 +208,34 @@ def fit_calls(
     ----------
     predicted
         Mean, error and noise as for :meth:`CallModel.predict`.
-    mean_test
-        How genes are called.
+    power
+        Power of the test for each gene.
     is_called, is_up
         Whether the gene was called, and whether its measured effect is positive,
         ``(n, n_genes)``.
     owner
         Condition that each row is of, shape ``(n,)``: it may be predicted in several ways.
+    is_level
+        Whether there are as many cells as there will be. With other numbers of cells, all but the
+        first two features mean something else, and are left out.
     """
     apart, rate = _compute_rates(is_called, owner)
-    test = _Test(*predicted, mean_test.power, mean_test.threshold)
+    test = _Test(*predicted, power)
     step = -(-is_called.size // _MAX_ENTRIES)
-    table = np.stack([one[:, ::step].ravel() for one in test.describe(apart)], axis=1)
+    features = test.describe(apart)[: None if is_level else _N_MARGIN]
+    table = np.stack([one[:, ::step].ravel() for one in features], axis=1)
     n_conditions = len(np.unique(owner))
     coefficients = _fit_logistic(table, is_called[:, ::step].ravel(), n_conditions)
     direction = _fit_direction(test.direction[is_called], is_up[is_called])
-    threshold = np.array([mean_test.threshold])
-    return CallModel(mean_test.power, threshold, rate, coefficients, direction)
+    missing = np.zeros(_N_FEATURES - len(features))
+    return CallModel(power, rate, np.concatenate([coefficients, missing]), direction)
 
 
 def _fit_logistic(features: np.ndarray, answer: np.ndarray, n_conditions: int) -> np.ndarray:
-    """Intercept and weights for features ``(n, 6)``; the share alone where all answers agree."""
+    """Intercept and weights for features ``(n, k)``; the share alone where all answers agree."""
     if answer.all() or not answer.any():
         share = (answer.sum() + 0.5) / (len(answer) + 1)
-        return np.concatenate([[logit(share)], np.zeros(_N_FEATURES)])
+        return np.concatenate([[logit(share)], np.zeros(features.shape[1])])
     centre, scale = features.mean(axis=0), features.std(axis=0)
     scale[scale < 1e-9] = 1
     strength = _N_WORTH * n_conditions / len(answer)
