@@ -7,9 +7,10 @@ half of the cells of each (``seen``). What ``EffectErrors`` says of the held-out
 the other half, is compared with their measured effects, and with the genes that scanpy's Wilcoxon
 test calls by their cells. Effects and calls are computed once a screen (minutes) and kept in
 ``--cache``; a split then takes seconds. ``--role val`` predicts the validation conditions instead,
-from those of neither role: all that was chosen was chosen on them. ``--calls cells`` gives the
-calibration the calls of 50 training conditions by their cells; without, all are made of mean
-effects.
+from those of neither role. All was chosen on these but three things, before which figures of
+papalexi2021's test conditions were seen: the factor for degrees of freedom, how far weights of
+calls are shrunk, and that calls are made of cells. ``--calls cells`` gives the calibration the
+calls of 50 training conditions by their cells; without, all are made of mean effects.
 """
 
 import argparse

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 class _UnsKeys(NamedTuple):
     PROGRAMS: str = "scbig_programs"
+    EFFECTS: str = "scbig_effects"
     TRUTH: str = "truth"
 
 
@@ -14,6 +15,7 @@ class _VarKeys(NamedTuple):
 
 class _ObsKeys(NamedTuple):
     SPLIT: str = "scbig_split"
+    DRAW: str = "draw"
 
 
 class _JudgeKeys(NamedTuple):

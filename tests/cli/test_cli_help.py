@@ -23,7 +23,7 @@ def test_without_a_command_the_help_is_shown(scbig_command: Callable):
     ("command", "options"),
     [
         ("train", ["--normalize", "--perturbation-key", "--split-file", "--preset", "--out"]),
-        ("predict", ["--perturbations", "--data", "--n-cells", "--out"]),
+        ("predict", ["--perturbations", "--data", "--n-cells", "--n-draws", "--effects", "--out"]),
         ("evaluate", ["--predicted", "--layer", "--split-file", "--metrics", "--out"]),
         ("demo", ["--n-genes", "--seed", "--out"]),
     ],

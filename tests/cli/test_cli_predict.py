@@ -5,6 +5,7 @@ from pathlib import Path
 
 import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
 from anndata import AnnData
 
@@ -51,12 +52,54 @@ def test_other_control_cells_and_a_spread(
     np.testing.assert_allclose(written.X[rows].toarray(), sources.X.toarray(), rtol=1e-5)
 
 
+def test_effects_are_written_as_a_table_or_line_by_line(
+    scbig_command: Callable, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("scbig.cli._predict._AT_ONCE", 2)
+    wanted = ["GENE0001", "GENE0002", "GENE0001+GENE0002"]
+    expected = SCBIG.load(model_folder).predict_effects(wanted)
+    for name in ("effects.h5ad", "effects.csv", "effects.tsv"):
+        result = scbig_command(
+            "predict", model_folder, "--perturbations", ",".join(wanted), "--effects", "--out",
+            tmp_path / name,
+        )  # fmt: skip
+        assert result.exit_code == 0, result.output
+        assert "Wrote the effects of 3 conditions on 60 genes" in result.output
+    table = ad.read_h5ad(tmp_path / "effects.h5ad")
+    np.testing.assert_allclose(table.X, expected.X, atol=1e-6)
+    assert set(table.layers) == set(expected.layers)
+    for name, separator in (("effects.csv", ","), ("effects.tsv", "\t")):
+        lines = pd.read_csv(tmp_path / name, sep=separator)
+        columns = ["gene", *expected.obs.columns, "effect", *expected.layers]
+        assert lines.columns.tolist() == columns
+        assert lines["gene"].tolist() == expected.var_names.tolist() * 3
+        assert lines["perturbation"].tolist() == np.repeat(wanted, 60).tolist()
+        np.testing.assert_allclose(lines["effect"], expected.X.ravel(), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(
+            lines["expected"], expected.layers["expected"].ravel(), rtol=1e-4, atol=1e-6
+        )
+
+
+@pytest.mark.parametrize("option", ["--n-cells", "--n-draws", "--key-added", "--seed", "--data"])
+def test_a_table_has_no_options_of_cells(
+    scbig_command: Callable, model_folder: Path, screen_file: Path, tmp_path: Path, option: str
+):
+    result = scbig_command(
+        "predict", model_folder, "--perturbations", "GENE0001", "--effects", "--out",
+        tmp_path / "effects.h5ad", option, screen_file if option == "--data" else 3,
+    )  # fmt: skip
+    assert result.exit_code == 1
+    assert f"{option} is for cells, and --effects makes none" in result.output
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--perturbations", "NOWHERE"], "Nothing is known of the target(s) ['NOWHERE']"),
         (["--perturbations", "GENE0001", "--contexts", "z"], "Context(s) ['z'] have no control"),
         (["--perturbations", ","], "No perturbation was asked for"),
+        (["--perturbations", "NOWHERE", "--effects"], "Nothing is known of the target(s)"),
+        (["--perturbations", ",", "--effects"], "No perturbation was asked for"),
     ],
 )
 def test_what_cannot_be_predicted_is_an_error(

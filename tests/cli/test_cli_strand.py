@@ -59,6 +59,10 @@ def test_predict_finds_the_class(
     adata = ad.read_h5ad(out)
     assert "strand" in adata.layers
     assert set(adata.obs["locus"]) == {"control", *wanted.split(",")}
+    table = ("--effects", "--fasta", files.fasta, "--out", tmp_path / "effects.h5ad")
+    found = scbig_command("predict", strand_folder, "--perturbations", wanted, *table)
+    assert found.exit_code == 0, found.output
+    assert ad.read_h5ad(tmp_path / "effects.h5ad").obs_names.tolist() == wanted.split(",")
 
 
 def test_a_table_without_its_genome_is_refused(files: Files, scbig_command, tmp_path: Path):

@@ -177,7 +177,7 @@ def run_evaluate(
     from scbig.cli._files import check_out_file, normalize_counts, read_screen
     from scbig.metrics import summarise
 
-    check_out_file(out, overwrite=overwrite, suffix=".csv")
+    check_out_file(out, overwrite=overwrite, suffixes=(".csv",))
     adata = read_screen(file, labels.layer)
     normalize_counts(adata, file, labels.layer)
     session.say(

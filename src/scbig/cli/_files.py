@@ -191,10 +191,10 @@ def check_out_folder(folder: Path, *, overwrite: bool) -> None:
         raise FileExistsError(f"{folder} is not empty. Replace what is there with --overwrite.")
 
 
-def check_out_file(path: Path, *, overwrite: bool, suffix: str = ".h5ad") -> None:
+def check_out_file(path: Path, *, overwrite: bool, suffixes: Sequence[str] = (".h5ad",)) -> None:
     """Raise when a file cannot be written, or may not be replaced."""
-    if path.suffix != suffix:
-        raise ValueError(f"--out {path} does not end in {suffix}.")
+    if path.suffix not in suffixes:
+        raise ValueError(f"--out {path} does not end in {' or '.join(suffixes)}.")
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists. Replace it with --overwrite.")
     if not path.parent.is_dir():

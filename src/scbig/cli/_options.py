@@ -343,6 +343,8 @@ class PredictionRequest:
     seed: int | None = None
     loci: PriorFiles = PriorFiles()
     model_class: str | None = None
+    n_draws: int | None = None
+    is_table: bool = False
 
 
 @dataclass(frozen=True)

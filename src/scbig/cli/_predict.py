@@ -31,7 +31,14 @@ from scbig.cli._options import (
 from scbig.cli._session import Session, run_session
 
 if TYPE_CHECKING:
+    from anndata import AnnData
+
     from scbig.data import ScreenSchema
+
+_SEPARATORS = {".csv": ",", ".tsv": "\t"}
+_OF_CELLS = ("n_cells", "n_draws", "key_added", "seed", "data")
+# Conditions that are written at once.
+_AT_ONCE = 100
 
 
 def predict(
@@ -46,14 +53,29 @@ def predict(
         str,
         typer.Option(help="What to predict: A,B,A+B. + joins targets.", metavar="A,B,A+B"),
     ],
-    out: Annotated[Path, typer.Option(help="File to write, .h5ad.", metavar="FILE")],
+    out: Annotated[
+        Path,
+        typer.Option(help="File to write, .h5ad; with --effects also .csv, .tsv.", metavar="FILE"),
+    ],
     overwrite: Overwrite = False,
+    effects: Annotated[
+        bool,
+        typer.Option("--effects", help="Write a table of effects and their errors, and no cells."),
+    ] = False,
     n_cells: Annotated[
         int | None,
         typer.Option(
             min=1,
             metavar="N",
             help="Cells a perturbation and context; by default all controls, at most 500.",
+        ),
+    ] = None,
+    n_draws: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Replicates of these cells, each with an effect drawn from what it may be.",
         ),
     ] = None,
     contexts: Annotated[
@@ -89,16 +111,21 @@ def predict(
 
     Writes an .h5ad file with the control cells and, for each perturbation, as many predicted
     ones: `X` and `layers["scbig"]` are the prediction (log1p), `layers["scbig_counts"]` its
-    counts, and `obs["scbig_confidence"]` says how far it is to be trusted.
+    counts, and `obs["scbig_confidence"]` says how far it is to be trusted. With `--effects` it
+    writes a table of conditions and genes instead: effects, standard errors and probabilities,
+    as .h5ad, or with one line for each condition and gene as .csv or .tsv.
 
     Examples
     --------
     - scbig predict model --perturbations KLF1,CEBPA+KLF1 --out predicted.h5ad
     - scbig predict model --perturbations KLF1 --data new.h5ad --out predicted.h5ad
     - scbig predict model --perturbations KLF1 --contexts K562 --out predicted.h5ad
+    - scbig predict model --perturbations KLF1,CEBPA+KLF1 --effects --out effects.h5ad
     - scbig predict model --perturbations chr8:127735434 --fasta hg38.fa --out predicted.h5ad
     """
     with run_session(context) as session:
+        if effects:
+            _refuse_cells(context)
         file = None
         if data is not None:
             file = ScreenFile(
@@ -118,6 +145,8 @@ def predict(
                     loci=loci, fasta=fasta, assembly=assembly, coordinates=coordinates
                 ),
                 model_class=model_class,
+                n_draws=n_draws,
+                is_table=effects,
             ),
             out,
             overwrite=overwrite,
@@ -152,20 +181,26 @@ def run_predict(
     """
     from scbig.cli._files import check_out_file, read_priors, read_screen
 
-    check_out_file(out, overwrite=overwrite)
+    suffixes = (".h5ad", *_SEPARATORS) if wanted.is_table else (".h5ad",)
+    check_out_file(out, overwrite=overwrite, suffixes=suffixes)
     spec = find_model(folder, wanted.model_class)
     known = read_priors(wanted.loci)
     if lacking := sorted(set(known) - set(spec.get_priors())):
         raise ValueError(f"{folder} holds {spec.class_name}, which has no {lacking}.")
     model: Any = spec.load_class().load(folder)
     schema = _get_schema(model)
+    labels = _split_labels(schema, wanted.perturbations)
+    # A model of the user's own need not know of contexts and draws.
+    given = {"contexts": wanted.contexts, "n_draws": wanted.n_draws}
+    asked = {name: value for name, value in given.items() if value is not None}
+    if wanted.is_table:
+        _write_table(session, model, labels, known | asked, out)
+        return
     layer = None if schema is None else schema.layer
     adata = None if file is None else read_screen(file, layer)
-    # A model of the user's own need not know of contexts.
-    asked = {} if wanted.contexts is None else {"contexts": wanted.contexts}
     predicted = model.predict(
         adata,
-        perturbations=_split_labels(schema, wanted.perturbations),
+        perturbations=labels,
         key_added=wanted.key_added,
         n_cells=wanted.n_cells,
         seed=wanted.seed,
@@ -178,6 +213,51 @@ def run_predict(
         f"Wrote {predicted.n_obs} cells x {predicted.n_vars} genes to "
         f"[bold]{escape(str(out))}[/bold]; the prediction is layers[{escape(repr(key))}]."
     )
+
+
+def _refuse_cells(context: typer.Context) -> None:
+    """Refuse options of cells, of which a table of effects has none."""
+    for option in _OF_CELLS:
+        if context.params[option] is not None:
+            raise ValueError(
+                f"--{option.replace('_', '-')} is for cells, and --effects makes none. Leave one "
+                "of the two out."
+            )
+
+
+def _write_table(
+    session: Session, model: Any, labels: list[list[str]], asked: dict[str, Any], out: Path
+) -> None:
+    """Predict effects, and write them as the name of the file asks for."""
+    if not hasattr(model, "predict_effects"):
+        raise ValueError(f"{type(model).__name__} has no predict_effects: leave --effects out.")
+    table = model.predict_effects(labels, **asked)
+    if out.suffix in _SEPARATORS:
+        _write_lines(table, out)
+    else:
+        table.write_h5ad(out, compression="gzip")
+    session.say(
+        f"Wrote the effects of {table.n_obs} conditions on {table.n_vars} genes to "
+        f"[bold]{escape(str(out))}[/bold]."
+    )
+
+
+def _write_lines(table: AnnData, out: Path) -> None:
+    """Write a line for each condition and gene, some conditions at a time."""
+    import numpy as np
+
+    separator = _SEPARATORS[out.suffix]
+    for start in range(0, table.n_obs, _AT_ONCE):
+        part = table[start : start + _AT_ONCE]
+        lines = part.obs.iloc[np.repeat(np.arange(part.n_obs), part.n_vars)].copy()
+        lines.insert(0, "gene", list(part.var_names) * part.n_obs)
+        for name, values in {"effect": part.X, **part.layers}.items():
+            lines[name] = np.asarray(values).ravel()
+        is_first = start == 0
+        mode = "w" if is_first else "a"
+        lines.to_csv(
+            out, sep=separator, index=False, header=is_first, mode=mode, float_format="%.6g"
+        )
 
 
 def _get_schema(model: Any) -> ScreenSchema | None:

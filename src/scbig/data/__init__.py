@@ -18,6 +18,12 @@ from scbig.data._controls import (
     make_controls,
 )
 from scbig.data._conventions import check_expression, infer_schema
+from scbig.data._effect_table import (
+    ERRORS as ERRORS,
+    Forecast as Forecast,
+    make_effect_table as make_effect_table,
+    read_table_rows as read_table_rows,
+)
 from scbig.data._effects import (
     Effects,
     Group as Group,
@@ -48,9 +54,16 @@ from scbig.data._locus_conventions import find_locus_labels, infer_locus_schema
 from scbig.data._make_cells import (
     MeanChange as MeanChange,
     Wanted as Wanted,
+    choose_averaged as choose_averaged,
     make_cells as make_cells,
+    spawn as spawn,
 )
-from scbig.data._query import Query, annotate_query, make_query
+from scbig.data._query import (
+    Query,
+    annotate_query,
+    make_query,
+    repeat_query as repeat_query,
+)
 from scbig.data._rank_test import call_by_ranks as call_by_ranks
 from scbig.data._raw_counts import (
     CellMatrices as CellMatrices,

@@ -2,7 +2,7 @@
 
 import logging
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -75,6 +75,9 @@ class Wanted:
         Expression of genes that the query lacks, shape ``(n_genes,)``.
     seed
         Seed, from which each condition and context has a generator of its own.
+    deviate
+        Returns by how much each draw of a group's change differs from the expected one, shape
+        ``(n_draws, n_genes)``; ``None`` where changes are not drawn.
     """
 
     targets: Sequence[Targets]
@@ -83,6 +86,7 @@ class Wanted:
     is_own: bool
     expected: np.ndarray
     seed: int
+    deviate: Callable[[int], np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
@@ -133,18 +137,18 @@ def make_cells(query: Query, match: GeneMatch, model: ScreenModel, wanted: Wante
         if context not in dense:
             dense[context] = _take_dense(pool, match, wanted.expected)
             controls[context] = _prepare(pool, genes, model, context)
-        change = wanted.change(dense[context], group)
-        target = np.maximum(_get_mean(pool, match, wanted, group) + change, 0)[shared]
-        condition = wanted.targets[group]
-        rng = _spawn(wanted.seed, condition, query.screen.contexts[context])
-        known = controls[context]
-        if known is None:
-            cells = _move(pool, genes, target, rng, len(rows))
-        else:
-            cells = _transport(known, target, rng, len(rows), condition)
-        source_row[rows] = pool.rows[cells.drawn]
-        made.append(_fill_in(pool, genes.columns, cells))
-        order.append(rows)
+        known, condition = controls[context], wanted.targets[group]
+        mean = _get_mean(pool, match, wanted, group) + wanted.change(dense[context], group)
+        for part, draw, deviation in _part_draws(query, wanted, group, rows):
+            target = np.maximum(mean + deviation, 0)[shared]
+            rng = spawn(wanted.seed, condition, query.screen.contexts[context], *draw)
+            if known is None:
+                cells = _move(pool, genes, target, rng, len(part))
+            else:
+                cells = _transport(known, target, rng, len(part), condition)
+            source_row[part] = pool.rows[cells.drawn]
+            made.append(_fill_in(pool, genes.columns, cells))
+            order.append(part)
     for context, pool in pools.items():
         rows = np.flatnonzero(query.screen.is_control & (query.screen.context == context))
         at = np.searchsorted(pool.rows, source_row[rows])
@@ -190,10 +194,43 @@ def _stack(parts: list[sparse.csr_matrix], rows: list[np.ndarray]) -> sparse.csr
     return stacked if (np.diff(row) > 0).all() else stacked[np.argsort(row, kind="stable")]
 
 
-def _spawn(seed: int, targets: Targets, context: str) -> np.random.Generator:
-    """Generator of one condition and context, whatever else is asked for."""
+def spawn(seed: int, targets: Targets, context: str, *numbers: int) -> np.random.Generator:
+    """Generator of one condition and context, whatever else is asked for.
+
+    Parameters
+    ----------
+    seed
+        Seed of the request.
+    targets, context
+        The condition and the name of its context.
+    numbers
+        What tells further generators apart, such as the number of a draw.
+    """
     names = (zlib.crc32(repr(name).encode()) for name in (targets, context))
-    return np.random.default_rng([seed, *names])
+    return np.random.default_rng([seed, *names, *numbers])
+
+
+def _part_draws(
+    query: Query, wanted: Wanted, group: int, rows: np.ndarray
+) -> Iterator[tuple[np.ndarray, list[int], np.ndarray | float]]:
+    """Yield the rows of each draw, its number, and by how much it differs; all without draws."""
+    if query.draw is None or wanted.deviate is None:
+        yield rows, [], 0.0
+        return
+    deviation, draw = wanted.deviate(group), query.draw[rows]
+    for number in np.unique(draw).tolist():
+        yield rows[draw == number], [number], deviation[number]
+
+
+def choose_averaged(n_cells: int) -> np.ndarray:
+    """Choose the control cells whose mean change networks predict, evenly among so many.
+
+    Parameters
+    ----------
+    n_cells
+        Number of control cells of a context.
+    """
+    return np.linspace(0, n_cells - 1, min(n_cells, N_AVERAGED)).astype(np.int64)
 
 
 def _get_mean(pool: ControlPool, match: GeneMatch, wanted: Wanted, group: int) -> np.ndarray:
@@ -208,9 +245,7 @@ def _get_mean(pool: ControlPool, match: GeneMatch, wanted: Wanted, group: int) -
 
 def _take_dense(pool: ControlPool, match: GeneMatch, expected: np.ndarray) -> np.ndarray:
     """Some control cells in the genes of the model."""
-    n_cells = len(pool.rows)
-    rows = np.linspace(0, n_cells - 1, min(n_cells, N_AVERAGED)).astype(np.int64)
-    dense = pool.values[rows].toarray().astype(np.float32)
+    dense = pool.values[choose_averaged(len(pool.rows))].toarray().astype(np.float32)
     return np.where(match.columns >= 0, dense[:, match.columns], expected.astype(np.float32))
 
 

@@ -2,13 +2,14 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from scbig._constants import OBS
 from scbig.data._expression import Expression, get_matrix, take_log_base
 from scbig.data._raw_counts import CellMatrices
 from scbig.data._screen import (
@@ -48,6 +49,9 @@ class Query:
         Whether ``out`` was made for the query, and has no expression yet.
     counts
         Counts of the source cells, where they are kept.
+    draw
+        Number of the drawn effect that each row has, -1 for control cells, shape ``(n_rows,)``;
+        ``None`` where effects are not drawn.
     """
 
     out: AnnData
@@ -58,6 +62,7 @@ class Query:
     source_names: np.ndarray
     is_new: bool
     counts: Expression | None = None
+    draw: np.ndarray | None = None
 
     def groups(self) -> Iterator[tuple[Targets, int, np.ndarray]]:
         """Yield targets, context and rows of each group to predict; controls are none."""
@@ -114,7 +119,7 @@ def make_query(
     at_hand = [controls.get_controls(i) for i in range(len(controls.contexts))]
     drawn = [_draw(rows, n_cells, rng) for rows in at_hand]
     if chosen is not None:
-        is_chosen = _find_chosen(chosen, controls.contexts, at_hand)
+        is_chosen = find_chosen(chosen, controls.contexts, at_hand)
         none = np.empty(0, dtype=np.int64)
         at_hand, drawn = (
             [rows if i in is_chosen else none for i, rows in enumerate(part)]
@@ -142,6 +147,48 @@ def make_query(
         is_new=True,
         counts=matrices.counts,
     )
+
+
+def repeat_query(query: Query, n_draws: int) -> Query:
+    """Ask for the cells of each condition anew for each of several drawn effects.
+
+    Parameters
+    ----------
+    query
+        What :func:`make_query` returned.
+    n_draws
+        Number of draws.
+
+    Returns
+    -------
+    The query, with one block of perturbed rows after the other; the number of the draw is in
+    ``obs["draw"]``, -1 for control cells, which are there once.
+
+    Raises
+    ------
+    ValueError
+        When the number is no whole number from 1, or a column of that name is kept.
+    """
+    if not isinstance(n_draws, int | np.integer) or isinstance(n_draws, bool) or n_draws < 1:
+        raise ValueError(f"n_draws={n_draws!r} is no whole number from 1, such as n_draws=20.")
+    if OBS.DRAW in query.out.obs:
+        raise ValueError(
+            f"The number of the draw would take the place of obs[{OBS.DRAW!r}], which the screen "
+            "has for labels or contexts. Rename that column and train again."
+        )
+    is_control = query.screen.is_control
+    perturbed = np.flatnonzero(~is_control)
+    rows = np.concatenate([np.flatnonzero(is_control), np.tile(perturbed, n_draws)])
+    numbers = np.repeat(np.arange(n_draws, dtype=np.int32), len(perturbed))
+    draw = np.concatenate([np.full(is_control.sum(), -1, dtype=np.int32), numbers])
+    obs = query.out.obs.iloc[rows].copy()
+    obs.index = pd.Index([f"{i}_{name.partition('_')[2]}" for i, name in enumerate(obs.index)])
+    obs[OBS.DRAW] = draw
+    screen = query.screen
+    screen = replace(screen, condition=screen.condition[rows], context=screen.context[rows])
+    out = AnnData(obs=obs, var=query.out.var, uns=query.out.uns)
+    source_row = query.source_row[rows]
+    return replace(query, out=out, screen=screen, source_row=source_row, draw=draw)
 
 
 def annotate_query(
@@ -216,10 +263,29 @@ def _read_labels(perturbations: Perturbations, schema: ScreenSchema) -> dict[str
     return {schema.control: (), **wanted}
 
 
-def _find_chosen(
+def find_chosen(
     chosen: Perturbations, names: Sequence[str], controls: Sequence[np.ndarray]
 ) -> set[int]:
-    """Return the numbers of the contexts that a user names."""
+    """Return the numbers of the contexts that a user names.
+
+    Parameters
+    ----------
+    chosen
+        Names, or sequences of values.
+    names
+        Names of all contexts.
+    controls
+        Row numbers of the control cells of each.
+
+    Returns
+    -------
+    Their numbers.
+
+    Raises
+    ------
+    ValueError
+        When one has no control cells, or none is named.
+    """
     listed = [chosen] if isinstance(chosen, str) else list(chosen)
     wanted = [one if isinstance(one, str) else CONTEXT_JOIN.join(map(str, one)) for one in listed]
     known = {name: i for i, name in enumerate(names) if len(controls[i])}

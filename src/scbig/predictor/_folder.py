@@ -1,7 +1,7 @@
 """What a predictor remembers, how that is saved to a folder, and how it is put back."""
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict
 from os import PathLike
 from typing import Any, Self
@@ -103,6 +103,13 @@ class StoredModel(RegisteredModel):
         if self._effects is None:
             raise RuntimeError(f"{type(self).__name__} has not been trained. Run train() first.")
         return self._effects
+
+    def _check_known(self, targets: Collection[str]) -> None:
+        """Raise when nothing is known of a target, unless the mean effect will do."""
+        if self._missing_embedding == "mean":
+            return
+        seen = {target for group in self._check_trained().targets for target in group}
+        self._vocabulary.check_known(targets, seen, type(self).__name__)
 
     def _get_adata(self, adata: AnnData | None) -> AnnData:
         """Return the given data or the training data."""

@@ -17,6 +17,7 @@ from scbig.data import (
     Screen,
     ScreenCells,
     Targets,
+    call_by_ranks,
     compute_effects,
     compute_half_effects,
 )
@@ -146,17 +147,11 @@ class Judge:
         """Let a rule choose how it compares conditions, on the held-out ones."""
         return choose(trained, self._held_out, embeddings)
 
-    @torch.no_grad()
     def average(self, mover: CellMover) -> np.ndarray:
         """Mean change of some control cells towards each held-out group, ``(n_groups, G)``."""
-        effects = np.empty(self._held_out.delta.shape, dtype=np.float32)
-        for context in np.unique(self.context).tolist():
-            x = self._get_controls(context)
-            rows = np.flatnonzero(self.context == context)
-            for start in range(0, len(rows), BATCH_SIZE):
-                batch = rows[start : start + BATCH_SIZE]
-                effects[batch] = (mover(x, batch) - x).mean(axis=1)
-        return effects
+        return average_change(
+            mover, self.context, self._held_out.delta.shape[1], self._get_controls
+        )
 
     def compare_with_floors(
         self, name: str, predicted: np.ndarray, trained: Effects, embeddings: Embeddings
@@ -192,6 +187,21 @@ class Judge:
         if context not in self._cells:
             self._cells[context] = self._expression.rows(self._rows[context])
         return self._cells[context]
+
+
+@torch.no_grad()
+def average_change(
+    mover: CellMover, context: np.ndarray, n_genes: int, get_controls: Callable[[int], np.ndarray]
+) -> np.ndarray:
+    """Mean change of control cells of its context towards each condition, ``(n, G)``."""
+    effects = np.empty((len(context), n_genes), dtype=np.float32)
+    for number in np.unique(context).tolist():
+        x = get_controls(number)
+        rows = np.flatnonzero(context == number)
+        for start in range(0, len(rows), BATCH_SIZE):
+            batch = rows[start : start + BATCH_SIZE]
+            effects[batch] = (mover(x, batch) - x).mean(axis=1)
+    return effects
 
 
 @dataclass(frozen=True)
@@ -306,6 +316,13 @@ class Task:
         rng = np.random.default_rng(self.seed)
         halves = compute_half_effects(self.cells.expression, self.cells.screen, groups, rng)
         return halves if len(halves[0]) else []
+
+    def call_genes(self) -> np.ndarray:
+        """Genes that a test calls in the groups of ``trained``: 1 or 0, and -1 if not tested."""
+        called = np.full(self.trained.delta.shape, -1, dtype=np.int8)
+        own = call_by_ranks(self.cells.expression, self.cells.screen, self.groups)
+        called[len(called) - len(own) :] = own
+        return called
 
     def compute_effects(self, features: np.ndarray) -> Effects:
         """Mean effects of the training groups on any features ``(n_cells, n_features)``.

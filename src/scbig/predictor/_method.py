@@ -18,6 +18,8 @@ from scbig.regression import (
     Anchor,
     Confidence,
     Denoising,
+    EffectErrors,
+    EffectForecast,
     KernelSettings,
     TargetKernel,
     UnseenAnchor,
@@ -139,10 +141,10 @@ class Method(ABC):
         """
         return EffectMover(self.predict_effects(targets, context), control_mean)
 
-    # --- confidence --------------------------------------------------------------------------
+    # --- confidence and errors ---------------------------------------------------------------
 
     def calibrate(self, task: Task) -> None:
-        """Prepare :meth:`get_confidence`, when all else is fitted.
+        """Prepare :meth:`get_confidence` and :meth:`get_errors`, when all else is fitted.
 
         Parameters
         ----------
@@ -157,6 +159,36 @@ class Method(ABC):
         ----------
         targets, context
             As for :meth:`predict_effects`.
+        """
+        return None
+
+    def get_errors(self, targets: Sequence[Targets], context: np.ndarray) -> EffectForecast | None:
+        """Errors of the expected effects; ``None`` where they are not known.
+
+        Parameters
+        ----------
+        targets, context
+            As for :meth:`predict_effects`.
+        """
+        return None
+
+    def draw_effects(
+        self,
+        targets: Sequence[Targets],
+        context: np.ndarray,
+        n_draws: int,
+        rng: np.random.Generator,
+    ) -> np.ndarray | None:
+        """Draw effects as they may be, ``(n_draws, n, G)``; ``None`` without errors.
+
+        Parameters
+        ----------
+        targets, context
+            As for :meth:`predict_effects`.
+        n_draws
+            Number of draws of each.
+        rng
+            Draws them.
         """
         return None
 
@@ -183,6 +215,7 @@ class RegressionMethod(Method):
         self.denoising = denoising
         self._anchor: Anchor | None = None
         self._confidence: Confidence | None = None
+        self._errors: EffectErrors | None = None
 
     @property
     def anchor(self) -> Anchor:
@@ -247,14 +280,35 @@ class RegressionMethod(Method):
         return self.anchor.predict(targets, context)
 
     def calibrate(self, task: Task) -> None:
-        """Learn what predictions of left-out training conditions score."""
-        self._confidence = Confidence.calibrate(self.anchor.regression, score_effects)
+        """Learn what predictions of left-out training conditions score, and how far they err."""
+        regression = self.anchor.regression
+        self._confidence = Confidence.calibrate(regression, score_effects)
+        halves = task.halve() if self.denoising.use_measured else []
+        # Networks that predict without the regression have errors of their own.
+        self._errors = None
+        if self.is_anchored:
+            self._errors = EffectErrors.calibrate(regression, halves, task.call_genes())
 
     def get_confidence(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray | None:
         """Expected ``pearson_delta`` of the expected effects, in [0, 1]."""
         if self._confidence is None:
             return None
         return self._confidence.predict(targets, context)
+
+    def get_errors(self, targets: Sequence[Targets], context: np.ndarray) -> EffectForecast | None:
+        """Errors of the expected effects, and the probabilities of a rise and a fall."""
+        return None if self._errors is None else self._errors.predict(targets, context)
+
+    def draw_effects(
+        self,
+        targets: Sequence[Targets],
+        context: np.ndarray,
+        n_draws: int,
+        rng: np.random.Generator,
+    ) -> np.ndarray | None:
+        """Draw effects about the expected ones, ``(n_draws, n, G)``."""
+        errors = self._errors
+        return None if errors is None else errors.draw(targets, context, n_draws, rng)
 
     def to_plain(self) -> tuple[Values, Arrays]:
         """Values and arrays of the fitted regression, beside the effects it was fitted on."""
@@ -266,7 +320,7 @@ class RegressionMethod(Method):
                 arrays["features"] = self._anchor.features
         if self._confidence is not None:
             arrays["confidence"] = self._confidence.weights
-        return values, arrays
+        return values, arrays if self._errors is None else arrays | self._errors.to_plain()
 
     def restore(self, effects: Effects | None, values: Values, arrays: Arrays) -> None:
         """Take back what :meth:`to_plain` returned.
@@ -286,6 +340,13 @@ class RegressionMethod(Method):
         self._anchor = Anchor(effects, kernel, genes, self.denoising, features)
         if "confidence" in arrays:
             self._confidence = Confidence(self._anchor.regression, arrays["confidence"])
+        if any(name.startswith("errors.") for name in arrays):
+            self._errors = EffectErrors.from_plain(self._anchor.regression, arrays)
+        elif self.is_anchored:
+            logger.info(
+                "This model was saved without errors of its effects: predict_effects() tells none "
+                "until it is trained again."
+            )
 
 
 def choose_preset(

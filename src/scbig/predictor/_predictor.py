@@ -1,4 +1,4 @@
-"""The verbs of all models and baselines: train, predict, how far to trust it, save, load."""
+"""The verbs of all models and baselines that work on cells: train, and predict."""
 
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
@@ -19,17 +19,17 @@ from scbig.data import (
     ScreenSchema,
     Targets,
     check_key,
-    list_responders,
     write_prediction,
 )
 from scbig.nn import check_seed, seeded
-from scbig.predictor._folder import StoredModel
+from scbig.predictor._conditions import ConditionTables
 from scbig.predictor._judge import CellMover
 from scbig.predictor._method import Method
 from scbig.predictor._request import (
     Asked,
     Request,
     answer_request,
+    make_drawer,
     read_request,
     spread_confidence,
 )
@@ -39,7 +39,7 @@ from scbig.predictor._vocabulary import Vocabulary, read_vocabulary
 from scbig.splits import choose_validation
 
 
-class BasePredictor(StoredModel):
+class BasePredictor(ConditionTables):
     """Predicts perturbed cells by a :class:`~scbig.predictor.Method`.
 
     A subclass sets ``default_key``, calls `read_screen` and `start` in its constructor, and
@@ -192,6 +192,7 @@ class BasePredictor(StoredModel):
         n_cells: int | None = None,
         contexts: Perturbations | None = None,
         sampling: bool = True,
+        n_draws: int | None = None,
         seed: int | None = None,
     ) -> AnnData:
         """Predict perturbed cells and write them into a layer.
@@ -223,6 +224,10 @@ class BasePredictor(StoredModel):
         sampling
             Make cells; otherwise the expected expression is written, which varies as no cell
             does: it serves means, and no test of differential expression.
+        n_draws
+            Replicates of each condition, ``n_cells`` each, whose mean effects are drawn as they
+            may be, given their errors; ``obs["draw"]`` numbers them, -1 for control cells. By
+            default there is one, with the expected effect.
         seed
             Seed of all that is drawn; by default the model's.
 
@@ -239,11 +244,12 @@ class BasePredictor(StoredModel):
         RuntimeError
             When the model has not been trained.
         ValueError
-            When the data do not fit, or nothing is known of a target.
+            When the data do not fit, nothing is known of a target, or nothing of the errors of
+            effects that are to be drawn.
         """
         into = self._get_adata(adata) if perturbations is None else None
         key = check_key(key_added, into, self._vocabulary.schema.layer, self.default_key)
-        asked = perturbations, n_cells, contexts, seed
+        asked = perturbations, n_cells, contexts, seed, n_draws
         request, prediction = self._predict(adata, asked, sampling)
         confidence = self._method.get_confidence(request.targets, request.context)
         return write_prediction(
@@ -257,6 +263,7 @@ class BasePredictor(StoredModel):
                 "schema": {k: v for k, v in self._vocabulary.schema.to_dict().items() if v},
                 "seed": request.seed,
                 "steps": self._n_steps,
+                **({} if n_draws is None else {"n_draws": n_draws}),
             },
         )
 
@@ -282,89 +289,9 @@ class BasePredictor(StoredModel):
         Predicted log1p expression, shape ``(n_rows, n_vars)``, in the order of the rows that
         :meth:`predict` returns.
         """
-        asked = perturbations, n_cells, contexts, seed
+        asked = perturbations, n_cells, contexts, seed, None
         values = self._predict(adata, asked, sampling)[1].expression
         return values if isinstance(values, np.ndarray) else values.toarray()
-
-    def get_confidence(self, perturbations: Perturbations) -> pd.Series:
-        """Forecast how well each condition is predicted.
-
-        The correlation of predicted and real effect (:func:`scbig.metrics.pearson_delta`) that
-        is to be expected, calibrated on conditions that were left out. It ranks predictions and
-        says nothing of the size of their errors; in a screen unlike the training screen it is
-        not calibrated.
-
-        Parameters
-        ----------
-        perturbations
-            Labels, or sequences of targets.
-
-        Returns
-        -------
-        Expected correlation in [0, 1] by label; the mean over contexts.
-
-        Raises
-        ------
-        NotImplementedError
-            When the predictor cannot tell, as the baselines cannot.
-        """
-        self._check_trained()
-        wanted = self._read_wanted(perturbations)
-        targets, n_contexts = list(wanted.values()), len(self._vocabulary.contexts)
-        values = self._method.get_confidence(
-            targets * n_contexts, np.repeat(np.arange(n_contexts), len(targets))
-        )
-        if values is None:
-            raise NotImplementedError(
-                f"{type(self).__name__} cannot tell how far its predictions are to be trusted."
-            )
-        mean = values.reshape(n_contexts, len(targets)).mean(axis=0)
-        return pd.Series(mean, index=list(wanted), name="confidence")
-
-    def get_responders(self, perturbations: Perturbations | None = None) -> pd.DataFrame:
-        """Tell which share of the cells of each condition responds.
-
-        Some cells escape a perturbation. Their share is estimated from the training cells, along
-        the axis of the effect, as Mixscape does (Papalexi et al. 2021,
-        doi:10.1038/s41588-021-00778-2), and shrunk to that of the screen; or it is that of
-        ``setup_anndata(responder_key=...)``. Cells are made with it where this was seen to bring
-        them nearer to cells that had no part in the estimate.
-
-        Parameters
-        ----------
-        perturbations
-            Labels, or sequences of targets; by default all conditions of training. In a new
-            combination cells respond unless they escape each of its targets; a target that was
-            not trained on has the mean share of those that could be told.
-
-        Returns
-        -------
-        By label: ``share``, bounds ``lower`` and ``upper`` of its 90% interval, ``is_used``
-        (otherwise all cells that are made respond), and ``n_cells`` that tell it, 0 where they
-        cannot. One row for each context, named in ``context``, where there are several.
-
-        Raises
-        ------
-        NotImplementedError
-            When the predictor makes no cells.
-        RuntimeError, ValueError
-            When it has not been trained, there are no counts, or nothing is known of a target.
-        """
-        self._check_trained()
-        if not self._method.makes_cells:
-            raise NotImplementedError(
-                f"{type(self).__name__} makes no cells, so that none of them responds."
-            )
-        known = self._vocabulary
-        wanted = None if perturbations is None else self._read_wanted(perturbations)
-        return list_responders(self._cells, known.schema, known.contexts, wanted)
-
-    def _read_wanted(self, perturbations: Perturbations) -> dict[str, Targets]:
-        """Read the conditions that are asked about, by label, or raise where nothing is known."""
-        labels = self._vocabulary.schema.read_labels(perturbations)
-        wanted = {label: self._vocabulary.resolve(group) for label, group in labels.items()}
-        self._check_known({target for group in wanted.values() for target in group})
-        return wanted
 
     def _predict(
         self, adata: AnnData | None, asked: Asked, sampling: bool
@@ -383,11 +310,7 @@ class BasePredictor(StoredModel):
             else method.predict_effects(*groups)
         )
         cells = self._cells if sampling and method.makes_cells else None
-        return request, answer_request(request, self._vocabulary, change, effects, cells)
-
-    def _check_known(self, targets: Collection[str]) -> None:
-        """Raise when nothing is known of a target, unless the mean effect will do."""
-        if self._missing_embedding == "mean":
-            return
-        seen = {target for group in self._check_trained().targets for target in group}
-        self._vocabulary.check_known(targets, seen, type(self).__name__)
+        deviate = None
+        if asked[4] is not None:
+            deviate = make_drawer(request, method, asked[4], type(self).__name__, cells)
+        return request, answer_request(request, self._vocabulary, change, effects, cells, deviate)

@@ -1,6 +1,6 @@
 """What is asked of a predictor, read once, and how it is answered."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,14 +24,23 @@ from scbig.data import (
     match_genes,
     predict_query,
     read_matrices,
+    repeat_query,
+    spawn,
     warn_of_empty,
 )
 from scbig.nn import check_seed
 from scbig.predictor._judge import CellMover, EffectMover
+from scbig.predictor._method import Method
 from scbig.predictor._vocabulary import Vocabulary
 
-# Perturbations, cells of each, contexts, seed.
-Asked = tuple[Perturbations | None, int | None, Perturbations | None, int | None]
+# Perturbations, cells of each, contexts, seed, draws of effects.
+Asked = tuple[Perturbations | None, int | None, Perturbations | None, int | None, int | None]
+# Differences of drawn effects from the expected one of a group, (n_draws, G).
+Drawer = Callable[[int], np.ndarray]
+
+
+# Tells the generator of effects apart from those of cells.
+_EFFECTS = 2**31
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +66,7 @@ def read_request(
     default_seed: int,
 ) -> Request:
     """Read what is to be predicted; without perturbations, each row of ``adata`` for its label."""
-    perturbations, n_cells, chosen, given_seed = asked
+    perturbations, n_cells, chosen, given_seed, n_draws = asked
     seed = check_seed(default_seed if given_seed is None else given_seed)
     rng = np.random.default_rng(seed)
     if adata is vocabulary.controls:
@@ -82,6 +91,11 @@ def read_request(
             f"contexts={chosen!r} chooses where perturbations=[...] are predicted: name some. "
             "Without, each row of adata is predicted in its own context; give fewer rows."
         )
+    if perturbations is None and n_draws is not None:
+        raise ValueError(
+            f"n_draws={n_draws!r} draws the effects of perturbations=[...]: name some. Without, "
+            "each row of adata is predicted once, with the expected effect of its label."
+        )
     if perturbations is None:
         query = annotate_query(adata, schema, contexts=contexts, rng=rng, matrices=matrices)
     else:
@@ -95,6 +109,7 @@ def read_request(
             matrices=matrices,
             chosen=chosen,
         )
+        query = query if n_draws is None else repeat_query(query, n_draws)
     groups = list(query.screen.get_groups())
     return Request(
         query=query,
@@ -129,11 +144,12 @@ def answer_request(
     change: np.ndarray | CellMover,
     effects: Effects,
     cells: ScreenModel | None,
+    deviate: Drawer | None = None,
 ) -> Prediction:
     """Make cells of the groups of a request, or their expected expression without ``cells``.
 
     The change is that of the mean of each group, in their order, or what a mover makes of control
-    cells.
+    cells; a drawer adds to it.
     """
     names = get_gene_names(request.query.out, vocabulary.schema.gene_key)
     match = match_genes(names, vocabulary.genes, resolve=vocabulary.resolve_gene)
@@ -154,9 +170,37 @@ def answer_request(
 
     control_mean[request.context >= len(vocabulary.contexts)] = np.nan
     wanted = Wanted(
-        request.targets, get_change, control_mean, request.is_own, expected, request.seed
+        request.targets, get_change, control_mean, request.is_own, expected, request.seed, deviate
     )
     return make_cells(request.query, match, cells, wanted)
+
+
+def make_drawer(
+    request: Request, method: Method, n_draws: int, name: str, cells: ScreenModel | None
+) -> Drawer:
+    """Prepare to draw effects, each condition with a generator of its own, or raise."""
+    if cells is None:
+        raise ValueError(
+            f"n_draws={n_draws} draws effects that cells are made with, and none are made by "
+            f"sampling=False, nor by every predictor. Leave one of the two out; {name}."
+            "predict_effects([...]) has the standard errors of effects, where they are known."
+        )
+    contexts = request.query.screen.contexts
+
+    def deviate(group: int) -> np.ndarray:
+        targets, context = [request.targets[group]], request.context[[group]]
+        rng = spawn(request.seed, targets[0], contexts[int(context[0])], _EFFECTS)
+        drawn = method.draw_effects(targets, context, n_draws, rng)
+        if drawn is None:
+            raise ValueError(
+                f"{name} knows no errors of its effects that could be drawn: leave n_draws out. "
+                "Models on a regression do, such as scbig.model.EffectRegression or SCBIG; one "
+                "that an earlier version saved does after train()."
+            )
+        return drawn[:, 0] - method.predict_effects(targets, context)[0]
+
+    deviate(0)  # raises before anything is made
+    return deviate
 
 
 def spread_confidence(request: Request, values: np.ndarray | None) -> np.ndarray | None:

@@ -225,6 +225,7 @@ class STRAND(BasePredictor):
         n_cells: int | None = None,
         contexts: Perturbations | None = None,
         sampling: bool = True,
+        n_draws: int | None = None,
         seed: int | None = None,
         loci: Loci | None = None,
         fasta: Fasta | None = None,
@@ -235,7 +236,7 @@ class STRAND(BasePredictor):
 
         Parameters
         ----------
-        adata, key_added, n_cells, contexts, sampling, seed
+        adata, key_added, n_cells, contexts, sampling, n_draws, seed
             See :meth:`scbig.model.SCBIG.predict`.
         perturbations
             Locus ids, guides, genes (all loci of one at once), places such as
@@ -245,25 +246,12 @@ class STRAND(BasePredictor):
         fasta
             Genome of new loci and places.
 
-        Returns
-        -------
-        The object that was written into.
-
         Raises
         ------
-        RuntimeError
-            When the model has not been trained.
         ValueError
             When a locus is unknown or has no DNA; the message names it.
         """
-        table = self._method.table
-        if loci is not None:
-            self.add_loci(loci, fasta=fasta)
-        if fasta is not None:
-            wanted = self._vocabulary.schema.read_labels(perturbations or []).values()
-            targets = dict.fromkeys(target for group in wanted for target in group)
-            if places := self._method.table.find_new_places(targets):
-                self.add_loci(Loci.from_text(places, assembly=table.loci.assembly), fasta=fasta)
+        self._read_loci(perturbations or [], loci, fasta)
         return super().predict(
             adata,
             perturbations=perturbations,
@@ -271,8 +259,38 @@ class STRAND(BasePredictor):
             n_cells=n_cells,
             contexts=contexts,
             sampling=sampling,
+            n_draws=n_draws,
             seed=seed,
         )
+
+    def predict_effects(
+        self,
+        perturbations: Perturbations,
+        *,
+        contexts: Perturbations | None = None,
+        loci: Loci | None = None,
+        fasta: Fasta | None = None,
+    ) -> AnnData:
+        """Predict the effects of conditions as a table, as for all models.
+
+        Parameters
+        ----------
+        perturbations, contexts, loci, fasta
+            See :meth:`predict`.
+        """
+        self._read_loci(perturbations, loci, fasta)
+        return super().predict_effects(perturbations, contexts=contexts)
+
+    def _read_loci(self, asked: Perturbations, loci: Loci | None, fasta: Fasta | None) -> None:
+        """Read new loci, and the places that are asked for."""
+        if loci is not None:
+            self.add_loci(loci, fasta=fasta)
+        if fasta is not None:
+            wanted = self._vocabulary.schema.read_labels(asked).values()
+            targets = dict.fromkeys(target for group in wanted for target in group)
+            table = self._method.table
+            if places := table.find_new_places(targets):
+                self.add_loci(Loci.from_text(places, assembly=table.loci.assembly), fasta=fasta)
 
     def add_loci(
         self, loci: Loci, *, fasta: Fasta | None = None, encoder: DNAEncoder | None = None
@@ -358,15 +376,6 @@ class STRAND(BasePredictor):
         latent
             A latent space of the class and sizes that the model was made with, where it was not
             made of principal components; its weights are read from the folder.
-
-        Returns
-        -------
-        The model, on the CPU.
-
-        Raises
-        ------
-        FileNotFoundError, ValueError
-            When there is no such model, or it does not fit.
         """
         values, arrays = read_folder(dir_path, cls.__name__)
         return cls._restore(values, arrays, adata, partial(cls.load_method, latent=latent))
