@@ -60,7 +60,10 @@ def compute_posterior(
     effect: np.ndarray, standard_error: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Means and variances of the effects that :func:`shrink` believes in, in its shapes."""
-    size = np.minimum(np.abs(effect) / standard_error, _SIZES[-1])
+    # Without any noise, all is believed.
+    size = np.full(effect.shape, _SIZES[-1])
+    np.divide(np.abs(effect), standard_error, out=size, where=standard_error > 0)
+    size = np.minimum(size, _SIZES[-1])
     likelihood = _compute_likelihood()
     counts = np.stack([_count_sizes(row) for row in size])
     everywhere = np.full(len(_VARIANCES), 1 / len(_VARIANCES))
