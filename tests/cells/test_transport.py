@@ -12,6 +12,7 @@ from scbig.cells import (
     normalise_counts,
     transport_cells,
 )
+from scbig.cells._sources import estimate_depth_error
 
 
 def get_mean(values: sparse.csr_matrix) -> np.ndarray:
@@ -371,3 +372,13 @@ def test_depths_stay_near_where_no_depth_has_the_wanted_means(shift: float):
     # All genes are off alike, so that the direction of the effect is right.
     assert abs(made.missing.mean()) > 0.1
     assert made.missing.std() < 0.15 * abs(made.missing.mean())
+
+
+def test_depth_error_is_that_of_the_shrunk_mean(rng):
+    # Conditions whose mean log depths differ by 0.4, of cells that differ by 0.5.
+    for n_cells in (1, 20, 200):
+        own = rng.normal(0, 0.4, 20_000)
+        seen = own + rng.normal(0, 0.5 / np.sqrt(n_cells), 20_000)
+        shrunk = n_cells / (n_cells + 20) * seen
+        assert estimate_depth_error(n_cells) == pytest.approx((shrunk - own).std(), rel=0.03)
+    assert estimate_depth_error(0) == 0.4

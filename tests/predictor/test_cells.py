@@ -229,14 +229,15 @@ def test_genes_that_the_model_does_not_know_have_the_depth_of_the_others(
     # Their mean is that of the control cells, as nearly as cells of one sum have it.
     controls = counted.X[:500, ::-1]
     means = [np.ravel(x[:, others].mean(axis=0)) for x in (values[rows], controls)]
-    np.testing.assert_allclose(*means, atol=0.06)
+    np.testing.assert_allclose(*means, atol=0.04)
     # Perturbed cells are deeper, in these genes as in those that were measured.
     whole = counted.uns["counts"][:, ::-1].tocsr()
     before = whole[:500].sum(axis=1).A1.astype(float)
     ratio = depth[rows].mean() / before.mean()
     after = narrow._cells.contexts[0].compute_depths(before, (WANTED[1],))
-    # Depths give way by a tenth where means that were measured apart leave too little room.
-    assert ratio == pytest.approx(after.mean() / before.mean(), rel=0.12)
+    # Depths give way, by two and a half of their errors at most, for means that were measured apart.
+    moved = np.log(after.mean() / before.mean() / ratio)
+    assert 0 < moved < 2.5 * narrow._cells.contexts[0].get_depth_error((WANTED[1],))
     assert ratio > 1.3
     # Deep cells have a mean logarithm with fewer counts for their depth.
     their = counts[rows][:, others].sum() / whole[:500, others].sum()
@@ -244,7 +245,7 @@ def test_genes_that_the_model_does_not_know_have_the_depth_of_the_others(
     made, real = counts[rows].toarray(), whole[get_rows(counted, WANTED[1])].toarray()
     for part in (others, np.arange(50, 150)):
         silent = [np.mean(x[:, part] == 0) for x in (made, real)]
-        assert silent[0] == pytest.approx(silent[1], abs=0.04)
+        assert silent[0] == pytest.approx(silent[1], abs=0.05)
         spread = [np.log1p(x[:, part]).var(axis=0).sum() for x in (made, real)]
         assert spread[0] == pytest.approx(spread[1], rel=0.1)
 

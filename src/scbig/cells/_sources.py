@@ -17,8 +17,8 @@ from scbig.cells._match import MIN_MATCHED
 MIN_WANTED = 50
 # Cells of a condition that weigh as much, for its depths, as all perturbed cells together.
 DEPTH_PRIOR = 20.0
-# By how much mean depths of conditions differ, in logarithms.
-DEPTH_SPREAD = 0.4
+# By how much mean depths of conditions, and depths of the cells of one, differ, in logarithms.
+DEPTH_SPREAD, _CELL_SPREAD = 0.4, 0.5
 # Share of the molecules of the first cell that the second has from it, on average.
 _KEPT = 0.5
 _N_AT_ONCE = 2_000_000
@@ -99,7 +99,9 @@ def map_depths(
 
 
 def estimate_depth_error(n_cells: int) -> float:
-    """Estimate how far the mean depth of a condition may be from the mapped ones.
+    """Estimate how far the mean depth of a condition may be from that of :func:`map_depths`.
+
+    Its own depths have the error of a mean, and the pooled ones are those of other conditions.
 
     Parameters
     ----------
@@ -110,7 +112,8 @@ def estimate_depth_error(n_cells: int) -> float:
     -------
     Standard deviation of the logarithm.
     """
-    return DEPTH_SPREAD * float(np.sqrt(DEPTH_PRIOR / (n_cells + DEPTH_PRIOR)))
+    variance = (DEPTH_SPREAD * DEPTH_PRIOR) ** 2 + n_cells * _CELL_SPREAD**2
+    return float(np.sqrt(variance)) / (n_cells + DEPTH_PRIOR)
 
 
 def renew_cells(
