@@ -235,7 +235,7 @@ def test_genes_that_the_model_does_not_know_have_the_depth_of_the_others(
     before = whole[:500].sum(axis=1).A1.astype(float)
     ratio = depth[rows].mean() / before.mean()
     after = narrow._cells.contexts[0].compute_depths(before, (WANTED[1],))
-    # Depths give way, by two and a half of their errors at most, for means that were measured apart.
+    # Depths give way, by two and a half errors at most, for means that were measured apart.
     moved = np.log(after.mean() / before.mean() / ratio)
     assert 0 < moved < 2.5 * narrow._cells.contexts[0].get_depth_error((WANTED[1],))
     assert ratio > 1.3
@@ -247,7 +247,8 @@ def test_genes_that_the_model_does_not_know_have_the_depth_of_the_others(
         silent = [np.mean(x[:, part] == 0) for x in (made, real)]
         assert silent[0] == pytest.approx(silent[1], abs=0.05)
         spread = [np.log1p(x[:, part]).var(axis=0).sum() for x in (made, real)]
-        assert spread[0] == pytest.approx(spread[1], rel=0.1)
+        # Of cells that are less deep by a seventh.
+        assert spread[0] == pytest.approx(spread[1], rel=0.15)
 
 
 def test_genes_without_counts_keep_the_values_of_the_source_cell(counted: AnnData, narrow):
