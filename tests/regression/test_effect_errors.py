@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm, rankdata
 
-from scbig.cells import call_genes, compute_power as compute_factor, match_calls
+from scbig.cells import CallModel, call_genes, compute_power as compute_factor, match_calls
+from scbig.cells._called import _Test
 from scbig.data import Effects, Targets
 from scbig.regression import (
     DenoisedRegression,
@@ -19,6 +20,7 @@ from scbig.regression import (
     TargetKernel,
     _uncertainty,
 )
+from scbig.regression._error_model import ErrorModel, Known, fit_errors
 
 N_TARGETS, N_GENES, N_CONTROLS = 24, 120, 500
 NAMES = [f"T{i:02}" for i in range(N_TARGETS)]
@@ -132,6 +134,39 @@ def test_intervals_of_unseen_targets_cover_and_are_wider(world):
     assert both > 1.05 * one > 1.4 * seen
 
 
+def get_sizes(errors: EffectErrors, targets: Sequence[Targets], real: np.ndarray) -> float:
+    """Standard error beside the real one, as root mean squares."""
+    forecast = errors.predict(*here(targets))
+    square = np.mean(forecast.standard_error.astype(float) ** 2)
+    return float(np.sqrt(square / np.mean((real - forecast.mean) ** 2)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_screens_of_singles_alone_do_not_exaggerate_the_errors_of_combinations(seed):
+    world = World(np.random.default_rng(seed))
+    errors = EffectErrors.calibrate(fit(world.measure(SINGLES[:14], world.make(SINGLES[:14]))))
+    seen, unseen = (tuple(combinations(part, 2)) for part in (NAMES[:14], NAMES[14:]))
+    triples = tuple(combinations(NAMES[14:], 3))
+    for targets in (seen, unseen, triples):
+        truth = world.make(targets)
+        assert 0.9 < get_sizes(errors, targets, truth) < 1.6
+        assert 0.9 < get_coverage(errors.predict(*here(targets)), truth)[0] < 0.99
+
+
+def test_what_the_kernel_leaves_open_counts_once_and_effects_as_far_as_examples_go():
+    model = ErrorModel(
+        np.full(3, 2.0), np.ones(5), np.zeros((3, 0)), widest=np.array([1.5]), largest=np.ones(1)
+    )
+    mean, shares = np.full((1, 3), np.sqrt(2.0)), np.zeros((1, 1))
+    at_edge, wider, larger = (
+        model.get_variance(Known(size * mean, np.array([spread]), shares))
+        for size, spread in ((1, 1.5), (1, 4.5), (5, 1.5))
+    )
+    np.testing.assert_allclose(at_edge, 2 * (1 + 1.5 + 1 + 1 + 1))
+    np.testing.assert_allclose(wider, 3 * at_edge)
+    np.testing.assert_allclose(larger, at_edge)
+
+
 def test_measured_conditions_by_halves_of_their_cells(world):
     truth = world.make(SINGLES)
     halves = [world.measure(SINGLES, truth, 30) for _ in range(2)]
@@ -221,6 +256,39 @@ def test_tests_of_some_conditions_tell_the_power_in_the_others(world):
         )
     )
     assert fewer < 0.8 * more
+
+
+def test_tests_that_call_nothing_lower_the_power(rng):
+    """As many as are called by none of the tested conditions, and no fewer."""
+    statistic = rng.normal(size=(8, 60))
+    statistic[:, :6] = [8.0, -7.0, 6.0, -5.0, 4.5, 4.0]
+    given = np.zeros(statistic.shape, int)
+    given[::2] = -1
+    factor, calls = match_calls(statistic, given)
+    tested = statistic[1::2]
+    assert 0.3 < factor < 0.6
+    assert not call_genes(factor * tested).any()
+    assert call_genes(1.01 * factor * tested).any()
+    np.testing.assert_array_equal(calls[::2], call_genes(factor * statistic)[::2])
+    # Weak conditions say nothing of the test, and untested ones neither.
+    assert match_calls(statistic / 100, given)[0] == 1
+    assert match_calls(statistic, np.full(statistic.shape, -1))[0] == 1
+
+
+@pytest.mark.parametrize("ratio", [0.5, 3.0, 30.0])
+def test_the_direction_of_calls_is_that_of_two_normal_tails(ratio):
+    """However large the expected error is beside the noise of the measurement."""
+    mean = np.linspace(-3, 3, 41)[None] * ratio
+    noise, power = np.ones_like(mean), np.ones(41)
+    test = _Test(mean, ratio**2 * noise, noise, power)
+    size = np.sqrt(1 + ratio**2)
+    up, down = (norm.sf(test.threshold, sign * mean, size) for sign in (1, -1))
+    np.testing.assert_allclose(test.direction, np.log(up / down), rtol=1e-6, atol=1e-9)
+    # Falls are called more readily than rises: a clear effect keeps its direction all the same.
+    model = CallModel(power, np.full(41, 0.3), np.zeros(7), np.array([-0.4, 1.0]))
+    higher, lower = model.predict(mean, ratio**2 * noise, noise)
+    clear = np.abs(mean) > 1.5 * ratio
+    np.testing.assert_array_equal((higher > lower)[clear], (mean > 0)[clear])
 
 
 def make_cells(rng: np.random.Generator, expressed: np.ndarray, n: int) -> np.ndarray:
@@ -382,6 +450,17 @@ def test_little_to_learn_from_gives_finite_values(world, rng, change, n_conditio
     if not effects.variance.any():
         assert (forecast.probability_up + forecast.probability_down < 0.05).all()
     assert errors.predict(*here([])).standard_error.shape == (0, N_GENES)
+
+
+@pytest.mark.parametrize(("n_conditions", "n_weights"), [(1, 1), (3, 1), (5, 1), (6, 2), (20, 2)])
+def test_few_conditions_tell_one_weight(world, n_conditions, n_weights):
+    targets = SINGLES[:n_conditions]
+    real = np.abs(world.make(targets))
+    known = Known(0.5 * real, np.ones(n_conditions), np.zeros((n_conditions, 1)))
+    rows = np.arange(n_conditions)
+    model = fit_errors(known, 0.5 * real, 0 * real, rows, np.arange(N_GENES))
+    assert model.weights[0] > 0 or n_weights > 1
+    assert (np.flatnonzero(model.weights) < 1).all() == (n_weights == 1)
 
 
 def test_a_context_without_training_conditions_is_less_sure(world):

@@ -9,7 +9,7 @@ those of the training conditions.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit, logit, ndtr, ndtri
+from scipy.special import expit, log_ndtr, logit, ndtr, ndtri
 from scipy.stats import false_discovery_control, norm
 from sklearn.linear_model import LogisticRegression
 
@@ -105,8 +105,10 @@ class _Test:
 
     @property
     def direction(self) -> np.ndarray:
-        """Log odds of being called up and not down, nearly."""
-        return np.clip(2 * self.threshold * self.expected / self.spread**2, -30, 30)
+        """Log odds of passing the threshold above and not below, of those that pass it."""
+        above = log_ndtr((self.expected - self.threshold) / self.spread)
+        below = log_ndtr((-self.expected - self.threshold) / self.spread)
+        return np.clip(above - below, -30, 30)
 
     def describe(self, rate: np.ndarray) -> list[np.ndarray]:
         """Features of the logistic regression, ``(n, n_genes)`` each."""
@@ -167,26 +169,29 @@ def match_calls(statistic: np.ndarray, is_called: np.ndarray | None) -> tuple[fl
 
     Returns
     -------
-    The factor, and the calls of all conditions, by the cells where they are known.
+    The factor, and the calls of all conditions, by the cells where they are known. If cells call
+    no gene, the factor is the largest up to 1 that calls none; 1 if no condition was tested.
     """
     if is_called is None:
         return 1.0, call_genes(statistic)
     is_tested = (np.asarray(is_called) >= 0).all(axis=1)
     answers = np.asarray(is_called)[is_tested] == 1
-    factor = _match_number(statistic[is_tested], answers.sum()) if answers.any() else 1.0
+    factor = _match_number(statistic[is_tested], answers.sum()) if len(answers) else 1.0
+    # Weak conditions that call nothing are no sign of a stronger test.
+    factor = factor if answers.any() else min(factor, 1.0)
     calls = call_genes(factor * statistic)
     calls[is_tested] = answers
     return factor, calls
 
 
 def _match_number(statistic: np.ndarray, n_called: int) -> float:
-    """Factor of the statistic by which so many genes are called."""
+    """Largest factor of the statistic by which no more genes are called."""
     low, high = _FACTORS
     for _ in range(_N_HALVINGS):
         middle = np.sqrt(low * high)
         is_more = call_genes(middle * statistic).sum() > n_called
         low, high = (low, middle) if is_more else (middle, high)
-    return float(np.sqrt(low * high))
+    return float(low)
 
 
 def fit_calls(

@@ -1,6 +1,6 @@
 """How large are the errors of predictions, by what is known beforehand, and what do they share?"""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import linalg
@@ -55,17 +55,24 @@ class ErrorModel:
         ``(n_genes, n_factors)``.
     widest
         Largest spread of the examples, shape ``(1,)``. Where the kernel leaves more open, as in
-        contexts of which nothing was learned, all of the variance grows in proportion.
+        contexts of which nothing was learned, all of the variance grows in proportion, once.
+    largest
+        Largest mean square of the examples' effects, in units of ``scale``, shape ``(1,)``. Errors
+        of larger effects are taken to be as large as there: no example tells how they grow.
     """
 
     scale: np.ndarray
     weights: np.ndarray
     loadings: np.ndarray
     widest: np.ndarray
+    largest: np.ndarray
 
     def get_variance(self, known: Known) -> np.ndarray:
         """Variance of true effects about expected ones, ``(n, n_genes)``."""
-        variance = _add_up(self.weights, _list_parts(known, self.scale))
+        excess = _compute_size(known.mean, self.scale) / np.maximum(self.largest, _TINY)
+        mean = known.mean / np.sqrt(np.maximum(excess, 1))
+        within = replace(known, mean=mean, spread=np.minimum(known.spread, self.widest))
+        variance = _add_up(self.weights, _list_parts(within, self.scale))
         beyond = known.spread / np.maximum(self.widest, _TINY)
         return variance * np.maximum(beyond, 1)[:, None]
 
@@ -73,7 +80,7 @@ class ErrorModel:
 def make_posterior_model(n_genes: int) -> ErrorModel:
     """Errors of measured conditions as the posterior has them."""
     weights, loadings = np.array([1.0, 0.0]), np.zeros((n_genes, 0))
-    return ErrorModel(np.ones(n_genes), weights, loadings, np.ones(1))
+    return ErrorModel(np.ones(n_genes), weights, loadings, np.ones(1), np.ones(1))
 
 
 def fit_errors(
@@ -102,14 +109,18 @@ def fit_errors(
     apart, scale = _compute_scale(excess, owner, expression)
     parts = _list_parts(known, apart)
     n_conditions = len(np.unique(owner))
+    # Few conditions cannot tell the parts from each other.
+    n_fitted = len(parts) if n_conditions > len(parts) else 1
     # Errors of one condition go together: conditions are what the weights are learned from.
-    n_free = max(n_conditions - len(parts), n_conditions / 2)
-    weights = n_conditions / n_free * _fit_weights(parts, excess, noise)
+    n_free = max(n_conditions - n_fitted, n_conditions / 2)
+    weights = np.zeros(len(parts))
+    weights[:n_fitted] = _fit_weights(parts[:n_fitted], excess, noise) * n_conditions / n_free
     variance = _add_up(weights, parts)
     # Each condition once, or what its rows have in common would seem common to all.
     first = np.unique(owner, return_index=True)[1]
     loadings = _find_common(residual[first], variance[first], noise[first])
-    return ErrorModel(scale, weights, loadings, known.spread.max(keepdims=True))
+    largest = _compute_size(known.mean, scale).max(keepdims=True)[0]
+    return ErrorModel(scale, weights, loadings, known.spread.max(keepdims=True), largest)
 
 
 def _list_parts(known: Known, scale: np.ndarray) -> list[np.ndarray]:
@@ -117,15 +128,19 @@ def _list_parts(known: Known, scale: np.ndarray) -> list[np.ndarray]:
     if known.measured is not None:
         return list(known.measured)
     square = known.mean**2
-    size = np.mean(square / scale, axis=1, keepdims=True)
     typical = np.broadcast_to(scale, square.shape)
     return [
         typical,
         known.spread[:, None] * scale,
-        size * scale,
+        _compute_size(known.mean, scale) * scale,
         square,
         np.abs(known.mean) * np.sqrt(scale),
     ]
+
+
+def _compute_size(mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Mean square of the effects of each condition, in units of the scale, ``(n, 1)``."""
+    return np.mean(mean**2 / scale, axis=1, keepdims=True)
 
 
 def _add_up(weights: np.ndarray, parts: list[np.ndarray]) -> np.ndarray:

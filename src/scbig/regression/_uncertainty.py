@@ -82,6 +82,7 @@ class EffectErrors:
         effects = regression.effects
         self._kernel = KernelRegression(effects, regression.kernel)
         self._seen = {target for group in effects.targets for target in group}
+        self._trained = set(zip(effects.targets, effects.context.tolist(), strict=True))
         self._variance = compute_standard_error(effects.pooled_variance, np.ones(1))[0] ** 2
         self._expression = effects.get_control(effects.context).mean(axis=0)
         n_controls = np.zeros(len(effects.control_mean))
@@ -104,13 +105,15 @@ class EffectErrors:
         Each is predicted without itself, and without each of its targets. What the squared errors
         of such predictions have beyond the noise of the measurement is a sum of five parts: the
         mean squared error of the gene, by itself, times the variance that the kernel leaves open,
-        and times the mean square of the condition's effects; the squared effect; and its size
-        times the typical error. Their weights are not negative, and are fitted by
-        quasi-likelihood (McCullagh & Nelder 1989, chapter 9). Of training conditions that are
+        and times the mean over genes of the condition's squared effects, each divided by that
+        gene's mean squared error; the squared effect; and its size times the typical error. Their
+        weights are not negative, and are fitted by quasi-likelihood (McCullagh & Nelder 1989,
+        chapter 9); up to five conditions tell the first alone. Of training conditions that are
         predicted by their own cells the parts are the variance of the posterior, and the squared
         distance that the measured effect is shrunk; two halves of the cells tell the weights. A
         context without any training condition has no example: there the kernel alone tells how
-        much larger errors are.
+        much larger errors are. Without examples of combinations, those of targets that were each
+        measured are taken to be no less sure than new targets.
 
         Parameters
         ----------
@@ -144,7 +147,8 @@ class EffectErrors:
             residual = real - known.mean
             errors._models[kind] = fit_errors(known, residual, noise, rows, errors._expression)
             noise = np.outer(np.diag(effects.noise)[rows], variance)
-            errors._learn_calls(kind, known, noise, power, called[rows], real > 0, rows)
+            predicted = known.mean, errors._get_variance(kind, known), noise
+            errors._calls[kind] = fit_calls(predicted, power, called[rows], real > 0, rows)
         errors._models[MEASURED] = make_posterior_model(len(variance))
         if halves and len(halves[0]) and variance.any():
             errors._learn_measured(halves, power)
@@ -288,21 +292,6 @@ class EffectErrors:
         prior = np.diag(kernel(targets, context, targets, context))
         return Known(mean, np.maximum(prior - told, 0), weights @ self._in_context)
 
-    def _learn_calls(
-        self,
-        kind: str,
-        known: Known,
-        noise: np.ndarray,
-        power: np.ndarray,
-        called: np.ndarray,
-        is_up: np.ndarray,
-        owner: np.ndarray,
-    ) -> None:
-        predicted = known.mean, self._get_variance(kind, known), noise
-        # Measured conditions are learned from halves of the cells.
-        is_level = kind != MEASURED
-        self._calls[kind] = fit_calls(predicted, power, called, is_up, owner, is_level=is_level)
-
     def _learn_measured(self, halves: Sequence[Effects], power: np.ndarray) -> None:
         """Learn how far predictions by one half of the cells are from the other half."""
         parts = []
@@ -317,7 +306,10 @@ class EffectErrors:
         mean, measured, noise, delta, called, owner = (array[chosen] for array in joined)
         known = Known(mean, *self._know_nothing(len(mean)), measured.swapaxes(0, 1))
         self._models[MEASURED] = fit_errors(known, delta - mean, noise, owner, self._expression)
-        self._learn_calls(MEASURED, known, noise, power, called, delta > 0, owner)
+        predicted = mean, self._get_variance(MEASURED, known), noise
+        # There will be more cells than in halves.
+        calls = fit_calls(predicted, power, called, delta > 0, owner, is_level=False)
+        self._calls[MEASURED] = calls
 
     # --- requests ----------------------------------------------------------------------------
 
@@ -341,7 +333,19 @@ class EffectErrors:
                     yield rows, kind, self._describe_trained(trained[rows], mean)
                 else:
                     weights = self._kernel.get_weights(groups, where)
-                    yield rows, kind, self._describe(groups, where, mean, weights)
+                    known = self._describe(groups, where, mean, weights)
+                    yield rows, kind, self._bound(kind, groups, where, known)
+
+    def _bound(
+        self, kind: str, targets: Sequence[Targets], context: np.ndarray, known: Known
+    ) -> Known:
+        """Leave no more open than of new targets, if each target was measured by itself."""
+        if kind != COMBINATION or kind in self._models:
+            return known
+        pairs = zip(targets, context.tolist(), strict=True)
+        is_told = [all(((t,), where) in self._trained for t in group) for group, where in pairs]
+        widest = np.where(is_told, _find(self._models, kind).widest, np.inf)
+        return replace(known, spread=np.minimum(known.spread, widest))
 
     def _describe_trained(self, rows: np.ndarray, mean: np.ndarray) -> Known:
         shrunk = (self._regression.effects.delta[rows] - mean) ** 2
