@@ -317,8 +317,12 @@ def test_the_lines_of_the_guide_run(tmp_path, monkeypatch: pytest.MonkeyPatch):
     for block in blocks:
         quick = block.replace("n_draws=20", "n_draws=6")
         exec(compile(quick, "effects.md", "exec"), names)
-    assert set(names["genes"].columns) == {"effect", *ERRORS}
-    first = names["first"]
+    genes, first = names["genes"], names["first"]
+    assert set(genes.columns) == {"effect", *ERRORS}
+    assert not genes.isna().to_numpy().any()
+    for name in ERRORS:
+        expected = names["table"][f"{first}+{names['second']}"].to_df(name).iloc[0]
+        np.testing.assert_array_equal(genes[name], expected[genes.index])
     assert names["share_up"].index.tolist() == [first]
     assert names["share_up"].shape == (1, 200)
     # Draws lie about the expected effect: the share of rises follows its size and error.
