@@ -213,6 +213,29 @@ def test_errors_are_those_of_predict(
         fit(EffectRegression).predict_effects(perturbations, **options)
 
 
+@pytest.mark.parametrize(
+    ("columns", "taken"),
+    [
+        ({"perturbation": "known"}, "known"),
+        ({"batch": "confidence"}, "confidence"),
+        ({"batch": "responder_share"}, "responder_share"),
+        ({"batch": "n_targets"}, "n_targets"),
+    ],
+)
+def test_columns_of_the_screen_are_not_written_over(
+    simulated: AnnData, columns: dict[str, str], taken: str
+):
+    adata = simulated.copy()
+    adata.obs = adata.obs[["perturbation", "batch"]].rename(columns=columns)
+    label, batch = adata.obs.columns
+    NoChange.setup_anndata(adata, perturbation_key=label, context_keys=batch)
+    model = NoChange(adata)
+    model.train()
+    message = rf"write over \['{taken}'\].*'{taken}': 'my_{taken}'.*set up again"
+    with pytest.raises(ValueError, match=message):
+        model.predict_effects(["GENE0001"])
+
+
 def test_untrained_models_say_so(simulated: AnnData):
     adata = simulated.copy()
     NoChange.setup_anndata(adata)

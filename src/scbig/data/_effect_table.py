@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 _BATCH_SIZE = 512
 ERRORS = ("standard_error", "probability_up", "probability_down")
 KNOWN = ("measured", "combination", "unseen")
+# Columns that are written beside the labels and contexts of the screen.
+_COLUMNS = ("n_targets", "known", "confidence", "responder_share")
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,8 +104,10 @@ def read_table_rows(
     Raises
     ------
     ValueError
-        When no condition is left, or a chosen context has no control cells.
+        When no condition is left, a chosen context has no control cells, or the table would write
+        over a column of labels or contexts.
     """
+    _check_columns(schema)
     wanted = {label: targets for label, targets in wanted.items() if targets}
     if not wanted:
         raise ValueError(
@@ -129,6 +133,18 @@ def read_table_rows(
     obs.index = pd.Index(names)
     targets = [group for group in wanted.values() for _ in numbers]
     return TableRows(labels, targets, context, obs)
+
+
+def _check_columns(schema: ScreenSchema) -> None:
+    """Refuse labels and contexts in columns that the table has for what it tells."""
+    keys = (schema.perturbation_key, *schema.context_keys)
+    if taken := [key for key in keys if key in _COLUMNS]:
+        raise ValueError(
+            f"The table of effects has the columns {list(_COLUMNS)} of its own, and would write "
+            f"over {taken}, where the screen has labels or contexts. Rename: adata.obs = "
+            f"adata.obs.rename(columns={{{taken[0]!r}: 'my_{taken[0]}'}}), set up again with that "
+            "name, and train again."
+        )
 
 
 def make_effect_table(
