@@ -213,6 +213,16 @@ def test_what_cannot_be_drawn_is_an_error(trained: EffectRegression):
             model.predict(perturbations=["GENE0001"], n_draws=2)
 
 
+def test_few_cells_a_draw_are_warned_of(trained: EffectRegression, caplog):
+    trained.predict(perturbations=WANTED, n_cells=100, n_draws=2)
+    trained.predict(perturbations=WANTED, n_draws=2)  # all 200 control cells
+    trained.predict(perturbations=WANTED, n_cells=20)
+    assert "cells a draw are few" not in caplog.text
+    trained.predict(perturbations=WANTED, n_cells=99, n_draws=2)
+    assert "99 cells a draw are few" in caplog.text
+    assert "at least n_cells=100" in caplog.text
+
+
 def test_a_column_of_that_name_is_not_overwritten(trained: EffectRegression):
     adata = trained.adata.copy()
     adata.obs["draw"] = "a"

@@ -354,6 +354,9 @@ def test_the_lines_of_the_guide_run(tmp_path, monkeypatch: pytest.MonkeyPatch):
     assert far.sum() >= 5
     is_up = names["share_up"].to_numpy()[0, far] > 0.5
     np.testing.assert_array_equal(is_up, table.X[0, far] > 0)
+    difference = names["chance_up"] - names["share_up"].to_numpy()[0]
+    # Six draws know a share to within 0.2, the standard deviation at one half.
+    assert np.sqrt(np.mean(difference**2)) < 0.2
 
 
 def test_large_tables_are_announced(

@@ -75,7 +75,7 @@ def predict(
         typer.Option(
             min=1,
             metavar="N",
-            help="Replicates of these cells, each with an effect drawn from what it may be.",
+            help="Replicates, best of 100 cells or more, each with an effect drawn as it may be.",
         ),
     ] = None,
     contexts: Annotated[

@@ -25,6 +25,8 @@ from scbig.data._screen import (
 logger = logging.getLogger(__name__)
 
 MAX_CELLS = 500
+# Means of fewer cells vary by the chance of cells about as much as by the errors of effects.
+_FEW_CELLS = 100
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,13 @@ def repeat_query(query: Query, n_draws: int) -> Query:
         raise ValueError(
             f"The number of the draw would take the place of obs[{OBS.DRAW!r}], which the screen "
             "has for labels or contexts. Rename that column and train again."
+        )
+    if (n_cells := min(len(rows) for *_, rows in query.groups())) < _FEW_CELLS:
+        logger.warning(
+            "%d cells a draw are few: their means tell the chance of cells beside the error of the "
+            "effect. Take at least n_cells=%d; the error alone, without cells, is "
+            "predict_effects([...]).layers['standard_error'].",
+            *(n_cells, _FEW_CELLS),
         )
     is_control = query.screen.is_control
     perturbed = np.flatnonzero(~is_control)
