@@ -11,6 +11,7 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
+import scanpy as sc
 from anndata import AnnData
 
 from scbig.baselines import FLOORS, Additive, NoChange, OwnMean
@@ -331,6 +332,25 @@ def test_embeddings_know_unseen_targets(simulated: AnnData):
     assert model.predict_effects(["ELSEWHERE"]).obs["known"].tolist() == ["unseen"]
 
 
+def count_called(model: Any, pair: str, n_cells: int) -> int:
+    cells = model.predict(perturbations=[pair], n_cells=n_cells)
+    sc.tl.rank_genes_groups(cells, "perturbation", reference="control", method="wilcoxon")
+    return int((sc.get.rank_genes_groups_df(cells, pair)["pvals_adj"] < 0.05).sum())
+
+
+def check_numbers_of_the_guide(page: str, names: dict[str, Any]) -> None:
+    """What the guide says of its pair; the last digits are not alike on all machines."""
+    pair = f"{names['first']}+{names['second']}"
+    row = names["table"][pair]
+    assert row.obs["known"].item() == "combination"
+    told = re.search(r"calls about (\d+) of 200.* (\d+) with 3,200,\s+while about (\d+) of", page)
+    few, many, sure = (int(number) for number in told.groups())
+    assert count_called(names["model"], pair, 50) == pytest.approx(few, rel=0.1)
+    assert count_called(names["model"], pair, 3200) == pytest.approx(many, rel=0.1)
+    is_sure = np.abs(row.X[0]) > 1.645 * row.layers["standard_error"][0]
+    assert is_sure.sum() == pytest.approx(sure, rel=0.1)
+
+
 def test_the_lines_of_the_guide_run(tmp_path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     page = (Path(__file__).parents[2] / "docs" / "user_guide" / "effects.md").read_text("utf-8")
@@ -357,6 +377,7 @@ def test_the_lines_of_the_guide_run(tmp_path, monkeypatch: pytest.MonkeyPatch):
     difference = names["chance_up"] - names["share_up"].to_numpy()[0]
     # Six draws know a share to within 0.2, the standard deviation at one half.
     assert np.sqrt(np.mean(difference**2)) < 0.2
+    check_numbers_of_the_guide(page, names)
 
 
 def test_large_tables_are_announced(

@@ -180,8 +180,8 @@ def repeat_query(query: Query, n_draws: int) -> Query:
         )
     if (n_cells := min(len(rows) for *_, rows in query.groups())) < _FEW_CELLS:
         logger.warning(
-            "%d cells a draw are few: their means tell the chance of cells beside the error of the "
-            "effect. Take at least n_cells=%d; the error alone, without cells, is "
+            "%d cells a draw are few: their means tell the chance of cells beside the error of "
+            "the effect. Take at least n_cells=%d; the error alone, without cells, is "
             "predict_effects([...]).layers['standard_error'].",
             *(n_cells, _FEW_CELLS),
         )
