@@ -202,6 +202,9 @@ def test_what_cannot_be_drawn_is_an_error(trained: EffectRegression):
     for wrong in (0, -1, 2.5, True):
         with pytest.raises(ValueError, match="is no whole number from 1"):
             trained.predict(perturbations=WANTED, n_draws=wrong)
+    for many in (10**9, np.int32(10**5)):
+        with pytest.raises(ValueError, match=r"draws of 200 cells.*smaller n_draws"):
+            trained.predict(perturbations=WANTED, n_cells=100, n_draws=many)
     with pytest.raises(ValueError, match=r"sampling=False.*predict_effects"):
         trained.predict(perturbations=WANTED, n_draws=2, sampling=False)
     for cls, message in ((Additive, "Additive knows no errors"), (Shifted, "none are made")):
