@@ -14,7 +14,7 @@ import pytest
 import scanpy as sc
 from anndata import AnnData
 
-from scbig.baselines import FLOORS, Additive, NoChange, OwnMean
+from scbig.baselines import FLOORS, Additive, NearestCondition, NoChange, OwnMean
 from scbig.data import call_by_ranks, compute_half_effects, simulate_screen
 from scbig.model import (
     SCBIG,
@@ -203,6 +203,11 @@ def test_labels_are_taken_as_predict_takes_them(fit: Callable, simulated: AnnDat
         (["NOWHERE"], {}, r"Nothing is known of the target\(s\) \['NOWHERE'\]"),
         (["control"], {}, r"No perturbation was asked for.*predict_effects\(\['GENE'\]\)"),
         ([], {}, "No perturbation was asked for"),
+        (None, {}, r"None stands where a perturbation is named.*\['A', 'A\+B'\]"),
+        (1, {}, "1 stands where a perturbation is named"),
+        ([1], {}, "1 stands where a perturbation is named"),
+        (["GENE0001", np.nan], {}, "nan stands where a perturbation is named"),
+        ([("GENE0001", 2)], {}, r"\('GENE0001', 2\) stands where a perturbation is named"),
         (["GENE0001"], {"contexts": ["z"]}, r"Context\(s\) \['z'\] have no control cells"),
         (["GENE0001"], {"contexts": []}, "No context is named"),
     ],
@@ -296,6 +301,19 @@ def test_networks_without_a_regression_have_no_errors(simulated: AnnData):
     model = SCBIG(adata, preset=replace(SMALL, use_anchor=False), seed=0)
     model.train(**NETWORKS[SCBIG][1])
     assert set(model.predict_effects(choose(simulated)).layers) == LAYERS
+
+
+@pytest.mark.parametrize("cls", [EffectRegression, NearestCondition, *NETWORKS])
+def test_tables_of_other_types_are_no_embeddings(cls: type, simulated: AnnData):
+    adata = simulated.copy()
+    cls.setup_anndata(adata)
+    frame = pd.DataFrame(np.eye(3), index=["GENE0001", "GENE0002", "GENE0003"])
+    message = r"A DataFrame was given as embedding.*scbig\.priors\.load_gene_embedding\(path\)"
+    with pytest.raises(ValueError, match=message):
+        cls(adata, gene_embedding=frame)
+    if cls is not NearestCondition:
+        with pytest.raises(ValueError, match=message):
+            cls(adata, perturbation_embedding=frame)
 
 
 def test_the_table_is_written_and_read(fit: Callable, simulated: AnnData, tmp_path):
