@@ -1,6 +1,7 @@
 """The table of effects: numbers, names, how each condition is known, and how it is kept."""
 
 import logging
+import pickle
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -293,6 +294,16 @@ def test_a_folder_without_errors_is_read_and_says_so(
     assert set(loaded.predict_effects(wanted).layers) == LAYERS
     with pytest.raises(ValueError, match=r"no errors of its effects.*does after train\(\)"):
         loaded.predict(perturbations=wanted, n_draws=2)
+
+
+def test_a_pickle_of_an_earlier_model_has_no_errors(fit: Callable, simulated: AnnData):
+    method = fit(EffectRegression)._method.copy()
+    vars(method).pop("_errors")
+    old = pickle.loads(pickle.dumps(method))
+    targets, context = [("GENE0001",)], np.zeros(1, dtype=int)
+    assert old.get_errors(targets, context) is None
+    assert old.draw_effects(targets, context, 2, np.random.default_rng(0)) is None
+    assert not any(name.startswith("errors.") for name in old.to_plain()[1])
 
 
 def test_networks_without_a_regression_have_no_errors(simulated: AnnData):
