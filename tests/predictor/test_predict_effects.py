@@ -202,8 +202,8 @@ def test_labels_are_taken_as_predict_takes_them(fit: Callable, simulated: AnnDat
     ("perturbations", "options", "message"),
     [
         (["NOWHERE"], {}, r"Nothing is known of the target\(s\) \['NOWHERE'\]"),
-        (["control"], {}, r"No perturbation was asked for.*predict_effects\(\['GENE'\]\)"),
-        ([], {}, "No perturbation was asked for"),
+        (["control"], {}, r"\['control'\] are labels of control cells.* 0 by definition.*GENE"),
+        ([], {}, r"No perturbation was asked for.*predict_effects\(\['GENE'\]\)"),
         (None, {}, r"None stands where a perturbation is named.*\['A', 'A\+B'\]"),
         (1, {}, "1 stands where a perturbation is named"),
         ([1], {}, "1 stands where a perturbation is named"),

@@ -108,10 +108,14 @@ def read_table_rows(
         over a column of labels or contexts.
     """
     _check_columns(schema)
+    left_out = [label for label, targets in wanted.items() if not targets]
     wanted = {label: targets for label, targets in wanted.items() if targets}
     if not wanted:
+        asked = "No perturbation was asked for."
+        if left_out:
+            asked = f"{left_out} are labels of control cells, whose effect is 0 by definition."
         raise ValueError(
-            "No perturbation was asked for. Name at least one: predict_effects(['GENE'])."
+            f"{asked} Name at least one: predict_effects(['GENE'])."
         )
     screen = make_screen(controls.obs, schema, contexts)
     at_hand = [screen.get_controls(i) for i in range(len(contexts))]
