@@ -9,7 +9,7 @@ import scanpy as sc
 from anndata import AnnData
 from scipy import sparse
 
-from scbig.baselines import Additive
+from scbig.baselines import Additive, NoChange
 from scbig.model import EffectRegression
 from scbig.model._effect_regression import Shifted
 
@@ -205,9 +205,15 @@ def test_what_cannot_be_drawn_is_an_error(trained: EffectRegression):
     for many in (10**9, np.int32(10**5)):
         with pytest.raises(ValueError, match=r"draws of 200 cells.*smaller n_draws"):
             trained.predict(perturbations=WANTED, n_cells=100, n_draws=many)
-    with pytest.raises(ValueError, match=r"sampling=False.*predict_effects"):
+    with pytest.raises(
+        ValueError, match=r"sampling=False makes none\. Leave one of the two.*effects"
+    ):
         trained.predict(perturbations=WANTED, n_draws=2, sampling=False)
-    for cls, message in ((Additive, "Additive knows no errors"), (Shifted, "none are made")):
+    for cls, message in (
+        (Additive, "Additive knows no errors"),
+        (Shifted, r"Shifted makes none\. Leave n_draws out; Shifted\.predict_effects"),
+        (NoChange, r"NoChange makes none\. Leave n_draws out; NoChange\.predict_effects"),
+    ):
         adata = screen.copy()
         cls.setup_anndata(adata, separator="+")
         model = cls(adata, seed=0)

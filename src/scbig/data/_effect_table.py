@@ -114,9 +114,7 @@ def read_table_rows(
         asked = "No perturbation was asked for."
         if left_out:
             asked = f"{left_out} are labels of control cells, whose effect is 0 by definition."
-        raise ValueError(
-            f"{asked} Name at least one: predict_effects(['GENE'])."
-        )
+        raise ValueError(f"{asked} Name at least one: predict_effects(['GENE']).")
     screen = make_screen(controls.obs, schema, contexts)
     at_hand = [screen.get_controls(i) for i in range(len(contexts))]
     numbers = [i for i, rows in enumerate(at_hand) if len(rows)]
