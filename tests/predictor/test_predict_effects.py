@@ -16,7 +16,7 @@ import scanpy as sc
 from anndata import AnnData
 
 from scbig.baselines import FLOORS, Additive, NearestCondition, NoChange, OwnMean
-from scbig.data import call_by_ranks, compute_half_effects, simulate_screen
+from scbig.data import _effect_table, call_by_ranks, compute_half_effects, simulate_screen
 from scbig.model import (
     SCBIG,
     DualStreamConfig,
@@ -26,7 +26,7 @@ from scbig.model import (
 )
 from scbig.model._effect_regression import Shifted
 from scbig.priors import GeneEmbedding
-from scbig.regression import EffectErrors
+from scbig.regression import EffectErrors, _uncertainty
 
 # Networks that are trained for a moment, and kept whatever they do.
 SMALL = SCBIGConfig(
@@ -241,6 +241,11 @@ def test_columns_of_the_screen_are_not_written_over(
     message = rf"write over \['{taken}'\].*'{taken}': 'my_{taken}'.*set up again"
     with pytest.raises(ValueError, match=message):
         model.predict_effects(["GENE0001"])
+
+
+def test_table_and_errors_know_the_same_kinds():
+    assert _effect_table.KNOWN == _uncertainty.KINDS
+    assert set(_effect_table.ERRORS) == ERRORS
 
 
 def test_untrained_models_say_so(simulated: AnnData):

@@ -11,7 +11,7 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
-from scbig.data import Expression, ScreenSchema, get_context_names
+from scbig.data import ERRORS, Expression, ScreenSchema, get_context_names
 from scbig.metrics._calibration import tabulate_coverage, tabulate_probability
 from scbig.metrics._catalogue import Metric
 from scbig.metrics._de_calls import call_directions
@@ -45,7 +45,6 @@ UNDEFINED = {
 # The weight of the variance that all groups share, in cells that express a gene: a group in which
 # no cell happens to express it is not without error.
 PRIOR_CELLS = 4.0
-_TOLD = ("standard_error", "probability_up", "probability_down")
 
 
 @dataclass(frozen=True)
@@ -189,7 +188,7 @@ class EffectScorer:
     def tabulate(self, effects: AnnData) -> pd.DataFrame:
         """Put all conditions together: what was predicted, and the share that was observed."""
         told = _read_effects(effects, self._truth, self._schema)
-        if lacking := [name for name in _TOLD if getattr(told, name) is None]:
+        if lacking := [name for name in ERRORS if getattr(told, name) is None]:
             raise ValueError(
                 f"effects has no layers {lacking}: there are no errors to rely on. Give what "
                 "predict_effects of a model returns; baselines tell no errors."
@@ -261,7 +260,7 @@ def _read_effects(effects: AnnData, truth: GroundTruth, schema: ScreenSchema) ->
     chosen = np.array([0 if row is None else row for row in rows], dtype=np.int64)
     told = {
         name: Expression(effects.layers[name], columns).rows(chosen).astype(np.float64)
-        for name in _TOLD
+        for name in ERRORS
         if name in effects.layers
     }
     expected = Expression(effects.X, columns).rows(chosen).astype(np.float64)
