@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from anndata import AnnData
 
+from scbig.cli._predict import _write_lines
 from scbig.model import SCBIG
 
 
@@ -109,6 +110,32 @@ def test_what_cannot_be_predicted_is_an_error(
     result = scbig_command("predict", model_folder, *options, "--out", out)
     assert result.exit_code == 1
     assert message in result.output
+    assert not out.exists()
+
+
+def make_table(**obs: str) -> AnnData:
+    values = np.arange(6, dtype=np.float32).reshape(2, 3)
+    rows = pd.DataFrame(obs, index=["A", "B"])
+    genes = pd.DataFrame(index=["G1", "G2", "G3"])
+    return AnnData(values, rows, genes, layers={"standard_error": values / 8})
+
+
+def test_labels_that_are_called_gene_stay_what_they_are(tmp_path: Path):
+    table, out = make_table(), tmp_path / "effects.csv"
+    table.obs["gene"] = ["A", "B"]
+    _write_lines(table, out)
+    lines = pd.read_csv(out)
+    assert lines.columns.tolist() == ["measured_gene", "gene", "effect", "standard_error"]
+    assert lines["gene"].tolist() == ["A"] * 3 + ["B"] * 3
+    assert lines["measured_gene"].tolist() == ["G1", "G2", "G3"] * 2
+    np.testing.assert_allclose(lines["effect"], np.arange(6))
+
+
+@pytest.mark.parametrize("taken", [["effect"], ["standard_error"], ["gene", "measured_gene"]])
+def test_lines_write_over_no_column(tmp_path: Path, taken: list[str]):
+    out = tmp_path / "effects.csv"
+    with pytest.raises(ValueError, match=rf"write over the columns \['{taken[-1]}'\].*h5ad"):
+        _write_lines(make_table(**dict.fromkeys(taken, "a")), out)
     assert not out.exists()
 
 

@@ -184,7 +184,8 @@ def test_genes_and_conditions_are_matched_by_name(
     part = evaluator.score(predicted, effects=told[told.obs["perturbation"] != "B"].copy())
     is_lost = part["perturbation"] == "B"
     assert part.loc[is_lost, "value"].isna().all()
-    assert part.loc[is_lost, "status"].str.startswith("not predicted").all()
+    lost = "not predicted: effects has no row of this condition in this context"
+    assert part.loc[is_lost, "status"].eq(lost).all()
     pd.testing.assert_frame_equal(part[~is_lost], scores[~is_lost])
 
 
@@ -333,6 +334,12 @@ def spoil(told: AnnData, name: str, value: float) -> AnnData:
             AnnData(tell().X, var=tell().var),
             r"effects lacks the columns \['perturbation', 'line'\]",
         ),
+        (draw_cells(1), r"effects has 120 rows of 'control' in 'x'.*predict_effects.*not cells"),
+        (
+            ad.concat([tell(), tell(5, [("B+A", "y")])]),
+            r"effects has 2 rows of 'A\+B' in 'y', where one is expected",
+        ),
+        (tell().to_df(), r"effects is a DataFrame, and no AnnData.*predict_effects\("),
     ],
 )
 def test_effects_that_cannot_be_read_are_refused(

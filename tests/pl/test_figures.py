@@ -258,6 +258,8 @@ def test_reliability_refuses_what_it_cannot_draw():
         ValueError, match=r"kind='curve': choose from \['probability', 'coverage'\]"
     ):
         pl.reliability(_make_tenths(), kind="curve")
+    with pytest.raises(ValueError, match=r"'NoneType' and no DataFrame.*get_reliability"):
+        pl.reliability(None)
     with pytest.raises(ValueError, match=r"table lacks the columns \['n'\]"):
         pl.reliability(_make_tenths().drop(columns="n"))
     with pytest.raises(ValueError, match="nothing of the kind 'coverage'"):

@@ -9,7 +9,7 @@ import scanpy as sc
 from anndata import AnnData
 from scipy import sparse
 
-from scbig.baselines import Additive
+from scbig.baselines import Additive, NoChange
 from scbig.model import EffectRegression
 from scbig.model._effect_regression import Shifted
 
@@ -202,15 +202,34 @@ def test_what_cannot_be_drawn_is_an_error(trained: EffectRegression):
     for wrong in (0, -1, 2.5, True):
         with pytest.raises(ValueError, match="is no whole number from 1"):
             trained.predict(perturbations=WANTED, n_draws=wrong)
-    with pytest.raises(ValueError, match=r"sampling=False.*predict_effects"):
+    for many in (10**9, np.int32(10**5)):
+        with pytest.raises(ValueError, match=r"draws of 200 cells.*smaller n_draws"):
+            trained.predict(perturbations=WANTED, n_cells=100, n_draws=many)
+    with pytest.raises(
+        ValueError, match=r"sampling=False makes none\. Leave one of the two.*effects"
+    ):
         trained.predict(perturbations=WANTED, n_draws=2, sampling=False)
-    for cls, message in ((Additive, "Additive knows no errors"), (Shifted, "none are made")):
+    for cls, message in (
+        (Additive, "Additive knows no errors"),
+        (Shifted, r"Shifted makes none\. Leave n_draws out; Shifted\.predict_effects"),
+        (NoChange, r"NoChange makes none\. Leave n_draws out; NoChange\.predict_effects"),
+    ):
         adata = screen.copy()
         cls.setup_anndata(adata, separator="+")
         model = cls(adata, seed=0)
         model.train(validation=[])
         with pytest.raises(ValueError, match=message):
             model.predict(perturbations=["GENE0001"], n_draws=2)
+
+
+def test_few_cells_a_draw_are_warned_of(trained: EffectRegression, caplog):
+    trained.predict(perturbations=WANTED, n_cells=100, n_draws=2)
+    trained.predict(perturbations=WANTED, n_draws=2)  # all 200 control cells
+    trained.predict(perturbations=WANTED, n_cells=20)
+    assert "cells a draw are few" not in caplog.text
+    trained.predict(perturbations=WANTED, n_cells=99, n_draws=2)
+    assert "99 cells a draw are few" in caplog.text
+    assert "at least n_cells=100" in caplog.text
 
 
 def test_a_column_of_that_name_is_not_overwritten(trained: EffectRegression):

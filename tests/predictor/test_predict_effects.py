@@ -1,6 +1,7 @@
 """The table of effects: numbers, names, how each condition is known, and how it is kept."""
 
 import logging
+import pickle
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,10 +12,11 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
+import scanpy as sc
 from anndata import AnnData
 
-from scbig.baselines import FLOORS, Additive, NoChange, OwnMean
-from scbig.data import call_by_ranks, compute_half_effects, simulate_screen
+from scbig.baselines import FLOORS, Additive, NearestCondition, NoChange, OwnMean
+from scbig.data import _effect_table, call_by_ranks, compute_half_effects, simulate_screen
 from scbig.model import (
     SCBIG,
     DualStreamConfig,
@@ -24,7 +26,7 @@ from scbig.model import (
 )
 from scbig.model._effect_regression import Shifted
 from scbig.priors import GeneEmbedding
-from scbig.regression import EffectErrors
+from scbig.regression import EffectErrors, _uncertainty
 
 # Networks that are trained for a moment, and kept whatever they do.
 SMALL = SCBIGConfig(
@@ -200,8 +202,13 @@ def test_labels_are_taken_as_predict_takes_them(fit: Callable, simulated: AnnDat
     ("perturbations", "options", "message"),
     [
         (["NOWHERE"], {}, r"Nothing is known of the target\(s\) \['NOWHERE'\]"),
-        (["control"], {}, r"No perturbation was asked for.*predict_effects\(\['GENE'\]\)"),
-        ([], {}, "No perturbation was asked for"),
+        (["control"], {}, r"\['control'\] are labels of control cells.* 0 by definition.*GENE"),
+        ([], {}, r"No perturbation was asked for.*predict_effects\(\['GENE'\]\)"),
+        (None, {}, r"None stands where a perturbation is named.*\['A', 'A\+B'\]"),
+        (1, {}, "1 stands where a perturbation is named"),
+        ([1], {}, "1 stands where a perturbation is named"),
+        (["GENE0001", np.nan], {}, "nan stands where a perturbation is named"),
+        ([("GENE0001", 2)], {}, r"\('GENE0001', 2\) stands where a perturbation is named"),
         (["GENE0001"], {"contexts": ["z"]}, r"Context\(s\) \['z'\] have no control cells"),
         (["GENE0001"], {"contexts": []}, "No context is named"),
     ],
@@ -211,6 +218,34 @@ def test_errors_are_those_of_predict(
 ):
     with pytest.raises(ValueError, match=message):
         fit(EffectRegression).predict_effects(perturbations, **options)
+
+
+@pytest.mark.parametrize(
+    ("columns", "taken"),
+    [
+        ({"perturbation": "known"}, "known"),
+        ({"batch": "confidence"}, "confidence"),
+        ({"batch": "responder_share"}, "responder_share"),
+        ({"batch": "n_targets"}, "n_targets"),
+    ],
+)
+def test_columns_of_the_screen_are_not_written_over(
+    simulated: AnnData, columns: dict[str, str], taken: str
+):
+    adata = simulated.copy()
+    adata.obs = adata.obs[["perturbation", "batch"]].rename(columns=columns)
+    label, batch = adata.obs.columns
+    NoChange.setup_anndata(adata, perturbation_key=label, context_keys=batch)
+    model = NoChange(adata)
+    model.train()
+    message = rf"write over \['{taken}'\].*'{taken}': 'my_{taken}'.*set up again"
+    with pytest.raises(ValueError, match=message):
+        model.predict_effects(["GENE0001"])
+
+
+def test_table_and_errors_know_the_same_kinds():
+    assert _effect_table.KNOWN == _uncertainty.KINDS
+    assert set(_effect_table.ERRORS) == ERRORS
 
 
 def test_untrained_models_say_so(simulated: AnnData):
@@ -266,12 +301,35 @@ def test_a_folder_without_errors_is_read_and_says_so(
         loaded.predict(perturbations=wanted, n_draws=2)
 
 
+def test_a_pickle_of_an_earlier_model_has_no_errors(fit: Callable, simulated: AnnData):
+    method = fit(EffectRegression)._method.copy()
+    vars(method).pop("_errors")
+    old = pickle.loads(pickle.dumps(method))
+    targets, context = [("GENE0001",)], np.zeros(1, dtype=int)
+    assert old.get_errors(targets, context) is None
+    assert old.draw_effects(targets, context, 2, np.random.default_rng(0)) is None
+    assert not any(name.startswith("errors.") for name in old.to_plain()[1])
+
+
 def test_networks_without_a_regression_have_no_errors(simulated: AnnData):
     adata = simulated.copy()
     SCBIG.setup_anndata(adata)
     model = SCBIG(adata, preset=replace(SMALL, use_anchor=False), seed=0)
     model.train(**NETWORKS[SCBIG][1])
     assert set(model.predict_effects(choose(simulated)).layers) == LAYERS
+
+
+@pytest.mark.parametrize("cls", [EffectRegression, NearestCondition, *NETWORKS])
+def test_tables_of_other_types_are_no_embeddings(cls: type, simulated: AnnData):
+    adata = simulated.copy()
+    cls.setup_anndata(adata)
+    frame = pd.DataFrame(np.eye(3), index=["GENE0001", "GENE0002", "GENE0003"])
+    message = r"A DataFrame was given as embedding.*scbig\.priors\.load_gene_embedding\(path\)"
+    with pytest.raises(ValueError, match=message):
+        cls(adata, gene_embedding=frame)
+    if cls is not NearestCondition:
+        with pytest.raises(ValueError, match=message):
+            cls(adata, perturbation_embedding=frame)
 
 
 def test_the_table_is_written_and_read(fit: Callable, simulated: AnnData, tmp_path):
@@ -308,6 +366,25 @@ def test_embeddings_know_unseen_targets(simulated: AnnData):
     assert model.predict_effects(["ELSEWHERE"]).obs["known"].tolist() == ["unseen"]
 
 
+def count_called(model: Any, pair: str, n_cells: int) -> int:
+    cells = model.predict(perturbations=[pair], n_cells=n_cells)
+    sc.tl.rank_genes_groups(cells, "perturbation", reference="control", method="wilcoxon")
+    return int((sc.get.rank_genes_groups_df(cells, pair)["pvals_adj"] < 0.05).sum())
+
+
+def check_numbers_of_the_guide(page: str, names: dict[str, Any]) -> None:
+    """What the guide says of its pair; the last digits are not alike on all machines."""
+    pair = f"{names['first']}+{names['second']}"
+    row = names["table"][pair]
+    assert row.obs["known"].item() == "combination"
+    told = re.search(r"calls about (\d+) of 200.* (\d+) with 3,200,\s+while about (\d+) of", page)
+    few, many, sure = (int(number) for number in told.groups())
+    assert count_called(names["model"], pair, 50) == pytest.approx(few, rel=0.1)
+    assert count_called(names["model"], pair, 3200) == pytest.approx(many, rel=0.1)
+    is_sure = np.abs(row.X[0]) > 1.645 * row.layers["standard_error"][0]
+    assert is_sure.sum() == pytest.approx(sure, rel=0.1)
+
+
 def test_the_lines_of_the_guide_run(tmp_path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     page = (Path(__file__).parents[2] / "docs" / "user_guide" / "effects.md").read_text("utf-8")
@@ -317,8 +394,12 @@ def test_the_lines_of_the_guide_run(tmp_path, monkeypatch: pytest.MonkeyPatch):
     for block in blocks:
         quick = block.replace("n_draws=20", "n_draws=6")
         exec(compile(quick, "effects.md", "exec"), names)
-    assert set(names["genes"].columns) == {"effect", *ERRORS}
-    first = names["first"]
+    genes, first = names["genes"], names["first"]
+    assert set(genes.columns) == {"effect", *ERRORS}
+    assert not genes.isna().to_numpy().any()
+    for name in ERRORS:
+        expected = names["table"][f"{first}+{names['second']}"].to_df(name).iloc[0]
+        np.testing.assert_array_equal(genes[name], expected[genes.index])
     assert names["share_up"].index.tolist() == [first]
     assert names["share_up"].shape == (1, 200)
     # Draws lie about the expected effect: the share of rises follows its size and error.
@@ -327,6 +408,10 @@ def test_the_lines_of_the_guide_run(tmp_path, monkeypatch: pytest.MonkeyPatch):
     assert far.sum() >= 5
     is_up = names["share_up"].to_numpy()[0, far] > 0.5
     np.testing.assert_array_equal(is_up, table.X[0, far] > 0)
+    difference = names["chance_up"] - names["share_up"].to_numpy()[0]
+    # Six draws know a share to within 0.2, the standard deviation at one half.
+    assert np.sqrt(np.mean(difference**2)) < 0.2
+    check_numbers_of_the_guide(page, names)
 
 
 def test_large_tables_are_announced(

@@ -13,7 +13,7 @@ from anndata import AnnData
 from scbig._types import Arrays, Values
 from scbig.data import Effects, Targets
 from scbig.predictor import BasePredictor, Method, Task, Vocabulary
-from scbig.priors import GeneAliases, GeneEmbedding, TargetEmbeddings
+from scbig.priors import GeneAliases, GeneEmbedding, TargetEmbeddings, choose_embedding
 from scbig.programs import make_coexpression_embedding
 from scbig.regression import FLOOR_RULES, OWN_MEAN, FloorRule, KernelSettings, Rule, TargetKernel
 
@@ -84,7 +84,7 @@ class EmbeddingBaseline(Baseline):
     ) -> None:
         BasePredictor.__init__(self, adata, missing_embedding="mean", seed=seed)
         vocabulary, cells = self.read_screen()
-        table = gene_embedding or make_coexpression_embedding(
+        table = choose_embedding(gene_embedding) or make_coexpression_embedding(
             cells.expression, cells.screen, vocabulary.genes, np.random.default_rng(self._seed)
         )
         coverage = table.get_coverage(vocabulary.targets, aliases=aliases)

@@ -1,6 +1,7 @@
 """Cells as counts: recovered from log1p values, and changed so that they have a given mean."""
 
 from scbig.cells._called import (
+    FALSE_DISCOVERY_RATE as FALSE_DISCOVERY_RATE,
     CallModel as CallModel,
     call_genes as call_genes,
     compute_power as compute_power,

@@ -75,7 +75,7 @@ def predict(
         typer.Option(
             min=1,
             metavar="N",
-            help="Replicates of these cells, each with an effect drawn from what it may be.",
+            help="Replicates, best of 100 cells or more, each with an effect drawn as it may be.",
         ),
     ] = None,
     contexts: Annotated[
@@ -113,7 +113,8 @@ def predict(
     ones: `X` and `layers["scbig"]` are the prediction (log1p), `layers["scbig_counts"]` its
     counts, and `obs["scbig_confidence"]` says how far it is to be trusted. With `--effects` it
     writes a table of conditions and genes instead: effects, standard errors and probabilities,
-    as .h5ad, or with one line for each condition and gene as .csv or .tsv.
+    as .h5ad, or with one line for each condition and gene as .csv or .tsv. The gene is in the
+    column `gene`, or in `measured_gene` where labels or contexts are called `gene`.
 
     Examples
     --------
@@ -246,11 +247,11 @@ def _write_lines(table: AnnData, out: Path) -> None:
     """Write a line for each condition and gene, some conditions at a time."""
     import numpy as np
 
-    separator = _SEPARATORS[out.suffix]
+    separator, gene = _SEPARATORS[out.suffix], _name_gene(table)
     for start in range(0, table.n_obs, _AT_ONCE):
         part = table[start : start + _AT_ONCE]
         lines = part.obs.iloc[np.repeat(np.arange(part.n_obs), part.n_vars)].copy()
-        lines.insert(0, "gene", list(part.var_names) * part.n_obs)
+        lines.insert(0, gene, list(part.var_names) * part.n_obs)
         for name, values in {"effect": part.X, **part.layers}.items():
             lines[name] = np.asarray(values).ravel()
         is_first = start == 0
@@ -258,6 +259,18 @@ def _write_lines(table: AnnData, out: Path) -> None:
         lines.to_csv(
             out, sep=separator, index=False, header=is_first, mode=mode, float_format="%.6g"
         )
+
+
+def _name_gene(table: AnnData) -> str:
+    """Name the column of genes, or raise where a column of the table would be written over."""
+    gene = "measured_gene" if "gene" in table.obs else "gene"
+    if taken := [name for name in (gene, "effect", *table.layers) if name in table.obs]:
+        raise ValueError(
+            f"Lines of effects would write over the columns {taken}, where the screen has labels "
+            "or contexts. Write a table, --out effects.h5ad, or rename these columns of obs, set "
+            "up again and train again."
+        )
+    return gene
 
 
 def _get_schema(model: Any) -> ScreenSchema | None:

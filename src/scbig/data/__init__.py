@@ -16,6 +16,7 @@ from scbig.data._controls import (
     controls_to_plain,
     join_controls,
     make_controls,
+    thin,
 )
 from scbig.data._conventions import check_expression, infer_schema
 from scbig.data._effect_table import (
@@ -77,7 +78,6 @@ from scbig.data._screen import (
     Targets,
     get_context_names,
     make_screen,
-    thin,
 )
 from scbig.data._screen_cells import (
     ScreenCells as ScreenCells,

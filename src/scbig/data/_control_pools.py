@@ -7,9 +7,9 @@ import numpy as np
 from scipy import sparse
 
 from scbig.cells import MIN_RECOVERED, CellCounts, ScreenModel, read_counts, scale_counts
+from scbig.data._controls import thin
 from scbig.data._expression import Expression
 from scbig.data._query import Query
-from scbig.data._screen import thin
 
 logger = logging.getLogger(__name__)
 

@@ -12,8 +12,9 @@ from scipy import sparse
 from scbig._constants import COUNTS
 from scbig._types import Arrays, Values
 from scbig.data._expression import Expression, get_log_base
-from scbig.data._screen import thin
 from scbig.data._screen_cells import ScreenCells
+
+MAX_CONTROLS = 2000  # enough to draw from; a genome-wide screen has far more
 
 _SPARSE_PARTS = ("data", "indices", "indptr")
 
@@ -153,3 +154,22 @@ def controls_from_plain(values: Values, arrays: Arrays) -> AnnData:
     layers = {} if counts is None else {COUNTS: counts}
     var, uns = pd.DataFrame(index=values["genes"]), _note_base(values.get("base"))
     return AnnData(x, obs=obs, var=var, layers=layers, uns=uns)
+
+
+def thin(rows: np.ndarray, rng: np.random.Generator, n_kept: int = MAX_CONTROLS) -> np.ndarray:
+    """Draw at most ``n_kept`` of the row numbers, in their order.
+
+    Parameters
+    ----------
+    rows
+        Row numbers, sorted.
+    rng
+        Draws them.
+    n_kept
+        Largest number to keep.
+
+    Returns
+    -------
+    The kept row numbers, sorted.
+    """
+    return rows if len(rows) <= n_kept else np.sort(rng.choice(rows, n_kept, replace=False))

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 _BATCH_SIZE = 512
 ERRORS = ("standard_error", "probability_up", "probability_down")
 KNOWN = ("measured", "combination", "unseen")
+# Columns that are written beside the labels and contexts of the screen.
+_COLUMNS = ("n_targets", "known", "confidence", "responder_share")
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,13 +104,17 @@ def read_table_rows(
     Raises
     ------
     ValueError
-        When no condition is left, or a chosen context has no control cells.
+        When no condition is left, a chosen context has no control cells, or the table would write
+        over a column of labels or contexts.
     """
+    _check_columns(schema)
+    left_out = [label for label, targets in wanted.items() if not targets]
     wanted = {label: targets for label, targets in wanted.items() if targets}
     if not wanted:
-        raise ValueError(
-            "No perturbation was asked for. Name at least one: predict_effects(['GENE'])."
-        )
+        asked = "No perturbation was asked for."
+        if left_out:
+            asked = f"{left_out} are labels of control cells, whose effect is 0 by definition."
+        raise ValueError(f"{asked} Name at least one: predict_effects(['GENE']).")
     screen = make_screen(controls.obs, schema, contexts)
     at_hand = [screen.get_controls(i) for i in range(len(contexts))]
     numbers = [i for i, rows in enumerate(at_hand) if len(rows)]
@@ -129,6 +135,18 @@ def read_table_rows(
     obs.index = pd.Index(names)
     targets = [group for group in wanted.values() for _ in numbers]
     return TableRows(labels, targets, context, obs)
+
+
+def _check_columns(schema: ScreenSchema) -> None:
+    """Refuse labels and contexts in columns that the table has for what it tells."""
+    keys = (schema.perturbation_key, *schema.context_keys)
+    if taken := [key for key in keys if key in _COLUMNS]:
+        raise ValueError(
+            f"The table of effects has the columns {list(_COLUMNS)} of its own, and would write "
+            f"over {taken}, where the screen has labels or contexts. Rename: adata.obs = "
+            f"adata.obs.rename(columns={{{taken[0]!r}: 'my_{taken[0]}'}}), set up again with that "
+            "name, and train again."
+        )
 
 
 def make_effect_table(

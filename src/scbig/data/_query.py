@@ -25,6 +25,10 @@ from scbig.data._screen import (
 logger = logging.getLogger(__name__)
 
 MAX_CELLS = 500
+# Means of fewer cells vary by the chance of cells about as much as by the errors of effects.
+_FEW_CELLS = 100
+# More cells of drawn effects find no room in one object.
+_MAX_DRAWN = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -167,14 +171,29 @@ def repeat_query(query: Query, n_draws: int) -> Query:
     Raises
     ------
     ValueError
-        When the number is no whole number from 1, or a column of that name is kept.
+        When the number is no whole number from 1, there would be more than ten million cells, or
+        a column of that name is kept.
     """
     if not isinstance(n_draws, int | np.integer) or isinstance(n_draws, bool) or n_draws < 1:
         raise ValueError(f"n_draws={n_draws!r} is no whole number from 1, such as n_draws=20.")
+    n_perturbed = int((~query.screen.is_control).sum())
+    if n_perturbed * int(n_draws) > _MAX_DRAWN:
+        raise ValueError(
+            f"n_draws={n_draws} draws of {n_perturbed} cells are more than {_MAX_DRAWN:,} cells, "
+            "which find no room. Give a smaller n_draws (20 to 100 tell how effects vary), a "
+            "smaller n_cells, or some perturbations or contexts at a time."
+        )
     if OBS.DRAW in query.out.obs:
         raise ValueError(
             f"The number of the draw would take the place of obs[{OBS.DRAW!r}], which the screen "
             "has for labels or contexts. Rename that column and train again."
+        )
+    if (n_cells := min(len(rows) for *_, rows in query.groups())) < _FEW_CELLS:
+        logger.warning(
+            "%d cells a draw are few: their means tell the chance of cells beside the error of "
+            "the effect. Take at least n_cells=%d; the error alone, without cells, is "
+            "predict_effects([...]).layers['standard_error'].",
+            *(n_cells, _FEW_CELLS),
         )
     is_control = query.screen.is_control
     perturbed = np.flatnonzero(~is_control)

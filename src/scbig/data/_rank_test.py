@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import false_discovery_control, norm
 
+from scbig.cells import FALSE_DISCOVERY_RATE
 from scbig.data._effects import Group
 from scbig.data._expression import Expression
 from scbig.data._screen import Screen
 
-FALSE_DISCOVERY_RATE = 0.05
 # Below, the normal approximation does not hold.
 MIN_TESTED = 10
 # Conditions that are tested, evenly chosen, and control cells that they are compared with.

@@ -25,7 +25,6 @@ CONTROL_LABELS = (
 )
 DEFAULT_SEPARATOR = "+"
 CONTEXT_JOIN = " | "
-MAX_CONTROLS = 2000  # enough to draw from; a genome-wide screen has far more
 
 _CONTROL_TOKENS = frozenset(label.casefold() for label in CONTROL_LABELS)
 
@@ -85,9 +84,15 @@ class ScreenSchema:
         Returns
         -------
         Target sets by label, in the order given; that of the control is empty.
+
+        Raises
+        ------
+        ValueError
+            When something else than text stands in place of a label or target.
         """
-        wanted = [perturbations] if isinstance(perturbations, str) else perturbations
-        labels = [one if isinstance(one, str) else self.join(list(one)) for one in wanted]
+        is_one = isinstance(perturbations, str) or not isinstance(perturbations, Iterable)
+        wanted = [perturbations] if is_one else perturbations
+        labels = [one if isinstance(one, str) else self.join(_list_targets(one)) for one in wanted]
         return {label: self.parse(label) for label in labels}
 
     def join(self, targets: Sequence[str]) -> str:
@@ -381,20 +386,12 @@ def check_missing(obs: pd.DataFrame, keys: Sequence[str]) -> None:
             )
 
 
-def thin(rows: np.ndarray, rng: np.random.Generator, n_kept: int = MAX_CONTROLS) -> np.ndarray:
-    """Draw at most ``n_kept`` of the row numbers, in their order.
-
-    Parameters
-    ----------
-    rows
-        Row numbers, sorted.
-    rng
-        Draws them.
-    n_kept
-        Largest number to keep.
-
-    Returns
-    -------
-    The kept row numbers, sorted.
-    """
-    return rows if len(rows) <= n_kept else np.sort(rng.choice(rows, n_kept, replace=False))
+def _list_targets(given: Any) -> list[str]:
+    """List the targets that stand in place of a label, or say what stands there."""
+    listed = list(given) if isinstance(given, Iterable) else [given]
+    if not isinstance(given, Iterable) or not all(isinstance(one, str) for one in listed):
+        raise ValueError(
+            f"{given!r} stands where a perturbation is named. Give labels, such as ['A', 'A+B'], "
+            "or sequences of targets, such as [('A', 'B')]; all of them are text."
+        )
+    return listed

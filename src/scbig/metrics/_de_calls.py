@@ -11,6 +11,7 @@ from anndata import AnnData
 from scipy import sparse
 from threadpoolctl import threadpool_limits
 
+from scbig.cells import FALSE_DISCOVERY_RATE
 from scbig.metrics._matched_cells import (
     CellsLike,
     level_precision,
@@ -21,7 +22,6 @@ from scbig.metrics._matched_cells import (
 
 # Below, the normal approximation of scanpy's Wilcoxon test does not hold.
 MIN_TESTED = 10
-FALSE_DISCOVERY_RATE = 0.05
 N_TOP = 20
 
 

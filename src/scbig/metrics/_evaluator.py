@@ -256,7 +256,8 @@ class Evaluator:
         Raises
         ------
         ValueError
-            When the predicted cells cannot be read, or nothing that ``real`` has is predicted.
+            When the predicted cells cannot be read, nothing that ``real`` has is predicted, or
+            ``effects`` is no table with a row for each condition and context.
         """
         sample = self._sample_predicted(predicted, layer, is_paired, controls)
         found = score_samples(self._of_cells, self._truth, self._sample, sample)

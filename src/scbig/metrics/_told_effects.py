@@ -1,6 +1,7 @@
 """What do predicted effects and their errors score against measured effects?"""
 
 import inspect
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,7 +11,7 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
-from scbig.data import Expression, ScreenSchema, get_context_names
+from scbig.data import ERRORS, Expression, ScreenSchema, get_context_names
 from scbig.metrics._calibration import tabulate_coverage, tabulate_probability
 from scbig.metrics._catalogue import Metric
 from scbig.metrics._de_calls import call_directions
@@ -36,6 +37,7 @@ NO_ERRORS = "no errors: the prediction tells effects without {}"
 NO_EFFECTS = (
     "needs effects= with {}: Evaluator.score(..., effects=model.predict_effects(perturbations))"
 )
+NOT_TOLD = "not predicted: effects has no row of this condition in this context"
 UNDEFINED = {
     "auroc_changed": "no gene, or every gene, is called differentially expressed in real cells",
     "auroc_direction": "genes called differentially expressed in real cells do not go both ways",
@@ -43,7 +45,6 @@ UNDEFINED = {
 # The weight of the variance that all groups share, in cells that express a gene: a group in which
 # no cell happens to express it is not without error.
 PRIOR_CELLS = 4.0
-_TOLD = ("standard_error", "probability_up", "probability_down")
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,7 @@ class EffectScorer:
     def tabulate(self, effects: AnnData) -> pd.DataFrame:
         """Put all conditions together: what was predicted, and the share that was observed."""
         told = _read_effects(effects, self._truth, self._schema)
-        if lacking := [name for name in _TOLD if getattr(told, name) is None]:
+        if lacking := [name for name in ERRORS if getattr(told, name) is None]:
             raise ValueError(
                 f"effects has no layers {lacking}: there are no errors to rely on. Give what "
                 "predict_effects of a model returns; baselines tell no errors."
@@ -232,6 +233,11 @@ def _read_effects(effects: AnnData, truth: GroundTruth, schema: ScreenSchema) ->
     ``X`` has the expected effects, layers the errors; labels are those of ``schema``. Genes and
     conditions are matched by name.
     """
+    if not isinstance(effects, AnnData):
+        raise ValueError(
+            f"effects is a {type(effects).__name__}, and no AnnData of conditions x genes. Give "
+            "model.predict_effects([...]) as it is returned."
+        )
     wanted = (schema.perturbation_key, *schema.context_keys)
     if missing := [key for key in wanted if key not in effects.obs]:
         raise ValueError(
@@ -240,21 +246,26 @@ def _read_effects(effects: AnnData, truth: GroundTruth, schema: ScreenSchema) ->
         )
     labels = effects.obs[schema.perturbation_key].astype(str)
     contexts = get_context_names(effects.obs, schema.context_keys)
-    row_of = {
-        (schema.parse(label), context): i
-        for i, (label, context) in enumerate(zip(labels, contexts, strict=True))
-    }
+    keys = [(schema.parse(label), name) for label, name in zip(labels, contexts, strict=True)]
+    row_of = {key: i for i, key in enumerate(keys)}
+    if len(row_of) < len(keys):
+        (targets, name), n_rows = Counter(keys).most_common(1)[0]
+        where = f"{schema.join(targets)!r}" + (f" in {name!r}" if schema.context_keys else "")
+        raise ValueError(
+            f"effects has {n_rows} rows of {where}, where one is expected of each condition and "
+            "context: give model.predict_effects([...]), not cells, with each condition once."
+        )
     rows = [row_of.get(key) for key in truth.keys]
     columns = find_genes(effects.var_names, truth.cells.genes, "effects")
     chosen = np.array([0 if row is None else row for row in rows], dtype=np.int64)
     told = {
         name: Expression(effects.layers[name], columns).rows(chosen).astype(np.float64)
-        for name in _TOLD
+        for name in ERRORS
         if name in effects.layers
     }
     expected = Expression(effects.X, columns).rows(chosen).astype(np.float64)
     _check_told({"X": expected, **told})
-    problems = [NOT_PREDICTED if row is None else "" for row in rows]
+    problems = [NOT_TOLD if row is None else "" for row in rows]
     return ToldEffects(
         expected,
         told.get("standard_error"),

@@ -72,8 +72,8 @@ class EffectRegression(BasePredictor):
     ) -> None:
         super().__init__(adata, missing_embedding=missing_embedding, seed=seed)
         vocabulary, cells = self.read_screen()
-        table = perturbation_embedding or gene_embedding
-        vocabulary, _ = vocabulary.add_embeddings(cells, table, aliases, self._seed)
+        tables = perturbation_embedding, gene_embedding
+        vocabulary, _ = vocabulary.add_embeddings(cells, tables, aliases, self._seed)
         method = self.method_class(vocabulary, denoising or Denoising())
         self.start(vocabulary, method, locals())
 

@@ -54,7 +54,8 @@ def reliability(
     Raises
     ------
     ValueError
-        If a column is missing, ``kind`` is unknown, or there is nothing of it to draw.
+        If ``table`` is none or lacks a column, ``kind`` is unknown, or there is nothing of it to
+        draw.
 
     Examples
     --------
@@ -85,6 +86,11 @@ def reliability(
 def _choose(table: pd.DataFrame, kind: str) -> pd.DataFrame:
     if kind not in _LABELS:
         raise ValueError(f"kind={kind!r}: choose from {list(_LABELS)}.")
+    if not isinstance(table, pd.DataFrame):
+        raise ValueError(
+            f"table is {type(table).__name__!r} and no DataFrame. Give what "
+            "Evaluator.get_reliability(model.predict_effects([...])) returns."
+        )
     if missing := [name for name in _COLUMNS if name not in table]:
         raise ValueError(f"table lacks the columns {missing}; expected {list(_COLUMNS)}.")
     chosen = table[table["kind"] == kind] if "kind" in table else table

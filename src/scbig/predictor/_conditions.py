@@ -38,6 +38,7 @@ class ConditionTables(StoredModel):
         ----------
         perturbations
             Labels as the screen writes them, such as ``["A", "A+B"]``, or sequences of targets.
+            Labels of controls, whose effect is 0 by definition, are left out.
         contexts
             Contexts to predict in, as for :meth:`predict`; by default all.
 

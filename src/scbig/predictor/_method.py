@@ -210,12 +210,14 @@ class RegressionMethod(Method):
         Parts of the regression.
     """
 
+    # Models that were pickled before there were errors lack it.
+    _errors: EffectErrors | None = None
+
     def __init__(self, vocabulary: Vocabulary, denoising: Denoising) -> None:
         self.vocabulary = vocabulary
         self.denoising = denoising
         self._anchor: Anchor | None = None
         self._confidence: Confidence | None = None
-        self._errors: EffectErrors | None = None
 
     @property
     def anchor(self) -> Anchor:

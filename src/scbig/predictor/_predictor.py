@@ -227,7 +227,7 @@ class BasePredictor(ConditionTables):
         n_draws
             Replicates of each condition, ``n_cells`` each, whose mean effects are drawn as they
             may be, given their errors; ``obs["draw"]`` numbers them, -1 for control cells. By
-            default there is one, with the expected effect.
+            default there is one, with the expected effect. Take at least 100 cells a draw.
         seed
             Seed of all that is drawn; by default the model's.
 

@@ -180,9 +180,10 @@ def make_drawer(
 ) -> Drawer:
     """Prepare to draw effects, each condition with a generator of its own, or raise."""
     if cells is None:
+        why = "sampling=False makes none. Leave one of the two out"
+        why = why if method.makes_cells else f"{name} makes none. Leave n_draws out"
         raise ValueError(
-            f"n_draws={n_draws} draws effects that cells are made with, and none are made by "
-            f"sampling=False, nor by every predictor. Leave one of the two out; {name}."
+            f"n_draws={n_draws} draws effects that cells are made with, and {why}; {name}."
             "predict_effects([...]) has the standard errors of effects, where they are known."
         )
     contexts = request.query.screen.contexts

@@ -31,6 +31,7 @@ from scbig.priors import (
     GeneAliases,
     GeneEmbedding,
     TargetEmbeddings,
+    choose_embedding,
     index_targets,
     make_target_embeddings,
 )
@@ -155,11 +156,12 @@ class Vocabulary:
     def add_embeddings(
         self,
         cells: ScreenCells,
-        table: GeneEmbedding | None,
+        tables: Sequence[GeneEmbedding | None],
         aliases: GeneAliases | None,
         seed: int,
     ) -> tuple[Self, GeneEmbedding]:
-        """Embed the targets: by the table given, and by co-expression, which is returned too."""
+        """Embed the targets: by the first table given, and co-expression, which is returned."""
+        table = choose_embedding(*tables)
         rng = np.random.default_rng(seed)
         coexpression = make_coexpression_embedding(cells.expression, cells.screen, self.genes, rng)
         embeddings = make_target_embeddings(table, coexpression, self.targets, aliases)

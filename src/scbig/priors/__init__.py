@@ -16,6 +16,7 @@ from scbig.priors._gene_embedding import (
     GeneEmbedding,
     TargetEmbeddings,
     UnitVectors,
+    choose_embedding as choose_embedding,
     get_width as get_width,
     index_targets as index_targets,
     make_target_embeddings as make_target_embeddings,

@@ -314,6 +314,18 @@ class TargetEmbeddings:
         )
 
 
+def choose_embedding(*tables: GeneEmbedding | None) -> GeneEmbedding | None:
+    """Choose the first table that is given, or raise where something else is given."""
+    for table in tables:
+        if table is not None and not isinstance(table, GeneEmbedding):
+            raise ValueError(
+                f"A {type(table).__name__} was given as embedding of genes, which is a "
+                "GeneEmbedding. Read one: scbig.priors.load_gene_embedding(path), or make one: "
+                "scbig.priors.GeneEmbedding(names, vectors, source)."
+            )
+    return next((table for table in tables if table is not None), None)
+
+
 def make_target_embeddings(
     table: GeneEmbedding | None,
     coexpression: GeneEmbedding,

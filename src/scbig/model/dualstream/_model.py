@@ -92,8 +92,8 @@ class DualStreamMamba(BasePredictor):
         config = choose_preset(preset, PRESETS, DualStreamConfig)
         vocabulary, cells = self.read_screen()
         genes = vocabulary.genes
-        table = perturbation_embedding or gene_embedding
-        vocabulary, coexpression = vocabulary.add_embeddings(cells, table, aliases, self._seed)
+        tables = perturbation_embedding, gene_embedding
+        vocabulary, coexpression = vocabulary.add_embeddings(cells, tables, aliases, self._seed)
         order, source = choose_gene_order(
             genes, adata.var, coexpression, gene_order, position_keys, gene_graph, aliases
         )

@@ -86,8 +86,8 @@ class SCBIG(BasePredictor):
         super().__init__(adata, missing_embedding=missing_embedding, seed=seed)
         config = choose_preset(preset, PRESETS, SCBIGConfig)
         vocabulary, cells = self.read_screen()
-        table = perturbation_embedding or gene_embedding
-        vocabulary, coexpression = vocabulary.add_embeddings(cells, table, aliases, self._seed)
+        tables = perturbation_embedding, gene_embedding
+        vocabulary, coexpression = vocabulary.add_embeddings(cells, tables, aliases, self._seed)
         given = GivenPriors(programs, n_programs, gene_embedding, gene_graph, gene_sets, aliases)
         with seeded(self._seed):
             priors = make_program_priors(
