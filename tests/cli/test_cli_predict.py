@@ -71,7 +71,8 @@ def test_effects_are_written_as_a_table_or_line_by_line(
     assert set(table.layers) == set(expected.layers)
     for name, separator in (("effects.csv", ","), ("effects.tsv", "\t")):
         lines = pd.read_csv(tmp_path / name, sep=separator)
-        columns = ["gene", *expected.obs.columns, "effect", *expected.layers]
+        layers = [layer for layer in expected.layers if layer is not None]
+        columns = ["gene", *expected.obs.columns, "effect", *layers]
         assert lines.columns.tolist() == columns
         assert lines["gene"].tolist() == expected.var_names.tolist() * 3
         assert lines["perturbation"].tolist() == np.repeat(wanted, 60).tolist()

@@ -29,7 +29,7 @@ _MOST_ERRORS = 2.5
 # With less to give up totals go all the way.
 _LITTLE = 0.05
 _MAX_SLOPE = 0.98
-_N_HELD, _MAX_STEP = 8, 0.3
+_N_HELD, _MAX_RISE = 8, 0.3
 # Rounds in which the ratio of each cell is found, and the mean change that is no more looked at.
 _N_SETTLED = 4
 _SCALE_TOLERANCE = 0.02
@@ -162,8 +162,8 @@ class Match:
             # What is counted grows with what it is normalised by, mostly less than in proportion.
             at, missing = self._compare_depth(used), off - self._compare_depth(drawn)
             low, high = (max(low, at), high) if missing > 0 else (low, min(high, at))
-            near = at + min(missing, _MAX_STEP)
-            at = near if low < near < high else (low + high) / 2
+            near = at + min(missing, _MAX_RISE)
+            at = near if low <= near <= high else (low + high) / 2
             used = drawn * np.exp(at - self._compare_depth(drawn))
             paths, cut = self._cut_again(paths, used, dither, rng)
             drawn = self._sum_counts(paths, cut)

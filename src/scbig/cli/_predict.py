@@ -252,8 +252,9 @@ def _write_lines(table: AnnData, out: Path) -> None:
         part = table[start : start + _AT_ONCE]
         lines = part.obs.iloc[np.repeat(np.arange(part.n_obs), part.n_vars)].copy()
         lines.insert(0, gene, list(part.var_names) * part.n_obs)
-        for name, values in {"effect": part.X, **part.layers}.items():
-            lines[name] = np.asarray(values).ravel()
+        lines["effect"] = np.asarray(part.X).ravel()
+        for name in _name_layers(table):
+            lines[name] = np.asarray(part.layers[name]).ravel()
         is_first = start == 0
         mode = "w" if is_first else "a"
         lines.to_csv(
@@ -261,10 +262,15 @@ def _write_lines(table: AnnData, out: Path) -> None:
         )
 
 
+def _name_layers(table: AnnData) -> list[str]:
+    """Names of layers; anndata 0.13 counts ``X`` among them, without a name."""
+    return [name for name in table.layers if name is not None]
+
+
 def _name_gene(table: AnnData) -> str:
     """Name the column of genes, or raise where a column of the table would be written over."""
     gene = "measured_gene" if "gene" in table.obs else "gene"
-    if taken := [name for name in (gene, "effect", *table.layers) if name in table.obs]:
+    if taken := [name for name in (gene, "effect", *_name_layers(table)) if name in table.obs]:
         raise ValueError(
             f"Lines of effects would write over the columns {taken}, where the screen has labels "
             "or contexts. Write a table, --out effects.h5ad, or rename these columns of obs, set "
