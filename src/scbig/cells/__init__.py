@@ -36,7 +36,7 @@ from scbig.cells._screen_model import (
     read_counts,
 )
 from scbig.cells._sources import draw_sources, draw_strength, map_depths, renew_cells
-from scbig.cells._transport import TransportedCells, transport_cells
+from scbig.cells._transport import TransportedCells, find_offset, transport_cells
 
 __all__ = [
     "CellCounts",
@@ -56,6 +56,7 @@ __all__ = [
     "draw_strength",
     "expect_responders",
     "find_most",
+    "find_offset",
     "fit_gene_model",
     "fit_responders",
     "fit_screen_model",

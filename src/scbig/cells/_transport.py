@@ -13,6 +13,10 @@ from scbig.cells._sources import DEPTH_SPREAD
 
 # Cells whose means are matched at once, at most.
 MAX_MATCHED = 1024
+# A cell may have so many times the counts of a gene that its like have, or so many times fewer.
+_MAX_OFFSET = 3.0
+# Mean log1p values below that are no level that a cell could be above or below.
+_LEAST_LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,31 @@ def transport_cells(
         match = Match(source, model, controls, depth, np.maximum(target, 0), depth_error)
         parts.append(_hand_out(match, *match.run(rng)))
     return parts[0] if len(parts) == 1 else _join(parts)
+
+
+def find_offset(deviation: np.ndarray, target: np.ndarray, unit: float = 1.0) -> np.ndarray:
+    """Find the log ratios that move cells about their mean.
+
+    Parameters
+    ----------
+    deviation
+        By how much each cell is to be above or below the mean of each gene, in the units of the
+        screen's values, shape ``(n_cells, n_genes)``.
+    target
+        That mean, shape ``(n_genes,)``.
+    unit
+        Natural logarithm of the base of the values.
+
+    Returns
+    -------
+    For ``offset`` of :func:`transport_cells`, float32, ``(n_cells, n_genes)``: a ratio of 1/3 to
+    3 of what the mean stands for. Their average over cells is 0.
+    """
+    level = np.maximum(target * unit, _LEAST_LEVEL)
+    moved = np.maximum(level + deviation * unit, level / _MAX_OFFSET)
+    most = np.log(_MAX_OFFSET)
+    offset = np.clip(np.log(np.expm1(moved) / np.expm1(level)), -most, most)
+    return np.float32(offset - offset.mean(axis=0))
 
 
 def _check_shapes(

@@ -81,6 +81,7 @@ from scbig.data._screen import (
 )
 from scbig.data._screen_cells import (
     ScreenCells as ScreenCells,
+    ask_for_cells as ask_for_cells,
     check_conditions as check_conditions,
     fit_cells as fit_cells,
     list_responders as list_responders,

@@ -19,6 +19,7 @@ from scbig.cells import (
     draw_strength,
     expect_responders,
     find_most,
+    find_offset,
     move_cells,
     renew_cells,
     take_genes,
@@ -55,6 +56,13 @@ class MeanChange(Protocol):
         """Predict it, shape ``(n_genes,)``, given control cells ``(n, n_genes)``."""
 
 
+class CellShape(Protocol):
+    """Expected differences between the cells of one group of a query."""
+
+    def __call__(self, x: np.ndarray, group: int) -> np.ndarray:
+        """Predict them, shape ``(n, n_genes)``, given the control cells ``(n, n_genes)``."""
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What cells are to be.
@@ -78,6 +86,9 @@ class Wanted:
     deviate
         Returns by how much each draw of a group's change differs from the expected one, shape
         ``(n_draws, n_genes)``; ``None`` where changes are not drawn.
+    shape
+        Predicts by how much each cell of a group is above or below their mean; ``None`` where
+        control cells tell that alone.
     """
 
     targets: Sequence[Targets]
@@ -87,6 +98,7 @@ class Wanted:
     expected: np.ndarray
     seed: int
     deviate: Callable[[int], np.ndarray] | None = None
+    shape: CellShape | None = None
 
 
 @dataclass(frozen=True)
@@ -138,6 +150,9 @@ def make_cells(query: Query, match: GeneMatch, model: ScreenModel, wanted: Wante
             dense[context] = _take_dense(pool, match, wanted.expected)
             controls[context] = _prepare(pool, genes, model, context)
         known, condition = controls[context], wanted.targets[group]
+        shape = None
+        if wanted.shape is not None:
+            shape = _Shape(wanted.shape, wanted.expected, pool, match, genes, group)
         mean = _get_mean(pool, match, wanted, group) + wanted.change(dense[context], group)
         for part, draw, deviation in _part_draws(query, wanted, group, rows):
             target = np.maximum(mean + deviation, 0)[shared]
@@ -145,7 +160,7 @@ def make_cells(query: Query, match: GeneMatch, model: ScreenModel, wanted: Wante
             if known is None:
                 cells = _move(pool, genes, target, rng, len(part))
             else:
-                cells = _transport(known, target, rng, len(part), condition)
+                cells = _transport(known, target, rng, len(part), condition, shape)
             source_row[part] = pool.rows[cells.drawn]
             made.append(_fill_in(pool, genes.columns, cells))
             order.append(part)
@@ -243,9 +258,12 @@ def _get_mean(pool: ControlPool, match: GeneMatch, wanted: Wanted, group: int) -
     return np.where(match.columns >= 0, at_hand, wanted.expected)
 
 
-def _take_dense(pool: ControlPool, match: GeneMatch, expected: np.ndarray) -> np.ndarray:
+def _take_dense(
+    pool: ControlPool, match: GeneMatch, expected: np.ndarray, rows: np.ndarray | None = None
+) -> np.ndarray:
     """Some control cells in the genes of the model."""
-    dense = pool.values[choose_averaged(len(pool.rows))].toarray().astype(np.float32)
+    rows = choose_averaged(len(pool.rows)) if rows is None else rows
+    dense = pool.values[rows].toarray().astype(np.float32)
     return np.where(match.columns >= 0, dense[:, match.columns], expected.astype(np.float32))
 
 
@@ -284,12 +302,41 @@ def _prepare(
     return _Controls(usable, counts, known, gene_model, shared, find_most(counts), mean)
 
 
+@dataclass(frozen=True)
+class _Shape:
+    """How the cells of one group differ from their mean."""
+
+    predict: CellShape
+    expected: np.ndarray
+    pool: ControlPool
+    match: GeneMatch
+    genes: _Genes
+    group: int
+
+    def find_offset(
+        self,
+        controls: _Controls,
+        drawn: np.ndarray,
+        target: np.ndarray,
+        strength: np.ndarray | None,
+    ) -> np.ndarray:
+        """Log ratios of cells and genes; cells that do not respond, and other genes, have none."""
+        x = _take_dense(self.pool, self.match, self.expected, controls.usable[drawn])
+        deviation = self.predict(x, self.group)[:, self.genes.of_model]
+        base = controls.counts.base
+        unit = 1.0 if base is None else float(np.log(base))
+        offset = np.zeros((len(drawn), len(target)), dtype=np.float32)
+        offset[:, controls.shared] = find_offset(deviation, target[controls.shared], unit)
+        return offset if strength is None else offset * np.float32(strength > 0)[:, None]
+
+
 def _transport(
     controls: _Controls,
     target: np.ndarray,
     rng: np.random.Generator,
     n_cells: int,
     condition: Targets,
+    shape: _Shape | None,
 ) -> MadeCells:
     """Cells by count transport."""
     n_controls = len(controls.usable)
@@ -314,6 +361,7 @@ def _transport(
         new_depth=depths[drawn],
         depth_error=controls.known.get_depth_error(condition),
         strength=strength,
+        offset=None if shape is None else shape.find_offset(controls, drawn, target, strength),
     )
     first, responds = cells.head(n_cells), None
     if strength is not None:

@@ -6,10 +6,12 @@ from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 import pandas as pd
+from anndata import AnnData
 from scipy import sparse
 
 from scbig.cells import Responders, ScreenModel, expect_responders, fit_screen_model
 from scbig.data._expression import Expression
+from scbig.data._query import Query
 from scbig.data._screen import Screen, ScreenSchema, Targets
 
 logger = logging.getLogger(__name__)
@@ -47,6 +49,46 @@ class ScreenCells:
         """Read values of cells by number, and their counts where these are kept."""
         counts = None if self.counts is None else sparse.csr_matrix(self.counts.rows(rows))
         return self.expression.rows(rows), counts
+
+
+def ask_for_cells(
+    cells: ScreenCells, genes: Sequence[str], groups: Sequence[tuple[Targets, int, int]]
+) -> Query:
+    """Ask for cells of some groups, to be made of the control cells of their screen.
+
+    Parameters
+    ----------
+    cells
+        The screen.
+    genes
+        Names of its genes.
+    groups
+        Condition, context, and number of cells of each; each group once.
+
+    Returns
+    -------
+    The query, whose rows are those of one group after the other.
+    """
+    n_cells = [n for *_, n in groups]
+    screen = cells.screen
+    asked = Screen(
+        tuple(targets for targets, *_ in groups),
+        np.repeat(np.arange(len(groups)), n_cells),
+        screen.contexts,
+        np.repeat([context for _, context, _ in groups], n_cells),
+    )
+    wanted = set(asked.context.tolist())
+    none = np.empty(0, dtype=np.int64)
+    controls = [
+        screen.get_controls(i) if i in wanted else none for i in range(len(screen.contexts))
+    ]
+    out = AnnData(
+        obs=pd.DataFrame(index=np.arange(sum(n_cells)).astype(str)),
+        var=pd.DataFrame(index=list(genes)),
+    )
+    names = np.arange(cells.expression.n_cells).astype(str)
+    first = np.array([controls[i][0] for i in asked.context.tolist()])
+    return Query(out, asked, cells.expression, first, controls, names, True, cells.counts)
 
 
 def check_conditions(cells: ScreenCells, validation: frozenset[Targets]) -> None:

@@ -30,7 +30,13 @@ from scbig.metrics._discrimination import (
     pds_l2,
     pds_published,
 )
-from scbig.metrics._distribution import PreparedCells, energy_distance, mmd_rbf, prepare_cells
+from scbig.metrics._distribution import (
+    PreparedCells,
+    Projection as Projection,
+    energy_distance,
+    mmd_rbf,
+    prepare_cells,
+)
 from scbig.metrics._evaluator import Evaluator, evaluate, group_reasons, summarise
 from scbig.metrics._gain import is_gain as is_gain, score_effects as score_effects
 from scbig.metrics._means import (

@@ -44,6 +44,8 @@ class StoredModel(RegisteredModel):
     _n_steps: int
     _missing_embedding: str
     _uses_networks: bool
+    # Models that were pickled before it stood apart lack it.
+    _uses_shape: bool = False
 
     def _set_state(
         self,
@@ -52,20 +54,26 @@ class StoredModel(RegisteredModel):
         effects: Effects | None,
         cells: ScreenModel | None,
         uses_networks: bool,
+        uses_shape: bool = False,
     ) -> None:
         """Take what was read or trained."""
         self._vocabulary, self._method, self._effects = vocabulary, method, effects
         self._cells = cells
         self.module = method.module
         self.is_trained_ = effects is not None
-        self._uses_networks = uses_networks
+        self._uses_networks, self._uses_shape = uses_networks, uses_shape
         own = vocabulary.describe(), method.describe()
         self._model_summary_string = f"{type(self).__name__} of {' '.join(filter(None, own))}"
 
     @property
     def uses_networks(self) -> bool:
-        """Whether networks predict; otherwise expected effects do alone."""
+        """Whether networks predict mean effects; otherwise expected effects do alone."""
         return self._uses_networks
+
+    @property
+    def uses_shape(self) -> bool:
+        """Whether networks tell how the cells of a condition differ from their mean."""
+        return self._uses_shape
 
     @property
     def controls(self) -> AnnData:
@@ -145,6 +153,7 @@ class StoredModel(RegisteredModel):
             "seed": self._seed,
             "missing_embedding": self._missing_embedding,
             "uses_networks": self._uses_networks,
+            "uses_shape": self._uses_shape,
             "n_steps": self._n_steps,
             "registry": self.registry_,
             "comparison": None if self.comparison_ is None else asdict(self.comparison_),
@@ -207,7 +216,8 @@ class StoredModel(RegisteredModel):
             method = load_method(
                 vocabulary, effects, values["method"], take_prefix(arrays, "method")
             )
-        model._set_state(vocabulary, method, effects, cells, values["uses_networks"])
+        used = values["uses_networks"], values.get("uses_shape", False)
+        model._set_state(vocabulary, method, effects, cells, *used)
         model.history_ = history_from_plain(values["history"])
         model.init_params_ = {}
         if adata is not None:

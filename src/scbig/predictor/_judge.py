@@ -54,6 +54,16 @@ class CellMover(Protocol):
         ...
 
 
+class ShapeScore(Protocol):
+    """Scores the shape of moved cells against real cells that networks have not seen."""
+
+    targets: Sequence[Targets]
+    context: np.ndarray
+
+    def score(self, mover: CellMover) -> float:
+        """Score cells that are moved to ``targets`` in each ``context``; higher is better."""
+
+
 class EffectMover:
     """Carries cells along expected effects: falls scale a cell, rises are added.
 
@@ -276,6 +286,9 @@ class Task:
         Seed of everything random.
     is_continued
         Whether the method was fitted before.
+    shape
+        Scores the shape of cells that networks move, for them to stop on; ``None`` where there
+        are no cells to judge it on.
     """
 
     cells: ScreenCells
@@ -289,6 +302,7 @@ class Task:
     first_budget: int | None
     seed: int
     is_continued: bool
+    shape: "ShapeScore | None" = None
 
     @property
     def rows(self) -> np.ndarray:

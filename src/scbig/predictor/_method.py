@@ -141,6 +141,23 @@ class Method(ABC):
         """
         return EffectMover(self.predict_effects(targets, context), control_mean)
 
+    def make_shaper(
+        self, targets: Sequence[Targets], context: np.ndarray
+    ) -> CellMover | None:
+        """Prepare to tell how cells of conditions differ from their mean; ``None`` if it cannot.
+
+        Parameters
+        ----------
+        targets, context
+            As for :meth:`predict_effects`.
+
+        Returns
+        -------
+        Called as a mover is; what it returns is the difference of each cell from the mean change,
+        whose average over the cells is 0.
+        """
+        return None
+
     # --- confidence and errors ---------------------------------------------------------------
 
     def calibrate(self, task: Task) -> None:

@@ -158,11 +158,14 @@ class BasePredictor(ConditionTables):
             name, known = type(self).__name__, self._effects
             recipe = Recipe(name, method, cells, vocabulary, known, request=request, runner=runner)
             outcome = recipe.run(
-                uses_networks=self._uses_networks, compares=self.compares_with_floors
+                uses_networks=self._uses_networks,
+                uses_shape=self._uses_shape,
+                compares=self.compares_with_floors,
             )
             undo.pop_all()
         made_of = outcome.cells if self._cells is None else self._cells.extend(outcome.cells)
-        self._set_state(vocabulary, method, outcome.effects, made_of, outcome.uses_networks)
+        used = outcome.uses_networks, outcome.uses_shape
+        self._set_state(vocabulary, method, outcome.effects, made_of, *used)
         self.history_ = join_histories(history, runner.history) if runner.history else history
         self._n_steps += runner.n_steps
         self.comparison_ = outcome.comparison
@@ -313,4 +316,7 @@ class BasePredictor(ConditionTables):
         deviate = None
         if asked[4] is not None:
             deviate = make_drawer(request, method, asked[4], type(self).__name__, cells)
-        return request, answer_request(request, self._vocabulary, change, effects, cells, deviate)
+        shaper = method.make_shaper(*groups) if self._uses_shape else None
+        return request, answer_request(
+            request, self._vocabulary, change, effects, cells, deviate, shaper
+        )

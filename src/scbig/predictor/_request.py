@@ -145,11 +145,12 @@ def answer_request(
     effects: Effects,
     cells: ScreenModel | None,
     deviate: Drawer | None = None,
+    shaper: CellMover | None = None,
 ) -> Prediction:
     """Make cells of the groups of a request, or their expected expression without ``cells``.
 
     The change is that of the mean of each group, in their order, or what a mover makes of control
-    cells; a drawer adds to it.
+    cells; a drawer adds to it. A shaper tells how cells differ from their mean.
     """
     names = get_gene_names(request.query.out, vocabulary.schema.gene_key)
     match = match_genes(names, vocabulary.genes, resolve=vocabulary.resolve_gene)
@@ -168,9 +169,19 @@ def answer_request(
             return change[group]
         return (change(x, np.array([group]))[0] - x).mean(axis=0, dtype=np.float64)
 
+    def get_shape(x: np.ndarray, group: int) -> np.ndarray:
+        return np.empty(0) if shaper is None else shaper(x, np.array([group]))[0]
+
     control_mean[request.context >= len(vocabulary.contexts)] = np.nan
     wanted = Wanted(
-        request.targets, get_change, control_mean, request.is_own, expected, request.seed, deviate
+        request.targets,
+        get_change,
+        control_mean,
+        request.is_own,
+        expected,
+        request.seed,
+        deviate,
+        None if shaper is None else get_shape,
     )
     return make_cells(request.query, match, cells, wanted)
 

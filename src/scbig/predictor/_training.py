@@ -6,7 +6,7 @@ refit, calibrate. Held-out conditions are read here and by the judge, and nowher
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 
 import numpy as np
@@ -30,6 +30,7 @@ from scbig.predictor._judge import (
     Task,
 )
 from scbig.predictor._method import Method
+from scbig.predictor._shape import ShapeJudge, set_apart
 from scbig.predictor._stage import StageRunner
 from scbig.predictor._vocabulary import Vocabulary
 
@@ -62,7 +63,8 @@ class Outcome:
 
     effects: Effects  # that it was fitted on, of earlier screens too
     cells: ScreenModel  # of this screen
-    uses_networks: bool
+    uses_networks: bool  # for means
+    uses_shape: bool  # for what cells differ by
     comparison: FloorComparison | None  # before the refit
 
 
@@ -92,11 +94,11 @@ class Recipe:
         # What is measured again counts as it is now, be it held out or not.
         self._earlier = None if earlier is None else earlier.without(self._measured)
 
-    def run(self, *, uses_networks: bool, compares: bool) -> Outcome:
+    def run(self, *, uses_networks: bool, uses_shape: bool, compares: bool) -> Outcome:
         """Run the recipe; networks of an earlier training may be in use already."""
         task = self._make_task(self.request.validation)
         self.method.fit(task)
-        uses_networks = self._fit_networks(task, uses_networks=uses_networks)
+        uses_networks, uses_shape = self._fit_networks(task, (uses_networks, uses_shape))
         comparison = None
         if compares and len(task.judge):
             comparison = self._compare(task, uses_networks=uses_networks)
@@ -109,10 +111,10 @@ class Recipe:
         if compares:
             nothing = f"No conditions were held out: {self.name} was not compared with the floors."
             logger.info("%s", comparison or nothing)
-        return Outcome(task.trained, cells, uses_networks, comparison)
+        return Outcome(task.trained, cells, uses_networks, uses_shape, comparison)
 
-    def _fit_networks(self, task: Task, *, uses_networks: bool) -> bool:
-        """Train the networks, and say whether they are to predict."""
+    def _fit_networks(self, task: Task, used: tuple[bool, bool]) -> tuple[bool, bool]:
+        """Train the networks, and say whether they are to predict means, and shapes."""
         method, judge = self.method, task.judge
         n_steps = self._choose_steps(task)
         if n_steps > 0:
@@ -121,11 +123,14 @@ class Recipe:
                 len(task.groups),
                 len(judge),
             )
-            method.fit_networks(task, n_steps)
-        elif method.is_anchored and not (uses_networks and method.keeps_networks):
-            return False
+            task, shape = set_apart(task)
+            method.fit_networks(task if len(shape) else replace(task, shape=None), n_steps)
+            used = (used[0], self._judge_shape(task, shape))
+        elif method.is_anchored and not (any(used) and method.keeps_networks):
+            return False, False
         if not (method.is_anchored and method.use_gate and len(judge)):
-            return True
+            # What is not judged is used for means, as a whole.
+            return True, used[1]
         before = judge.average(self._make_mover(task, uses_networks=False))
         after = judge.average(self._make_mover(task, uses_networks=True))
         is_gain = judge.is_gain(before, after)
@@ -136,7 +141,27 @@ class Recipe:
             judge.score(after),
             "kept" if is_gain else "left out, as that is no gain beyond chance",
         )
-        return is_gain
+        return is_gain, used[1]
+
+    def _judge_shape(self, task: Task, shape: ShapeJudge) -> bool:
+        """Say whether networks make cells more like real ones, given their mean."""
+        method = self.method
+        if not (method.is_anchored and method.makes_cells and len(shape)):
+            return False
+        groups = shape.targets, shape.context
+        if (shaper := method.make_shaper(*groups)) is None:
+            return False
+        model = fit_cells(self.cells, task.groups, self.request.seed)
+        if not model.has_counts:
+            return False
+        control_mean = task.trained.get_control(shape.context)
+        found = shape.compare(method.predict_effects(*groups), control_mean, shaper, model)
+        logger.info(
+            "Shape of cells: %s; for shapes they are %s.",
+            found,
+            "kept" if found.is_gain else "left out, as that is no gain beyond chance",
+        )
+        return found.is_gain
 
     def _make_mover(self, task: Task, *, uses_networks: bool) -> CellMover:
         """Carry cells to the held-out groups."""

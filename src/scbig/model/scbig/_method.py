@@ -5,7 +5,7 @@ and pathways.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Self, cast
 
@@ -20,7 +20,15 @@ from scbig.model.scbig._config import SCBIGConfig
 from scbig.model.scbig._module import FlowCondition, FlowSizes, SCBIGModule
 from scbig.model.scbig._stages import FlowData, FlowPlan, compute_latents, fit_autoencoder
 from scbig.nn import evaluating, get_weights, set_weights
-from scbig.predictor import RegressionMethod, Schedule, Stopping, Task, Vocabulary, plan_epochs
+from scbig.predictor import (
+    CellMover,
+    RegressionMethod,
+    Schedule,
+    Stopping,
+    Task,
+    Vocabulary,
+    plan_epochs,
+)
 from scbig.priors import GeneAliases, GeneEmbedding, GeneGraph, GeneSets
 from scbig.programs import (
     GenePrograms,
@@ -121,28 +129,40 @@ class AnchoredFlow(RegressionMethod):
         """Train the condition encoder and the velocity network."""
         config = self.config
         n_epochs, n_steps = plan_epochs(n_steps)
-        judge, stopping = task.judge, None
-        control_mean = task.trained.get_control(judge.context)
-        mover = self.make_mover(judge.targets, judge.context, control_mean)
-        if len(judge):
+        stopping, validate = None, self._prepare_score(task)
+        if validate is not None:
             # Without training an anchored flow is its anchor; a free one is nothing.
-            initial = judge.score_cells(mover) if config.use_anchor else -np.inf
+            initial = validate() if config.use_anchor else -np.inf
             stopping = Stopping("flow_validation_score", initial=initial)
         data = self._make_data(task)
         n_copies = len(data.effect) // len(task.groups)
         n_batches = n_steps * config.flow_accumulation
         task.runner.run(
-            FlowPlan(self.module, data, lambda: judge.score_cells(mover)),
+            FlowPlan(self.module, data, validate),
             _pair(task, n_copies, config.groups_per_step, config.cells_per_group, n_batches),
             Schedule(
                 n_epochs,
-                validate_every=1 if len(judge) else 0,
+                validate_every=int(validate is not None),
                 clip_norm=config.clip_norm,
                 accumulation=config.flow_accumulation,
                 ema_decay=config.ema_decay,
             ),
             stopping,
         )
+
+    def _prepare_score(self, task: Task) -> Callable[[], float] | None:
+        """What the flow stops on: the shape of cells, or means where it predicts these alone."""
+        judge, by_shape = task.judge, task.shape
+        if self.config.use_anchor and by_shape is not None:
+            mover = self._make_mover(task, by_shape.targets, by_shape.context)
+            return lambda: by_shape.score(mover)
+        mover = self._make_mover(task, judge.targets, judge.context)
+        return (lambda: judge.score_cells(mover)) if len(judge) else None
+
+    def _make_mover(
+        self, task: Task, targets: Sequence[Targets], context: np.ndarray
+    ) -> "FlowMover":
+        return self.make_mover(targets, context, task.trained.get_control(context))
 
     def _make_data(self, task: Task) -> FlowData:
         targets, context = task.measured.targets, task.measured.context
@@ -180,6 +200,15 @@ class AnchoredFlow(RegressionMethod):
             torch.from_numpy(self.predict_effects(targets, context)).float(),
             torch.from_numpy(control_mean).float(),
         )
+
+    def make_shaper(
+        self, targets: Sequence[Targets], context: np.ndarray
+    ) -> CellMover | None:
+        """Prepare to tell how the flow moves cells beyond the mean change."""
+        if not self.config.use_anchor:
+            return None
+        control_mean = np.zeros((len(context), len(self.vocabulary.genes)), dtype=np.float32)
+        return self.make_mover(targets, context, control_mean).deviate
 
     # --- saving ------------------------------------------------------------------------------
 
@@ -239,8 +268,7 @@ class FlowMover:
     def __call__(self, x: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Predict perturbed cells."""
         module, device = self.module, self.module.device
-        cells = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)).to(device)
-        chosen = torch.from_numpy(np.asarray(rows))
+        cells, chosen = self._take(x, rows)
         with evaluating(module):
             z = module.encode(cells)
             predicted = module.predict_cells(
@@ -251,6 +279,20 @@ class FlowMover:
                 self.control_mean[chosen].to(device),
             )
         return predicted.cpu().numpy()
+
+    def deviate(self, x: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Predict by how much each cell is moved beyond the mean, ``(B, N, G)``."""
+        module = self.module
+        cells, chosen = self._take(x, rows)
+        with evaluating(module):
+            z = module.encode(cells)
+            condition = self.condition.select(chosen, module.device)
+            deviation = module.predict_deviations(z.expand(len(rows), -1, -1), condition)
+        return deviation.cpu().numpy()
+
+    def _take(self, x: np.ndarray, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        cells = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
+        return cells.to(self.module.device), torch.from_numpy(np.asarray(rows))
 
 
 @dataclass(frozen=True, eq=False)

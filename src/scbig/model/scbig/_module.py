@@ -167,6 +167,18 @@ class SCBIGModule(BaseModuleClass):
         change = self._decode_cells(end) - self._decode_cells(start) + change
         return add_change(x, change, control_mean.unsqueeze(1))
 
+    def predict_deviations(self, z: torch.Tensor, condition: FlowCondition) -> torch.Tensor:
+        """Predict what the flow does to each cell beyond the mean change, ``(B, N, G)``.
+
+        The average change of the latents is taken off, and once more that of the decoded cells:
+        of control latents ``(B, N, n_latent)`` means are the regression's, and shapes the flow's.
+        """
+        end = self.transport(z, condition)
+        start = z + condition.anchor.unsqueeze(1)
+        end = end - (end - start).mean(1, keepdim=True)
+        deviation = self._decode_cells(end) - self._decode_cells(start)
+        return deviation - deviation.mean(1, keepdim=True)
+
     def _decode_cells(self, z: torch.Tensor) -> torch.Tensor:
         return self.decode(z.flatten(0, 1)).unflatten(0, z.shape[:2])
 

@@ -140,7 +140,9 @@ class FlowPlan(StagePlan):
     stage = "flow"
     module: SCBIGModule
 
-    def __init__(self, module: SCBIGModule, data: FlowData, validate: Callable[[], float]) -> None:
+    def __init__(
+        self, module: SCBIGModule, data: FlowData, validate: Callable[[], float] | None
+    ) -> None:
         super().__init__(module, validate)
         self._data = data
         self._path = LinearPath(module.config.sigma)
