@@ -71,6 +71,9 @@ class Match:
         self.mean = model.mean
         self.theta = model.compute_theta(self.target / self.worth)
         share = np.log(_MAX_SHARE * model.mean.sum() / model.mean)
+        if source.strength is not None:
+            # Nor may the cell that responds most raise a gene further.
+            share /= max(float(source.strength.max(initial=1.0)), 1.0)
         # In the precision in which paths keep their bounds, to be told from these.
         self.limit = np.clip(share, 1.0, MAX_LOG_RATIO).astype(np.float32)
 

@@ -156,7 +156,7 @@ def find_offset(deviation: np.ndarray, target: np.ndarray, unit: float = 1.0) ->
     moved = np.maximum(level + deviation * unit, level / _MAX_OFFSET)
     most = np.log(_MAX_OFFSET)
     offset = np.clip(np.log(np.expm1(moved) / np.expm1(level)), -most, most)
-    return np.float32(offset - offset.mean(axis=0))
+    return (offset - offset.mean(axis=0)).astype(np.float32)
 
 
 def _check_shapes(

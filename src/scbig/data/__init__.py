@@ -11,6 +11,7 @@ from scbig.data._check_cells import (
     check_readable as check_readable,
     warn_of_empty as warn_of_empty,
 )
+from scbig.data._control_pools import choose_averaged as choose_averaged
 from scbig.data._controls import (
     controls_from_plain,
     controls_to_plain,
@@ -55,7 +56,6 @@ from scbig.data._locus_conventions import find_locus_labels, infer_locus_schema
 from scbig.data._make_cells import (
     MeanChange as MeanChange,
     Wanted as Wanted,
-    choose_averaged as choose_averaged,
     make_cells as make_cells,
     spawn as spawn,
 )

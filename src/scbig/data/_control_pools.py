@@ -8,12 +8,14 @@ from scipy import sparse
 
 from scbig.cells import MIN_RECOVERED, CellCounts, ScreenModel, read_counts, scale_counts
 from scbig.data._controls import thin
-from scbig.data._expression import Expression
+from scbig.data._expression import Expression, GeneMatch
 from scbig.data._query import Query
 
 logger = logging.getLogger(__name__)
 
 _N_AT_ONCE = 2048
+# Control cells whose mean change is that of a condition, where networks predict it.
+N_AVERAGED = 256
 
 
 @dataclass(frozen=True)
@@ -150,3 +152,39 @@ def hand_out(pool: ControlPool, drawn: np.ndarray) -> MadeCells:
         )
         counts = (counts + place @ rounded).astype(np.int32)
     return MadeCells(drawn, values, counts)
+
+
+def choose_averaged(n_cells: int) -> np.ndarray:
+    """Choose the control cells whose mean change networks predict, evenly among so many.
+
+    Parameters
+    ----------
+    n_cells
+        Number of control cells of a context.
+    """
+    return np.linspace(0, n_cells - 1, min(n_cells, N_AVERAGED)).astype(np.int64)
+
+
+def take_dense(
+    pool: ControlPool, match: GeneMatch, expected: np.ndarray, rows: np.ndarray | None = None
+) -> np.ndarray:
+    """Take the expression of some control cells in the genes of the model.
+
+    Parameters
+    ----------
+    pool
+        Control cells of a context.
+    match
+        Where the genes of the model stand among theirs.
+    expected
+        Expression of genes that they lack, shape ``(n_genes,)``.
+    rows
+        Numbers of cells in the pool; by default those of :func:`choose_averaged`.
+
+    Returns
+    -------
+    Shape ``(n_cells, n_genes)``, float32.
+    """
+    rows = choose_averaged(len(pool.rows)) if rows is None else rows
+    dense = pool.values[rows].toarray().astype(np.float32)
+    return np.where(match.columns >= 0, dense[:, match.columns], expected.astype(np.float32))

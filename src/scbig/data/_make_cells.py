@@ -26,7 +26,7 @@ from scbig.cells import (
     transport_cells,
     widen_genes,
 )
-from scbig.data._control_pools import ControlPool, MadeCells, hand_out, read_pools
+from scbig.data._control_pools import ControlPool, MadeCells, hand_out, read_pools, take_dense
 from scbig.data._expression import GeneMatch
 from scbig.data._query import Query
 from scbig.data._screen import Targets
@@ -34,8 +34,6 @@ from scbig.data._write import Prediction, announce_size
 
 logger = logging.getLogger(__name__)
 
-# Control cells whose mean change is that of a condition, where networks predict it.
-N_AVERAGED = 256
 # Fewer control cells of a known context do not tell its mean.
 MIN_CONTROLS = 20
 # Mean log1p expression from which on the fall of a gene is more than chance.
@@ -147,7 +145,7 @@ def make_cells(query: Query, match: GeneMatch, model: ScreenModel, wanted: Wante
     for group, (_, context, rows) in enumerate(query.groups()):
         pool = pools[context]
         if context not in dense:
-            dense[context] = _take_dense(pool, match, wanted.expected)
+            dense[context] = take_dense(pool, match, wanted.expected)
             controls[context] = _prepare(pool, genes, model, context)
         known, condition = controls[context], wanted.targets[group]
         shape = None
@@ -237,17 +235,6 @@ def _part_draws(
         yield rows[draw == number], [number], deviation[number]
 
 
-def choose_averaged(n_cells: int) -> np.ndarray:
-    """Choose the control cells whose mean change networks predict, evenly among so many.
-
-    Parameters
-    ----------
-    n_cells
-        Number of control cells of a context.
-    """
-    return np.linspace(0, n_cells - 1, min(n_cells, N_AVERAGED)).astype(np.int64)
-
-
 def _get_mean(pool: ControlPool, match: GeneMatch, wanted: Wanted, group: int) -> np.ndarray:
     """Mean control expression of the model's genes."""
     known = wanted.control_mean[group]
@@ -256,15 +243,6 @@ def _get_mean(pool: ControlPool, match: GeneMatch, wanted: Wanted, group: int) -
         return known
     at_hand = pool.mean[match.columns]
     return np.where(match.columns >= 0, at_hand, wanted.expected)
-
-
-def _take_dense(
-    pool: ControlPool, match: GeneMatch, expected: np.ndarray, rows: np.ndarray | None = None
-) -> np.ndarray:
-    """Some control cells in the genes of the model."""
-    rows = choose_averaged(len(pool.rows)) if rows is None else rows
-    dense = pool.values[rows].toarray().astype(np.float32)
-    return np.where(match.columns >= 0, dense[:, match.columns], expected.astype(np.float32))
 
 
 @dataclass(frozen=True)
@@ -321,13 +299,13 @@ class _Shape:
         strength: np.ndarray | None,
     ) -> np.ndarray:
         """Log ratios of cells and genes; cells that do not respond, and other genes, have none."""
-        x = _take_dense(self.pool, self.match, self.expected, controls.usable[drawn])
+        x = take_dense(self.pool, self.match, self.expected, controls.usable[drawn])
         deviation = self.predict(x, self.group)[:, self.genes.of_model]
         base = controls.counts.base
         unit = 1.0 if base is None else float(np.log(base))
         offset = np.zeros((len(drawn), len(target)), dtype=np.float32)
         offset[:, controls.shared] = find_offset(deviation, target[controls.shared], unit)
-        return offset if strength is None else offset * np.float32(strength > 0)[:, None]
+        return offset if strength is None else offset * (strength > 0).astype(np.float32)[:, None]
 
 
 def _transport(

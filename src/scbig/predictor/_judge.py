@@ -55,13 +55,13 @@ class CellMover(Protocol):
 
 
 class ShapeScore(Protocol):
-    """Scores the shape of moved cells against real cells that networks have not seen."""
+    """Scores the shape of cells against real ones that networks have not seen."""
 
     targets: Sequence[Targets]
     context: np.ndarray
 
-    def score(self, mover: CellMover) -> float:
-        """Score cells that are moved to ``targets`` in each ``context``; higher is better."""
+    def score(self, shaper: CellMover) -> float:
+        """Score what tells how cells of the groups differ from their mean; higher is better."""
 
 
 class EffectMover:

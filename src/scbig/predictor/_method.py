@@ -141,9 +141,7 @@ class Method(ABC):
         """
         return EffectMover(self.predict_effects(targets, context), control_mean)
 
-    def make_shaper(
-        self, targets: Sequence[Targets], context: np.ndarray
-    ) -> CellMover | None:
+    def make_shaper(self, targets: Sequence[Targets], context: np.ndarray) -> CellMover | None:
         """Prepare to tell how cells of conditions differ from their mean; ``None`` if it cannot.
 
         Parameters

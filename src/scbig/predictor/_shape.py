@@ -12,6 +12,7 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 from scipy.stats import ttest_1samp
 
 from scbig.cells import ScreenModel
@@ -19,6 +20,7 @@ from scbig.data import (
     Expression,
     Group,
     ScreenCells,
+    Targets,
     Wanted,
     ask_for_cells,
     make_cells,
@@ -120,23 +122,22 @@ class ShapeJudge:
     ) -> None:
         self._cells, self._genes, self._seed = cells, genes, seed
         self.groups, self.n_trained, self._trained_rows = groups, n_trained, trained_rows
-        self.targets = [targets for targets, *_ in groups]
+        self.targets: Sequence[Targets] = [targets for targets, *_ in groups]
         self.context = np.array([context for _, context, _ in groups], dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self.groups)
 
-    def score(self, mover: CellMover) -> float:
-        """Mean of minus ``energy_centred`` of moved control cells; higher is better."""
+    def score(self, shaper: CellMover) -> float:
+        """Mean of minus ``energy_centred`` of control cells with a shape; higher is better."""
         scores = np.empty(len(self))
         for context in np.unique(self.context).tolist():
             rows = np.flatnonzero(self.context == context)
             controls = self._controls[context]
             step = max(len(controls) // _N_MOVED, 1)
-            moved = mover(controls[::step][:_N_MOVED], rows)
-            for row, cells in zip(rows, moved, strict=True):
-                predicted = self._project(Expression(cells))
-                scores[row] = -energy_centred(self._points[row], predicted)
+            x = controls[::step][:_N_MOVED]
+            for row, deviation in zip(rows, shaper(x, rows), strict=True):
+                scores[row] = -self._compare_clouds(int(row), x + deviation)
         return float(scores.mean())
 
     def compare(
@@ -169,18 +170,26 @@ class ShapeJudge:
         query = ask_for_cells(self._cells, self._genes, asked)
         match = match_genes(pd.Index(self._genes), tuple(self._genes))
         made = make_cells(query, match, model, wanted).expression
-        ends = np.cumsum([n for *_, n in asked])
+        ends = np.cumsum([n for *_, n in asked])[:-1]
+        return self.score_cells([made[rows] for rows in np.split(np.arange(made.shape[0]), ends)])
+
+    def score_cells(self, cells: Sequence[np.ndarray | sparse.csr_matrix]) -> np.ndarray:
+        """Score cells of each group: centred energy, and W1 on the axis, ``(n_groups, 2)``."""
         scores = np.full((len(self), 2), np.nan)
         for i, (_, context, rows) in enumerate(self.groups):
-            cells = made[ends[i] - len(rows) : ends[i]]
-            scores[i, 0] = energy_centred(self._points[i], self._project(Expression(cells)))
+            scores[i, 0] = self._compare_clouds(i, cells[i])
             try:
                 real = self._cells.expression.rows(rows)
-                scores[i, 1] = wasserstein_axis(real, cells, self._controls[context])
+                scores[i, 1] = wasserstein_axis(real, cells[i], self._controls[context])
             except ValueError:
                 # Too weak an effect has no axis.
                 continue
         return scores
+
+    def _compare_clouds(self, group: int, cells: np.ndarray | sparse.csr_matrix) -> float:
+        given = Expression(cells)
+        points = self._project(given, [np.arange(given.n_cells)])[0]
+        return energy_centred(self._points[group], points)
 
     @cached_property
     def _projection(self) -> Projection:
@@ -192,7 +201,7 @@ class ShapeJudge:
     @cached_property
     def _points(self) -> list[np.ndarray]:
         rows = [rows for *_, rows in self.groups]
-        return [part.values for part in self._projection.project_all(self._cells.expression, rows)]
+        return self._project(self._cells.expression, rows)
 
     @cached_property
     def _controls(self) -> dict[int, np.ndarray]:
@@ -204,9 +213,9 @@ class ShapeJudge:
             for context in np.unique(self.context).tolist()
         }
 
-    def _project(self, expression: Expression) -> np.ndarray:
-        rows = [np.arange(expression.n_cells)]
-        return self._projection.project_all(expression, rows)[0].values
+    def _project(self, expression: Expression, groups: Sequence[np.ndarray]) -> list[np.ndarray]:
+        points = self._projection.project_all(expression, groups)
+        return [part.values for part in points]  # noqa: PD011
 
     def _get_rng(self) -> np.random.Generator:
         return np.random.default_rng(self._seed)

@@ -157,9 +157,9 @@ class Recipe:
         control_mean = task.trained.get_control(shape.context)
         found = shape.compare(method.predict_effects(*groups), control_mean, shaper, model)
         logger.info(
-            "Shape of cells: %s; for shapes they are %s.",
+            "Shape of cells: %s; networks %s.",
             found,
-            "kept" if found.is_gain else "left out, as that is no gain beyond chance",
+            "make cells with it" if found.is_gain else "gain nothing there beyond chance",
         )
         return found.is_gain
 

@@ -1,3 +1,4 @@
+import itertools
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +14,7 @@ from scipy import sparse
 from scbig.model import SCBIG, SCBIGConfig
 from scbig.model.scbig import PRESETS
 from scbig.model.scbig._stages import plan_autoencoder
-from scbig.predictor import Judge
+from scbig.predictor import Judge, ShapeJudge
 from scbig.priors import GeneSets
 
 Fit = Callable[..., SCBIG]
@@ -147,10 +148,12 @@ def test_history_has_both_stages(trained: SCBIG) -> None:
         assert np.isfinite(values[name].astype(float)).all()
 
 
-def test_training_stops_when_held_out_conditions_get_worse(
-    fit: Fit, screen: AnnData, config: SCBIGConfig
+def test_training_stops_when_the_shape_of_cells_gets_worse(
+    fit: Fit, screen: AnnData, config: SCBIGConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Steps of this size ruin the flow: the anchor, where it started, is never beaten."""
+    """Each validation is worse than the last: the anchor, where it started, is never beaten."""
+    scores = itertools.count(0, -1)
+    monkeypatch.setattr(ShapeJudge, "score", lambda judge, shaper: float(next(scores)))
     wild = replace(config, flow_lr=10.0, ema_decay=0.0, clip_norm=None)
     model = fit(screen, preset=wild, train={"max_steps": 20})
     scores = model.history["flow_validation_score"]["flow_validation_score"].astype(float)
@@ -178,6 +181,7 @@ def test_the_flow_is_kept_only_where_it_is_a_gain(
     scores = iter(range(100))
     monkeypatch.setattr(Judge, "is_gain", lambda judge, before, after: is_kept)
     monkeypatch.setattr(Judge, "score_cells", lambda judge, mover: float(next(scores)))
+    monkeypatch.setattr(ShapeJudge, "score", lambda judge, shaper: float(next(scores)))
     with caplog.at_level("INFO", logger="scbig"):
         model = fit(screen, preset=replace(config, use_gate=True))
     assert model.uses_networks is is_kept

@@ -16,7 +16,8 @@ class SCBIGConfig:
     ----------
     autoencoder
         ``"programs"`` is the gene-cluster-aware encoder and decoder; ``"pca"`` puts principal
-        components in their place, and leaves the first stage of training out.
+        components in their place, ``"activity"`` the activities of the gene programs; both leave
+        the first stage of training out.
     n_latent
         Width of the latent space.
     n_hidden, n_layers, n_heads, n_inducing, dropout
@@ -53,7 +54,7 @@ class SCBIGConfig:
         Largest gradient norm of the second stage.
     """
 
-    autoencoder: Literal["programs", "pca"] = "programs"
+    autoencoder: Literal["programs", "pca", "activity"] = "programs"
     n_latent: int = 50
     n_hidden: int = 64
     n_layers: int = 1

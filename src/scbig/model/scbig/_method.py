@@ -153,16 +153,13 @@ class AnchoredFlow(RegressionMethod):
     def _prepare_score(self, task: Task) -> Callable[[], float] | None:
         """What the flow stops on: the shape of cells, or means where it predicts these alone."""
         judge, by_shape = task.judge, task.shape
-        if self.config.use_anchor and by_shape is not None:
-            mover = self._make_mover(task, by_shape.targets, by_shape.context)
-            return lambda: by_shape.score(mover)
-        mover = self._make_mover(task, judge.targets, judge.context)
+        if by_shape is not None and (
+            shaper := self.make_shaper(by_shape.targets, by_shape.context)
+        ):
+            return lambda: by_shape.score(shaper)
+        control_mean = task.trained.get_control(judge.context)
+        mover = self.make_mover(judge.targets, judge.context, control_mean)
         return (lambda: judge.score_cells(mover)) if len(judge) else None
-
-    def _make_mover(
-        self, task: Task, targets: Sequence[Targets], context: np.ndarray
-    ) -> "FlowMover":
-        return self.make_mover(targets, context, task.trained.get_control(context))
 
     def _make_data(self, task: Task) -> FlowData:
         targets, context = task.measured.targets, task.measured.context
@@ -201,9 +198,7 @@ class AnchoredFlow(RegressionMethod):
             torch.from_numpy(control_mean).float(),
         )
 
-    def make_shaper(
-        self, targets: Sequence[Targets], context: np.ndarray
-    ) -> CellMover | None:
+    def make_shaper(self, targets: Sequence[Targets], context: np.ndarray) -> CellMover | None:
         """Prepare to tell how the flow moves cells beyond the mean change."""
         if not self.config.use_anchor:
             return None

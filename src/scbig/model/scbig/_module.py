@@ -57,8 +57,10 @@ class SCBIGModule(BaseModuleClass):
     ) -> None:
         super().__init__()
         self.config = config
-        if config.autoencoder == "pca":
+        if config.autoencoder != "programs":
             self.encoder = LinearEncoder(len(labels), config.n_latent)
+            if config.autoencoder == "activity":
+                self.encoder.set_programs(labels)
             self.decoder = LinearDecoder(self.encoder)
         else:
             tokens = ProgramSemantics(semantics, config.n_hidden)
@@ -307,6 +309,17 @@ class LinearEncoder(nn.Module):
     def __init__(self, n_genes: int, n_latent: int) -> None:
         super().__init__()
         self.register_buffer("components", torch.zeros(n_latent, n_genes))
+
+    @torch.no_grad()
+    def set_programs(self, labels: torch.Tensor) -> None:
+        """Take sums over programs, scaled to unit length, given that of each gene ``(G,)``."""
+        if (n_programs := int(labels.max()) + 1) > len(self.components):
+            raise ValueError(
+                f"{n_programs} programs do not fit into n_latent={len(self.components)}. Give "
+                f"SCBIGConfig(n_latent={n_programs}), or fewer programs."
+            )
+        self.components[labels, torch.arange(len(labels))] = 1.0
+        self.components /= self.components.norm(dim=1, keepdim=True).clamp(min=_TINY)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Encode centred expression ``(B, G)`` into latents ``(B, n_latent)``."""

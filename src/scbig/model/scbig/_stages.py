@@ -36,8 +36,9 @@ def fit_autoencoder(module: SCBIGModule, task: Task) -> None:
     cells = np.random.default_rng(task.seed).permutation(rows)
     module.set_gene_mean(compute_group_means(expression, [rows])[0])
     if isinstance(module.encoder, LinearEncoder):
-        x = expression.rows(np.sort(cells[:MAX_PCA_CELLS]))
-        find_components(x, module.encoder.components, task.seed)
+        if module.config.autoencoder == "pca":
+            x = expression.rows(np.sort(cells[:MAX_PCA_CELLS]))
+            find_components(x, module.encoder.components, task.seed)
     else:
         _train_autoencoder(module, task, cells)
     latents = compute_latents(module, expression)[rows]
