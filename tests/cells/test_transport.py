@@ -7,6 +7,7 @@ from scbig.cells import (
     GeneModel,
     compute_log1p,
     draw_sources,
+    find_offset,
     fit_gene_model,
     map_depths,
     normalise_counts,
@@ -222,6 +223,41 @@ def test_offsets_change_cells_and_not_means(population):
     values = made.values[:, [gene]].toarray().ravel()
     assert values[::2].mean() - values[1::2].mean() > 0.7
     assert values.mean() == pytest.approx(target[gene], abs=2 * get_step(cells))
+
+
+@pytest.mark.parametrize("base", [None, 2.0])
+@pytest.mark.parametrize("scale", [0.3, 1.0, 20.0])
+def test_an_offset_is_the_ratio_that_a_deviation_stands_for(base, scale):
+    """Means of drawn Poisson counts, before and after each cell has its ratio."""
+    rng, unit = np.random.default_rng(0), 1.0 if base is None else np.log(base)
+    rate, ratio = np.array([0.3, 2.0, 200.0]), np.array([2.0, 0.5, 1.0])
+    counts = rng.poisson(rate * ratio[:, None, None], size=(3, 400_000, 3))
+    moved = np.log1p(scale * counts).mean(axis=1) / unit
+    target = np.log1p(scale * rng.poisson(rate, size=(400_000, 3))).mean(axis=0) / unit
+    offset = find_offset(moved - target, target, scale, unit)
+    expected = np.repeat(np.log(ratio)[:, None], 3, axis=1)  # of average 0 as they are
+    np.testing.assert_allclose(offset, expected, atol=0.02)
+    assert offset.dtype == np.float32
+
+
+def test_offsets_are_bounded_and_of_average_zero():
+    rng = np.random.default_rng(0)
+    target = np.array([0.0, 1e-9, 1.0, 8.0])
+    offset = find_offset(rng.normal(0, 100, (50, 4)), target, 1.0)
+    assert np.isfinite(offset).all()
+    np.testing.assert_allclose(offset.mean(axis=0), 0, atol=1e-6)
+    assert np.ptp(offset, axis=0).max() <= 2 * np.log(3) + 1e-6
+    assert not find_offset(np.zeros((3, 4)), target, 1.0).any()
+
+
+def test_cells_that_respond_beyond_measure_keep_to_what_a_cell_can_hold(population):
+    """A gene that is silent in controls rises without bound in a cell of strength 3."""
+    cells = population.to_cells()
+    target = get_mean(get_values(cells))
+    target[int(np.argmin(population.mean))] += 0.5
+    strength = np.where(np.arange(len(cells.depth)) % 2 == 0, 3.0, 0.5)
+    made = transport_cells(cells, fit(cells), target, np.random.default_rng(0), strength=strength)
+    assert made.counts.sum() < 3 * cells.counts.sum()
 
 
 def test_the_same_seed_gives_the_same_cells(task):

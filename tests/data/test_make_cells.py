@@ -20,7 +20,7 @@ from scbig.data import (
     match_genes,
 )
 from scbig.data._control_pools import read_pools
-from scbig.data._make_cells import _raise_share
+from scbig.data._make_cells import CellShape, _raise_share
 
 N_GENES = 60
 SCHEMA = ScreenSchema("perturbation", "control", context_keys=("line",))
@@ -56,7 +56,9 @@ def get_mean(cells: sparse.csr_matrix) -> np.ndarray:
     return np.asarray(cells.mean(axis=0, dtype=np.float64)).ravel()
 
 
-def make(controls: AnnData, query: Query, seed: int = 0) -> Prediction:
+def make(
+    controls: AnnData, query: Query, seed: int = 0, shape: CellShape | None = None
+) -> Prediction:
     groups = [(targets, context, np.arange(0)) for targets, context, _ in query.groups()]
     rows = [np.arange(400), np.arange(400, 700)]
     model = fit_screen_model(
@@ -70,6 +72,7 @@ def make(controls: AnnData, query: Query, seed: int = 0) -> Prediction:
         True,
         mean[0],
         seed,
+        shape=shape,
     )
     match = match_genes(controls.var_names, list(controls.var_names))
     return make_cells(query, match, model, wanted)
@@ -92,6 +95,33 @@ def test_means_are_those_of_all_controls_and_the_effect(controls):
         # By one molecule, or alike where no cells of one sum have these means.
         assert np.abs(off - np.median(off)).max() < 0.04
         assert abs(np.median(off)) < 0.01
+
+
+def test_a_shape_moves_cells_about_their_mean_and_not_the_mean(controls):
+    """Cells that express one gene above its median lose another, and the others gain it."""
+    query = make_query(
+        controls, SCHEMA, ["X"], contexts=LINES, n_cells=300, rng=np.random.default_rng(0)
+    )
+    gene, other = np.argsort(get_mean(controls.X))[-2:]
+    seen = []
+
+    def shape(x: np.ndarray, group: int) -> np.ndarray:
+        seen.append((x, group))
+        deviation = np.zeros_like(x)
+        deviation[:, other] = np.where(x[:, gene] > np.median(x[:, gene]), -0.3, 0.3)
+        return deviation
+
+    plain, shaped = make(controls, query), make(controls, query, shape=shape)
+    for group, (_, _, at) in enumerate(query.groups()):
+        before, after = (made.expression[at].toarray() for made in (plain, shaped))
+        off = after.mean(axis=0) - before.mean(axis=0)
+        assert np.abs(off - np.median(off)).max() < 0.04
+        source = controls.X[shaped.source_row[at]].toarray()
+        np.testing.assert_array_equal(seen[group][0], source)
+        assert seen[group][1] == group
+        is_high = source[:, gene] > np.median(source[:, gene])
+        gaps = [x[~is_high, other].mean() - x[is_high, other].mean() for x in (before, after)]
+        assert gaps[1] - gaps[0] == pytest.approx(0.6, abs=0.15)
 
 
 def test_a_condition_has_the_same_cells_whatever_else_is_asked_for(controls):

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import sparse
+from scipy.stats import poisson
 
 from scbig.cells._counts import CellCounts, compute_log1p
 from scbig.cells._gene_model import GeneModel
@@ -15,8 +16,9 @@ from scbig.cells._sources import DEPTH_SPREAD
 MAX_MATCHED = 1024
 # A cell may have so many times the counts of a gene that its like have, or so many times fewer.
 _MAX_OFFSET = 3.0
-# Mean log1p values below that are no level that a cell could be above or below.
-_LEAST_LEVEL = 0.05
+# Counts of a gene in a cell, on average, between which ratios are told; how many are many.
+_RATES = np.geomspace(0.01, 1e5, 200)
+_MANY = 50
 
 
 @dataclass(frozen=True)
@@ -134,8 +136,12 @@ def transport_cells(
     return parts[0] if len(parts) == 1 else _join(parts)
 
 
-def find_offset(deviation: np.ndarray, target: np.ndarray, unit: float = 1.0) -> np.ndarray:
+def find_offset(
+    deviation: np.ndarray, target: np.ndarray, scale: float, unit: float = 1.0
+) -> np.ndarray:
     """Find the log ratios that move cells about their mean.
+
+    Ratios are those of the Poisson rates at which values have the mean and the moved mean.
 
     Parameters
     ----------
@@ -144,19 +150,32 @@ def find_offset(deviation: np.ndarray, target: np.ndarray, unit: float = 1.0) ->
         screen's values, shape ``(n_cells, n_genes)``.
     target
         That mean, shape ``(n_genes,)``.
+    scale
+        What one count adds to the value before the logarithm: target sum over depth.
     unit
         Natural logarithm of the base of the values.
 
     Returns
     -------
-    For ``offset`` of :func:`transport_cells`, float32, ``(n_cells, n_genes)``: a ratio of 1/3 to
-    3 of what the mean stands for. Their average over cells is 0.
+    For ``offset`` of :func:`transport_cells`, float32, ``(n_cells, n_genes)``: ratios of 1/3 to 3.
+    Their average over cells is 0.
     """
-    level = np.maximum(target * unit, _LEAST_LEVEL)
-    moved = np.maximum(level + deviation * unit, level / _MAX_OFFSET)
-    most = np.log(_MAX_OFFSET)
-    offset = np.clip(np.log(np.expm1(moved) / np.expm1(level)), -most, most)
+    mean = np.array([_expect_log1p(rate, scale) for rate in _RATES])
+    level = np.maximum(target * unit, mean[0])
+    moved = np.clip(level + deviation * unit, mean[0], mean[-1])
+    rates = np.log(_RATES)
+    offset = np.interp(moved, mean, rates) - np.interp(level, mean, rates)
+    offset = np.clip(offset, -np.log(_MAX_OFFSET), np.log(_MAX_OFFSET))
     return (offset - offset.mean(axis=0)).astype(np.float32)
+
+
+def _expect_log1p(rate: float, scale: float) -> float:
+    """Mean of ``log1p(scale * count)`` for Poisson counts."""
+    if rate > _MANY:
+        # The curvature of the logarithm takes the rest off.
+        return float(np.log1p(scale * rate) - 0.5 * rate * (scale / (1 + scale * rate)) ** 2)
+    counts = np.arange(4 * _MANY)
+    return float(poisson.pmf(counts, rate) @ np.log1p(scale * counts))
 
 
 def _check_shapes(

@@ -301,10 +301,11 @@ class _Shape:
         """Log ratios of cells and genes; cells that do not respond, and other genes, have none."""
         x = take_dense(self.pool, self.match, self.expected, controls.usable[drawn])
         deviation = self.predict(x, self.group)[:, self.genes.of_model]
-        base = controls.counts.base
-        unit = 1.0 if base is None else float(np.log(base))
+        counts = controls.counts
+        unit = 1.0 if counts.base is None else float(np.log(counts.base))
+        scale = counts.target_sum / float(np.median(counts.depth))
         offset = np.zeros((len(drawn), len(target)), dtype=np.float32)
-        offset[:, controls.shared] = find_offset(deviation, target[controls.shared], unit)
+        offset[:, controls.shared] = find_offset(deviation, target[controls.shared], scale, unit)
         return offset if strength is None else offset * (strength > 0).astype(np.float32)[:, None]
 
 

@@ -24,6 +24,7 @@ from scbig.nn import (
     split_weight_decay,
 )
 from scbig.predictor import (
+    CellMover,
     RegressionMethod,
     Schedule,
     StageData,
@@ -127,6 +128,13 @@ class AnchoredStreams(RegressionMethod):
         condition = self.make_condition(targets, context)
         return StreamMover(self.module, condition, torch.from_numpy(control_mean).float())
 
+    def make_shaper(self, targets: Sequence[Targets], context: np.ndarray) -> CellMover | None:
+        """Prepare to tell how the effects of single cells differ from their mean."""
+        if not self.config.use_anchor:
+            return None
+        control_mean = np.zeros((len(context), len(self.vocabulary.genes)), dtype=np.float32)
+        return self.make_mover(targets, context, control_mean).deviate
+
     def to_plain(self) -> tuple[Values, Arrays]:
         """Values and arrays of regression and networks."""
         values, arrays = super().to_plain()
@@ -157,19 +165,39 @@ class StreamMover:
 
     def __call__(self, x: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Predict perturbed cells."""
+
+        def predict(cells: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
+            condition, mean = self.condition.select(which), self.control_mean[which]
+            device = cells.device
+            return self.module.predict_cells(cells, condition.to(device), mean.to(device))
+
+        return self._run(predict, x, rows)
+
+    def deviate(self, x: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Predict by how much the effect on each cell differs from the mean, ``(B, N, G)``."""
+
+        def predict(cells: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
+            condition = self.condition.select(which).to(cells.device)
+            return self.module.forward_cells(cells, condition).effect
+
+        effect = self._run(predict, x, rows)
+        return effect - effect.mean(axis=1, keepdims=True)
+
+    def _run(
+        self,
+        predict: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+        x: np.ndarray,
+        rows: np.ndarray,
+    ) -> np.ndarray:
+        """Ask for each condition with each cell, so many at once that their tokens find room."""
         module, device = self.module, self.module.device
         cells = torch.from_numpy(np.asarray(x, dtype=np.float32))
-        # Each condition with each cell, so many at once that their tokens find room.
         condition = torch.from_numpy(np.asarray(rows)).repeat_interleave(len(cells))
         cell = torch.arange(len(cells)).repeat(len(rows))
         size = max(TOKENS_AT_ONCE // module.patches.n_tokens, 1)
         with evaluating(module):
             predicted = [
-                module.predict_cells(
-                    cells[one].to(device),
-                    self.condition.select(which).to(device),
-                    self.control_mean[which].to(device),
-                ).cpu()
+                predict(cells[one].to(device), which).cpu()
                 for which, one in zip(condition.split(size), cell.split(size), strict=True)
             ]
         return torch.cat(predicted).unflatten(0, (len(rows), len(cells))).numpy()

@@ -195,6 +195,21 @@ class LocusBridge(Method):
             )
         return predicted.cpu().numpy()
 
+    def make_shaper(self, targets: Sequence[Targets], context: np.ndarray) -> CellMover | None:
+        """Prepare to tell what bridges do to cells beyond the mean change."""
+        is_anchored = self.config.use_anchor and self.config.transport == "bridge"
+        return partial(self._deviate, self.embed(targets, context)) if is_anchored else None
+
+    def _deviate(self, vector: torch.Tensor, x: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        module, device = self.module, self.module.device
+        with evaluating(module):
+            deviation = module.predict_deviations(
+                torch.from_numpy(np.asarray(x, dtype=np.float32)).to(device),
+                vector[torch.from_numpy(np.asarray(rows))].to(device),
+                torch.Generator().manual_seed(0),
+            )
+        return deviation.cpu().numpy()
+
     def embed(self, targets: Sequence[Targets], context: np.ndarray) -> torch.Tensor:
         """Vectors of conditions, shape ``(n, dim)``."""
         return self.module.embed_all(self._make_condition(targets, context))

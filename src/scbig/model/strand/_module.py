@@ -129,7 +129,28 @@ class STRANDModule(BaseModuleClass):
         The decoder is only asked for a difference: what the latent space cannot hold of the
         cell is kept, and no effect is exact.
         """
-        z, vector = self.latent.encode(x), vector.unsqueeze(1)
+        z = self.latent.encode(x)
+        ends, _ = self._carry(z, vector, generator)
+        change = self.latent.decode(ends) - self.latent.decode(z)
+        return add_change(x, change, control_mean.unsqueeze(1))
+
+    def predict_deviations(
+        self, x: torch.Tensor, vector: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
+        """Predict what the bridge does to each of N cells beyond the mean, ``(B, N, G)``.
+
+        The average change is taken off in latents, and once more of the decoded cells.
+        """
+        ends, source = self._carry(self.latent.encode(x), vector, generator)
+        ends = ends - (ends - source).mean(1, keepdim=True)
+        deviation = self.latent.decode(ends) - self.latent.decode(source)
+        return deviation - deviation.mean(1, keepdim=True)
+
+    def _carry(
+        self, z: torch.Tensor, vector: torch.Tensor, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Where bridges from N control latents to B conditions end, and where they begin."""
+        vector = vector.unsqueeze(1)
         start = z.expand(len(vector), *z.shape)
 
         def network(t: torch.Tensor, z_t: torch.Tensor) -> torch.Tensor:
@@ -138,8 +159,7 @@ class STRANDModule(BaseModuleClass):
         # Noise that is drawn on the CPU means the same on every device.
         source, n_steps = self.get_source(start, vector).cpu(), self.config.n_solver_steps
         ends = self.bridge.carry(network, source, n_steps=n_steps, generator=generator)
-        change = self.latent.decode(ends.to(z.device)) - self.latent.decode(z)
-        return add_change(x, change, control_mean.unsqueeze(1))
+        return ends.to(z.device), source.to(z.device)
 
     def extend_contexts(self, n_contexts: int) -> None:
         """Make room for further contexts, which begin without a change of their own."""
