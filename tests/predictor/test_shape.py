@@ -121,6 +121,14 @@ def test_predicted_cells_have_the_shape_and_the_mean(screen, tmp_path):
     assert energy["shaped"] < energy["plain"] - 0.02
 
 
+def test_without_the_gate_a_shape_is_used_whatever_it_is(screen, caplog):
+    method = Shaper(-1.0)
+    method.use_gate = False
+    with caplog.at_level("INFO", logger="scbig"):
+        assert train(screen.copy(), method).uses_shape
+    assert "Shape of cells" not in caplog.text
+
+
 def test_networks_that_tell_no_shape_are_not_asked(screen):
     assert not train(screen.copy(), Shaper(None)).uses_shape
 

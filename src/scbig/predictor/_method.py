@@ -49,7 +49,7 @@ class Method(ABC):
     is_anchored: bool = True
     #: Whether networks that were trained before go on to hold when :meth:`fit` runs again.
     keeps_networks: bool = True
-    #: Whether anchored networks have to pass a test on the held-out conditions.
+    #: Whether anchored networks have to pass tests, for means and for shapes.
     use_gate: bool = True
     #: Whether cells are made that have the expected expression as their mean; otherwise the mover
     #: hands cells out.

@@ -152,8 +152,8 @@ class Recipe:
         if (shaper := method.make_shaper(*groups)) is None:
             return False
         model = fit_cells(self.cells, task.groups, self.request.seed)
-        if not model.has_counts:
-            return False
+        if not (method.use_gate and model.has_counts):
+            return model.has_counts
         control_mean = task.trained.get_control(shape.context)
         found = shape.compare(method.predict_effects(*groups), control_mean, shaper, model)
         logger.info(
