@@ -27,6 +27,7 @@ from scbig.cli._options import (
     Fasta,
     GeneEmbeddingFile,
     GeneKey,
+    GuideToGene,
     Holding,
     IsLog1p,
     Labels,
@@ -98,6 +99,7 @@ def train(
     perturbation_key: PerturbationKey = None,
     control: Control = None,
     separator: Separator = None,
+    guide_to_gene: GuideToGene = None,
     context_keys: ContextKeys = None,
     gene_embedding: GeneEmbeddingFile = None,
     string_links: StringLinks = None,
@@ -192,6 +194,7 @@ def train(
                 separator=separator,
                 gene_key=gene_key,
                 is_log1p=is_log1p,
+                guide_to_gene=guide_to_gene,
             ),
             PriorFiles(
                 gene_embedding=gene_embedding,

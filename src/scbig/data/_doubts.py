@@ -91,8 +91,9 @@ def find_doubt(
         return Doubt(GUIDE)
     if (gene := find_guide(target, names)) is not None:
         return Doubt(GUIDE, (gene,) if gene else ())
-    own = {"separator": separator, "is_strict": is_strict, "clear": clear}
-    found = find_combination(target, names, controls, **own)
+    found = find_combination(
+        target, names, controls, separator=separator, is_strict=is_strict, clear=clear
+    )
     return None if found is None else Doubt(COMBINATION, tuple(found[1]), found[0])
 
 

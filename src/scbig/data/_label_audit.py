@@ -11,6 +11,7 @@ from scbig.data._labels import (
     CLEAR_SEPARATORS,
     DEFAULT_SEPARATOR,
     WEAK_SEPARATORS,
+    has_guide_number,
     is_control_like,
     is_missing_like,
     list_targets,
@@ -82,6 +83,10 @@ def check_labels(
             doubt = find_doubt(*given, is_strict=separator is None, clear=clear)
             if doubt is not None and doubt.kind != CONTROL:
                 doubts[label] = doubt
+    numbered = sorted(one for one in singles - names if has_guide_number(one))
+    # Names of genes end so, too, but not most of them.
+    if 3 * len(numbered) >= 2 * len(singles) and len(numbered) > 2:
+        doubts |= dict.fromkeys(numbered, Doubt(GUIDE))
     _raise_missing({k: n_cells[k] for k, v in doubts.items() if v.kind == MISSING}, schema, 0)
     if schema.perturbation_key.casefold() != LOCUS_KEY:
         _raise_guides(
@@ -237,13 +242,14 @@ def _raise_guides(
     n_cells: Mapping[str, int],
     obs: pd.DataFrame,
     schema: ScreenSchema,
-    names: Collection[str],
 ) -> None:
     if not doubts:
         return
     key, first = schema.perturbation_key, next(iter(doubts))
     gene = "".join(doubts[first].parts) or "GENE"
-    better = [other for other in obs if other != key and _names_genes(obs[other], names)]
+    better = [
+        other for other in obs if other != key and _names_genes(obs[other], obs[key], doubts)
+    ]
     column = f"Name the column that has the gene: perturbation_key={better[0]!r}" if better else ""
     raise ValueError(
         f"{len(doubts)} label(s) of obs[{key!r}] look like guides and not like genes: "
@@ -253,13 +259,18 @@ def _raise_guides(
     )
 
 
-def _names_genes(column: pd.Series, names: Collection[str]) -> bool:
+def _names_genes(column: pd.Series, guides: pd.Series, doubtful: Collection[str]) -> bool:
+    """Whether a column has controls, and the gene in the name of nearly each guide."""
     if pd.api.types.is_numeric_dtype(column):
         return False
-    labels = list_labels(column)
-    others = [label for label in labels if not is_control_like(label)]
-    is_most = 2 * sum(label in names for label in others) >= len(others)
-    return 0 < len(others) < len(labels) and is_most
+    has_control = any(map(is_control_like, list_labels(column)))
+    pairs = pd.DataFrame({"gene": column.astype(str), "guide": guides.astype(str)})
+    pairs = pairs[pairs["guide"].isin(doubtful)].drop_duplicates()
+    n_found = sum(
+        gene != guide and gene in guide
+        for gene, guide in zip(pairs["gene"], pairs["guide"], strict=True)
+    )
+    return has_control and 10 * n_found >= 9 * len(pairs)
 
 
 def _raise_combined(

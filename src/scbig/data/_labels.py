@@ -6,6 +6,7 @@ Text alone is read here. Which labels a screen has, and what it measures, is giv
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 from itertools import chain
 
 CONTROL_LABELS = (
@@ -45,9 +46,7 @@ _MISSING = re.compile(
 )
 _CONTROL_JOINS = re.compile(r"__|[+_|;,&:/ -]")
 # Strand and position, or transcripts, as libraries of guides for whole genomes write them.
-_GUIDE_MARK = re.compile(
-    r"_[+-]_\d+|[_-]P1(?:P2)?(?:[_-]|$)|[_-]P2(?:[_-]|$)|.[_-]ENS[A-Z]*[GT]\d"
-)
+_GUIDE_MARK = re.compile(r"_[+-]_\d+|[_-]P1P2(?:[_-]|$)|_P[12](?:[_-]|$)|.[_-]ENS[A-Z]*[GT]\d")
 
 
 def is_control_token(token: str) -> bool:
@@ -85,6 +84,11 @@ def is_missing_like(label: str) -> bool:
 def has_guide_mark(label: str) -> bool:
     """Whether a label names a strand and a position, or a transcript, as guides are named."""
     return _GUIDE_MARK.search(label) is not None
+
+
+def has_guide_number(label: str) -> bool:
+    """Whether a label ends as names of guides do, as in ``STAT1_g2``, ``STAT1g2`` or ``STAT1_2``."""
+    return re.fullmatch(r".*[A-Z0-9](?:[_-]?s?g\d+|_\d+)", label) is not None
 
 
 def read_controls(control: str | Sequence[str]) -> tuple[str, ...]:
@@ -163,7 +167,7 @@ def list_targets(
     parts_of_controls = get_control_parts(controls, separator)
     if text in controls or text in parts_of_controls:
         return []
-    known = {"controls": controls, "separator": separator, "names": names}
+    known: dict[str, Any] = {"controls": controls, "separator": separator, "names": names}
     if text in guides:
         return list_targets(guides[text], **known)
     if not text:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from scbig.data._labels import DEFAULT_SEPARATOR, list_targets, read_controls
 Targets = tuple[str, ...]
 Perturbations = Sequence[str | Sequence[str]]
 #: Which gene each guide is of.
-Guides = Mapping[str, str] | pd.Series | pd.DataFrame | Sequence[Sequence[str]]
+Guides: TypeAlias = Mapping[str, str] | pd.Series | pd.DataFrame | Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class ScreenSchema:
             When something else than text stands in place of a label or target.
         """
         is_one = isinstance(perturbations, str) or not isinstance(perturbations, Iterable)
-        wanted = [perturbations] if is_one else perturbations
+        wanted: Sequence[Any] = [perturbations] if is_one else perturbations
         return dict(self._read_one(one) for one in wanted)
 
     def _read_one(self, asked: str | Sequence[str]) -> tuple[str, tuple[str, ...]]:
