@@ -89,9 +89,8 @@ def check_labels(
         doubts |= dict.fromkeys(numbered, Doubt(GUIDE))
     _raise_missing({k: n_cells[k] for k, v in doubts.items() if v.kind == MISSING}, schema, 0)
     if schema.perturbation_key.casefold() != LOCUS_KEY:
-        _raise_guides(
-            {k: v for k, v in doubts.items() if v.kind == GUIDE}, n_cells, obs, schema, names
-        )
+        of_guides = {k: v for k, v in doubts.items() if v.kind == GUIDE}
+        _raise_guides(of_guides, n_cells, obs, schema)
     combined = {k: v for k, v in doubts.items() if v.kind == COMBINATION}
     _raise_combined(combined, n_cells, schema, any(len(group) > 1 for group in read.values()))
     return targets

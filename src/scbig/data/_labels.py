@@ -6,8 +6,8 @@ Text alone is read here. Which labels a screen has, and what it measures, is giv
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
 from itertools import chain
+from typing import Any
 
 CONTROL_LABELS = (
     "control",
@@ -87,7 +87,7 @@ def has_guide_mark(label: str) -> bool:
 
 
 def has_guide_number(label: str) -> bool:
-    """Whether a label ends as names of guides do, as in ``STAT1_g2``, ``STAT1g2`` or ``STAT1_2``."""
+    """Whether a label ends as names of guides do, such as ``STAT1g2`` or ``STAT1_2``."""
     return re.fullmatch(r".*[A-Z0-9](?:[_-]?s?g\d+|_\d+)", label) is not None
 
 
