@@ -86,7 +86,7 @@ def check_labels(
     numbered = sorted(one for one in singles - names if has_guide_number(one))
     # Names of genes end so, too, but not most of them.
     if 3 * len(numbered) >= 2 * len(singles) and len(numbered) > 2:
-        doubts |= dict.fromkeys(numbered, Doubt(GUIDE))
+        doubts = dict.fromkeys(numbered, Doubt(GUIDE)) | doubts
     _raise_missing({k: n_cells[k] for k, v in doubts.items() if v.kind == MISSING}, schema, 0)
     if schema.perturbation_key.casefold() != LOCUS_KEY:
         of_guides = {k: v for k, v in doubts.items() if v.kind == GUIDE}
