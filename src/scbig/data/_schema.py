@@ -137,7 +137,10 @@ class ScreenSchema:
     def _read_one(self, asked: str | Sequence[str]) -> tuple[str, tuple[str, ...]]:
         """Return the label of one condition, and its targets."""
         if isinstance(asked, str):
-            return asked, self.parse(asked)
+            targets = self.list_targets(asked)
+            # What is written has to be read without the table of guides.
+            label = self.join(targets) if self.guides else asked
+            return label, tuple(sorted(targets))
         given = _list_named(asked)
         label = self.join(given)
         # Named one by one, they need not be told apart again.
