@@ -58,8 +58,9 @@ from scbig.cli._options import (
 from scbig.cli._session import Session, run_session
 
 HINT = (
-    "Arguments in this message are options here: control=... is --control, is_log1p=True is "
-    "--is-log1p, target_sum=... is --target-sum; raw counts are normalised."
+    "Arguments in this message are options here: control=... is --control, guide_to_gene=... is "
+    "--guide-to-gene FILE, is_log1p=True is --is-log1p, target_sum=... is --target-sum; raw "
+    "counts are normalised."
 )
 
 

@@ -136,16 +136,14 @@ class ScreenSchema:
 
     def _read_one(self, asked: str | Sequence[str]) -> tuple[str, tuple[str, ...]]:
         """Return the label of one condition, and its targets."""
-        if isinstance(asked, str):
-            targets = self.list_targets(asked)
-            # What is written has to be read without the table of guides.
-            label = self.join(targets) if self.guides else asked
-            return label, tuple(sorted(targets))
-        given = _list_named(asked)
-        label = self.join(given)
-        # Named one by one, they need not be told apart again.
-        is_each = len(given) > 1 and all(one in self.names for one in given)
-        return label, tuple(sorted(set(given))) if is_each else self.parse(label)
+        given = [asked] if isinstance(asked, str) else _list_named(asked)
+        label = asked if isinstance(asked, str) else self.join(given)
+        if len(given) > 1 and all(one in self.names for one in given):
+            # Named one by one, they need not be told apart again.
+            return label, tuple(sorted(set(given)))
+        targets = self.list_targets(label)
+        # What is written has to be read without the table of guides.
+        return self.join(targets) if self.guides else label, tuple(sorted(targets))
 
     def join(self, targets: Sequence[str]) -> str:
         """Write targets as a label of this screen.
