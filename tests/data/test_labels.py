@@ -82,6 +82,7 @@ def test_labels_that_are_said_twice():
         (["sgNT-1", "sgNT-2"], None),
         (["NegCtrl0", "NegCtrl10"], None),
         (["negative_control_1", "negative_control_2"], None),
+        (["Non targeting control", "nontargeting-guide-7"], None),
         (["non-targeting_00001|non-targeting_00002", "non-targeting_00001"], None),
         (["safe1", "mock"], ["safe1", "mock"]),
         (["control", "NT_1", "unassigned"], ["control", "NT_1", "unassigned"]),
@@ -137,6 +138,17 @@ def test_controls_that_were_not_named_are_refused(other, caplog):
     assert f"['{other}'] of obs['perturbation'] look like controls" in caplog.text
     assert mend(text, cells).obs["perturbation"].tolist() == ["control", "A"]
     assert read(cells, control=["control", other])[1][other] == ()
+
+
+def test_many_controls_that_were_not_named():
+    others = [f"non-targeting_{i:05d}" for i in range(30)]
+    cells = make_cells(["control", *others, "A"])
+    text = refused("30 label.*look like controls", cells, control="control")
+    named = eval(re.search(r"control=(.*); or drop", text)[1], {"adata": cells})
+    assert read(cells, control=named)[0].controls == ("control", *others)
+    text = refused("No control cells", make_cells([*others[:2], "A"]), control="non-targeting")
+    named = eval(text.rpartition("control=")[2])
+    assert read(make_cells([*others[:2], "A"]), control=named)[0].controls == tuple(others[:2])
 
 
 def test_a_measured_gene_is_no_control():
@@ -326,7 +338,18 @@ def test_numbers_may_be_the_names_of_genes():
     assert read(cells, control=0)[1] == {"0": (), "7157": ("7157",), "25": ("25",)}
 
 
-GUIDES = ["STAT1_g2", "sgSTAT1-1", "STAT1-1", "STAT1g2", "STAT1_sg1", "STAT1_1", "STAT1.g2"]
+GUIDES = [
+    "STAT1_KO",
+    "STAT1 KD",
+    "sgSTAT1",
+    "STAT1_g2",
+    "sgSTAT1-1",
+    "STAT1-1",
+    "STAT1g2",
+    "STAT1_sg1",
+    "STAT1_1",
+    "STAT1.g2",
+]
 LIBRARY = ["STAT1_+_219134860.23-P1P2", "STAT1_-_219134860-P1", "STAT1_P1P2_A"]
 TRANSCRIPTS = ["10005_STAT1_P1P2_ENSG00000127837", "STAT1_ENST00000358951", "STAT1_NM_007315"]
 
@@ -347,6 +370,7 @@ def test_names_of_guides_are_refused_and_the_column_of_genes_named(guide):
 def test_guides_of_genes_that_are_not_measured():
     guides = [f"GENE{i}_{n}" for i in range(4) for n in (1, 2)]
     refused("8 label.* look like guides", make_cells(["control", *guides]))
+    refused("3 label.* look like guides", make_cells(["control", "sgX1", "sgX2", "sgY"]))
     assert read(make_cells(["control", *guides]), separator="")[1][guides[0]] == (guides[0],)
 
 

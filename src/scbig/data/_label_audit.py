@@ -160,11 +160,16 @@ def check_other_controls(obs: pd.DataFrame, schema: ScreenSchema, genes: Collect
         When there are some; the message lists them.
     """
     if left := find_other_controls(obs, schema, genes):
-        listed = [*schema.controls, *left]
+        column = f"adata.obs[{schema.perturbation_key!r}]"
+        listed = str([*schema.controls, *left])
+        start = next(iter(left)).rstrip("0123456789")
+        if len(left) > 12 and all(label.startswith(start) for label in left):
+            listed = f"[x for x in {column}.unique() if x.startswith({start!r})]"
+            listed = f"{list(schema.controls[:3])} + {listed}"
         raise ValueError(
             f"{len(left)} label(s) of obs[{schema.perturbation_key!r}] look like controls, which "
             f"are {shorten(schema.controls)[1:-1]}: {_count(left)}. Name all that are: "
-            f"control={listed if len(listed) <= 12 else '[...]'}; or drop the cells: "
+            f"control={listed}; or drop the cells: "
             f"{_drop(schema.perturbation_key, left)}"
         )
 

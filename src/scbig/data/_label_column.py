@@ -217,7 +217,8 @@ def find_controls(labels: Sequence[str], key: str, genes: Collection[str]) -> tu
 def _describe_absent(where: str, labels: Sequence[str], named: Sequence[str]) -> str:
     """Say that there are no control cells, and how to name them."""
     wanted = repr(named[0]) if len(named) == 1 else f"any of {list(named or CONTROL_LABELS)}"
-    likely = next((label for label in labels if is_control_like(label)), "...")
+    like = [label for label in labels if is_control_like(label)]
+    likely = like if 1 < len(like) <= 12 else next(iter(like), "...")
     return (
         f"No control cells in {where}: no cell has the control label {wanted}. "
         f"Labels found: {shorten(labels)[1:-1]}. Name it: control={likely!r}"
