@@ -546,6 +546,15 @@ def test_what_is_asked_is_read_alike(asked, message):
     ]
 
 
+def test_combinations_in_an_embedding_are_no_names():
+    schema = ScreenSchema("perturbation", "ctrl", "-").with_names(
+        ["AHR", "KLF1", "HLA-A"], ["AHR-KLF1", "HLA-DRA", "FEV"]
+    )
+    assert schema.names == {"AHR", "KLF1", "HLA-A", "HLA-DRA", "FEV"}
+    assert schema.parse("AHR-KLF1") == ("AHR", "KLF1")
+    assert schema.parse("HLA-DRA-AHR") == ("AHR", "HLA-DRA")
+
+
 # --- properties ---------------------------------------------------------------------------------
 
 JOINS = st.sampled_from([*SEPARATORS, "-", ".", "::", " and ", "--", " ", "~"])

@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from scbig.data import ScreenSchema
 
 HINT = (
-    "Arguments in this message are options here: control=... is --control; a split is given by "
+    "Arguments in this message are options here: control=... is --control, "
+    "guide_to_gene=... is --guide-to-gene FILE; a split is given by "
     "--split-file and --split, or in a column of obs that --split-key names."
 )
 

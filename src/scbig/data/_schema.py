@@ -202,6 +202,28 @@ class ScreenSchema:
         """Return the conventions of data with expression in ``X`` and genes as ``var_names``."""
         return replace(self, layer=None, gene_key=None)
 
+    def with_names(self, names: Iterable[str], others: Iterable[str] = ()) -> "ScreenSchema":
+        """Return the conventions with all names that are known.
+
+        Parameters
+        ----------
+        names
+            Measured genes and targets.
+        others
+            Further names, such as those of an embedding. Of these, combinations are left out:
+            they are no names.
+
+        Returns
+        -------
+        The schema.
+        """
+        known, join = frozenset(names), self.separator
+
+        def is_name(name: str) -> bool:
+            return not join or join not in name or not known.issuperset(name.split(join))
+
+        return replace(self, names=known.union(filter(is_name, others)))
+
     def describe(self) -> str:
         """Say what was taken for what, for the log."""
         return (
