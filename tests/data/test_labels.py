@@ -516,6 +516,15 @@ def test_columns_of_usual_sources(columns, key):
     assert parsed[labels[0]] == ()
 
 
+@pytest.mark.parametrize("label", ["Perturbed", "targeting", True])
+def test_columns_that_say_only_whether(label):
+    text = "says only whether cells are perturbed.*\\['is_ko', 'gene'\\].*perturbation_key="
+    cells = make_cells(["NT", label], "is_ko", gene=["ctrl", "A"])
+    refused(text, cells, perturbation_key="is_ko")
+    parsed = read(cells, perturbation_key="is_ko", separator="")[1]
+    assert parsed == {"NT": (), str(label): (str(label),)}
+
+
 # --- what predict is asked ----------------------------------------------------------------------
 
 

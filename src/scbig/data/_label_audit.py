@@ -6,7 +6,12 @@ from typing import Any
 import pandas as pd
 
 from scbig.data._doubts import COMBINATION, CONTROL, GUIDE, MISSING, Doubt, find_doubt
-from scbig.data._label_column import count_cells, list_labels, shorten
+from scbig.data._label_column import (
+    ANY_PERTURBATION,
+    count_cells,
+    list_labels,
+    shorten,
+)
 from scbig.data._labels import (
     CLEAR_SEPARATORS,
     DEFAULT_SEPARATOR,
@@ -69,6 +74,7 @@ def check_labels(
     if separator == "":
         return targets
     _check_numbers(n_cells, schema, known)
+    _check_telling(targets - names, n_cells, obs, schema)
     if any(guide in n_cells for guide in guides):
         _check_table(read, names, n_cells, schema)
     clear = (*CLEAR_SEPARATORS, "_") if is_blind else CLEAR_SEPARATORS
@@ -220,6 +226,19 @@ def _check_numbers(
             f"obs[{key!r}] holds numbers, which name no gene: {_count(unknown)}. Tell what they "
             f"stand for: guide_to_gene={{{first!r}: 'GENE', ...}}; or, where all labels are "
             "names of targets as they are: separator=''"
+        )
+
+
+def _check_telling(
+    unknown: Collection[str], n_cells: Mapping[str, int], obs: pd.DataFrame, schema: ScreenSchema
+) -> None:
+    """Raise when labels say only whether cells are perturbed."""
+    if unknown and all(target.casefold() in ANY_PERTURBATION for target in unknown):
+        found = {label: n_cells[label] for label in sorted(unknown) if label in n_cells}
+        raise ValueError(
+            f"obs[{schema.perturbation_key!r}] says only whether cells are perturbed: "
+            f"{_count(found)}. Columns found: {list(obs)}. Name the one with the targets: "
+            "perturbation_key='...'; or, if that is the name of one: separator=''"
         )
 
 

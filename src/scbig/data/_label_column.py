@@ -30,8 +30,8 @@ PERTURBATION_KEYS = (
     "assigned_guide",
     "guide_assignment",
 )
-# Labels of a column that says only whether there is a perturbation.
-_ANY_PERTURBATION = frozenset(("perturbed", "targeting", "treated", "true", "1"))
+#: Labels of a column that says only whether there is a perturbation.
+ANY_PERTURBATION = frozenset(("perturbed", "targeting", "treated", "true", "1"))
 #: Columns with the name of the guide rather than of the gene.
 GUIDE_KEYS = (
     "guide_identity",
@@ -129,7 +129,7 @@ def _keep_best(keys: list[str], obs: pd.DataFrame) -> list[str]:
         key
         for key in of_genes or keys
         if not all(
-            is_control_like(one) or one.casefold() in _ANY_PERTURBATION
+            is_control_like(one) or one.casefold() in ANY_PERTURBATION
             for one in list_labels(obs[key])
         )
     ]

@@ -96,6 +96,7 @@ def read_controls(control: str | Sequence[str]) -> tuple[str, ...]:
     """Return the labels of control cells as text, whether one is given or several."""
     if isinstance(control, str) or not isinstance(control, Iterable):
         return (str(control),)
+    control = sorted(control) if isinstance(control, set | frozenset) else control
     return tuple(dict.fromkeys(map(str, control)))
 
 
