@@ -338,7 +338,7 @@ def _get_groups(obs: pd.DataFrame, schema: ScreenSchema) -> pd.DataFrame:
     """List the perturbations and contexts of some cells, each pair of targets by one label."""
     groups = pd.DataFrame(
         {
-            "perturbation": obs[schema.perturbation_key].astype(str),
+            "perturbation": schema.unify_labels(obs[schema.perturbation_key]),
             "context": get_context_names(obs, schema.context_keys),
         }
     ).drop_duplicates()
@@ -357,8 +357,9 @@ def _take(adata: AnnData, is_taken: np.ndarray, schema: ScreenSchema) -> AnnData
     var = adata.var.copy()
     var.index = pd.Index(map(str, get_gene_names(adata, schema.gene_key)))
     obs = adata.obs[is_taken].copy()
-    if schema.other_controls:
-        obs[schema.perturbation_key] = schema.name_controls(obs[schema.perturbation_key])
+    labels = schema.unify_labels(obs[schema.perturbation_key])
+    if (labels != obs[schema.perturbation_key].astype(str)).any():
+        obs[schema.perturbation_key] = labels
     for name in obs.select_dtypes("category"):
         # Their categories would name the conditions that are held out.
         obs[name] = obs[name].cat.remove_unused_categories()

@@ -24,6 +24,7 @@ from scbig.cli._options import (
     Fasta,
     GeneEmbeddingFile,
     GeneKey,
+    GuideToGene,
     IsLog1p,
     Labels,
     Layer,
@@ -150,9 +151,7 @@ def benchmark(
     ] = None,
     share: Annotated[
         float | None,
-        typer.Option(
-            help="Share of the conditions (seen: of cells) to hold out.", rich_help_panel=HOLDING
-        ),
+        typer.Option(help="Share of conditions (seen: cells) held out.", rich_help_panel=HOLDING),
     ] = None,
     split_file: SplitFile = None,
     split: Annotated[
@@ -172,6 +171,7 @@ def benchmark(
     perturbation_key: PerturbationKey = None,
     control: Control = None,
     separator: Separator = None,
+    guide_to_gene: GuideToGene = None,
     context_keys: Annotated[
         str | None,
         typer.Option(
@@ -195,8 +195,7 @@ def benchmark(
 
     Writes scores.csv, summary.csv, comparison.csv, report.html and config.json, and with --judge
     judge.csv. What is finished is kept: the same command goes on after an interruption, and one
-    with more predictors, splits or seeds adds them. The exit status is 1 when a predictor failed
-    somewhere.
+    with more predictors, splits or seeds adds them. The status is 1 when a predictor failed.
 
     Examples
     --------
@@ -219,6 +218,7 @@ def benchmark(
                 separator=separator,
                 gene_key=gene_key,
                 is_log1p=is_log1p,
+                guide_to_gene=guide_to_gene,
             ),
             PriorFiles(
                 gene_embedding=gene_embedding,

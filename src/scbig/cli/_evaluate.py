@@ -19,6 +19,8 @@ from scbig.cli._options import (
     PRIORS,
     ContextKeys,
     Control,
+    GeneKey,
+    GuideToGene,
     Holding,
     Labels,
     Modality,
@@ -27,6 +29,7 @@ from scbig.cli._options import (
     PerturbationKey,
     ScreenFile,
     ScreenPath,
+    Separator,
     SplitFile,
     TargetSum,
     file_option,
@@ -41,7 +44,8 @@ if TYPE_CHECKING:
     from scbig.data import ScreenSchema
 
 HINT = (
-    "Arguments in this message are options here: control=... is --control; a split is given by "
+    "Arguments in this message are options here: control=... is --control, "
+    "guide_to_gene=... is --guide-to-gene FILE; a split is given by "
     "--split-file and --split, or in a column of obs that --split-key names."
 )
 
@@ -79,6 +83,9 @@ def evaluate(
     modality: Modality = "rna",
     perturbation_key: PerturbationKey = None,
     control: Control = None,
+    separator: Separator = None,
+    guide_to_gene: GuideToGene = None,
+    gene_key: GeneKey = None,
     context_keys: ContextKeys = None,
     gene_embedding: Annotated[
         Path | None,
@@ -120,6 +127,9 @@ def evaluate(
                 perturbation_key=perturbation_key,
                 control=tuple(control) if control else None,
                 context_keys=split_list(context_keys),
+                separator=separator,
+                gene_key=gene_key,
+                guide_to_gene=guide_to_gene,
             ),
             Holding(split_file=split_file, split=split),
             Evaluation(
@@ -209,13 +219,13 @@ def _score(adata: AnnData, labels: Labels, holding: Holding, wanted: Evaluation)
     path = wanted.gene_embedding
     embedding = None if path is None else load_gene_embedding(path)
     if wanted.predicted is None:
+        own = labels.to_dict()
+        del own["is_log1p"], own["layer"]
         return evaluate(
             adata,
             wanted.layer,
+            **own,
             split_key=wanted.split_key,
-            perturbation_key=labels.perturbation_key,
-            control=labels.control,
-            context_keys=labels.context_keys,
             gene_embedding=embedding,
             metrics=wanted.metrics or None,
         )
@@ -233,12 +243,9 @@ def _score(adata: AnnData, labels: Labels, holding: Holding, wanted: Evaluation)
 def _read_schema(adata: AnnData, labels: Labels) -> ScreenSchema:
     from scbig.data import infer_schema
 
-    return infer_schema(
-        adata,
-        perturbation_key=labels.perturbation_key,
-        control=labels.control,
-        context_keys=labels.context_keys,
-    )
+    arguments = labels.to_dict()
+    del arguments["is_log1p"]
+    return infer_schema(adata, **arguments)
 
 
 def make_tables(summary: pd.DataFrame, width: int) -> Iterator[Table]:

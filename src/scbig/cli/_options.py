@@ -199,6 +199,10 @@ Separator = Annotated[
     str | None,
     typer.Option(help="What joins the targets of a label.", rich_help_panel=LABELS),
 ]
+GuideToGene = Annotated[
+    Path | None,
+    file_option("Guides and their genes: csv or tsv, two columns with a header.", LABELS),
+]
 ContextKeys = Annotated[
     str | None,
     typer.Option(
@@ -283,10 +287,18 @@ class Labels:
     separator: str | None = None
     gene_key: str | None = None
     is_log1p: bool = False
+    guide_to_gene: Path | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return them as keyword arguments."""
-        return asdict(self)
+        """Return them as keyword arguments; the table of guides is read, where there is one."""
+        values = asdict(self)
+        if values.pop("guide_to_gene") is None:
+            return values
+        import pandas as pd
+
+        how: dict[str, Any] = {"sep": None, "engine": "python", "keep_default_na": False}
+        table = pd.read_csv(self.guide_to_gene, dtype=str, **how)
+        return values | {"guide_to_gene": table}
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from scbig.cli._options import (
     Fasta,
     GeneEmbeddingFile,
     GeneKey,
+    GuideToGene,
     Holding,
     IsLog1p,
     Labels,
@@ -57,8 +58,9 @@ from scbig.cli._options import (
 from scbig.cli._session import Session, run_session
 
 HINT = (
-    "Arguments in this message are options here: control=... is --control, is_log1p=True is "
-    "--is-log1p, target_sum=... is --target-sum; raw counts are normalised."
+    "Arguments in this message are options here: control=... is --control, guide_to_gene=... is "
+    "--guide-to-gene FILE, is_log1p=True is --is-log1p, target_sum=... is --target-sum; raw "
+    "counts are normalised."
 )
 
 
@@ -98,6 +100,7 @@ def train(
     perturbation_key: PerturbationKey = None,
     control: Control = None,
     separator: Separator = None,
+    guide_to_gene: GuideToGene = None,
     context_keys: ContextKeys = None,
     gene_embedding: GeneEmbeddingFile = None,
     string_links: StringLinks = None,
@@ -192,6 +195,7 @@ def train(
                 separator=separator,
                 gene_key=gene_key,
                 is_log1p=is_log1p,
+                guide_to_gene=guide_to_gene,
             ),
             PriorFiles(
                 gene_embedding=gene_embedding,

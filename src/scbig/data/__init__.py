@@ -52,6 +52,7 @@ from scbig.data._folders import (
     take_prefix as take_prefix,
     write_folder as write_folder,
 )
+from scbig.data._label_audit import describe_labels as describe_labels
 from scbig.data._locus_conventions import find_locus_labels, infer_locus_schema
 from scbig.data._make_cells import (
     MeanChange as MeanChange,
@@ -71,14 +72,14 @@ from scbig.data._raw_counts import (
     holds_counts as holds_counts,
     read_matrices as read_matrices,
 )
-from scbig.data._screen import (
+from scbig.data._schema import (
+    Guides,
     Perturbations,
-    Screen,
     ScreenSchema,
     Targets,
-    get_context_names,
-    make_screen,
+    read_guides as read_guides,
 )
+from scbig.data._screen import Screen, get_context_names, make_screen
 from scbig.data._screen_cells import (
     ScreenCells as ScreenCells,
     ask_for_cells as ask_for_cells,
@@ -104,6 +105,7 @@ __all__ = [
     "Expression",
     "ExpressionField",
     "GeneMatch",
+    "Guides",
     "PairBatches",
     "Pairs",
     "PerturbationField",

@@ -16,7 +16,9 @@ from scvi.data.fields import BaseAnnDataField
 from scbig._constants import REGISTRY
 from scbig.data._check_cells import check_readable
 from scbig.data._expression import get_gene_names
-from scbig.data._screen import ScreenSchema, check_missing, make_screen
+from scbig.data._label_audit import check_other_controls
+from scbig.data._schema import ScreenSchema
+from scbig.data._screen import check_missing, make_screen
 
 logger = logging.getLogger(__name__)
 
@@ -188,6 +190,8 @@ class PerturbationField(BaseAnnDataField):
             When labels are missing or empty, or a context has no control cells.
         """
         _check_labels(adata.obs, self._schema)
+        genes = set(get_gene_names(adata, self._schema.gene_key))
+        check_other_controls(adata.obs, self._schema, genes)
         screen = make_screen(adata.obs, self._schema)
         check_controls(screen.is_control, screen.context, list(screen.contexts))
 
@@ -268,7 +272,7 @@ class PerturbationField(BaseAnnDataField):
         table.add_column("Setting")
         table.add_column("Value")
         for name, value in state_registry["schema"].items():
-            table.add_row(name, str(value))
+            table.add_row(name, f"of {len(value)}" if name == "guide_to_gene" else str(value))
         return table
 
 

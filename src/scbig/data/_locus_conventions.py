@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from anndata import AnnData
 
 from scbig.data._conventions import infer_schema
-from scbig.data._screen import ScreenSchema
+from scbig.data._label_audit import LOCUS_KEY
+from scbig.data._schema import Guides, ScreenSchema
 from scbig.priors import parse_guide
-
-LOCUS_KEY = "locus"
 
 
 def infer_locus_schema(
@@ -20,6 +19,7 @@ def infer_locus_schema(
     context_keys: Sequence[str] = (),
     separator: str | None = None,
     gene_key: str | None = None,
+    guide_to_gene: Guides | None = None,
 ) -> ScreenSchema:
     """Recognise the conventions of a screen of loci.
 
@@ -30,7 +30,7 @@ def infer_locus_schema(
     ----------
     adata
         Annotated data of one screen.
-    layer, perturbation_key, control, context_keys, separator, gene_key
+    layer, perturbation_key, control, context_keys, separator, gene_key, guide_to_gene
         See :func:`infer_schema`.
 
     Returns
@@ -53,6 +53,7 @@ def infer_locus_schema(
         context_keys=context_keys,
         separator=separator,
         gene_key=gene_key,
+        guide_to_gene=guide_to_gene,
     )
 
 

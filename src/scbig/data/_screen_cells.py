@@ -163,7 +163,7 @@ def read_responding(obs: pd.DataFrame, schema: ScreenSchema, key: str | None) ->
             "'mixscape_class_p_ko', or leave it away, to have responders estimated."
         )
     column = obs[key]
-    is_control = schema.name_controls(obs[schema.perturbation_key]) == schema.control
+    is_control = schema.unify_labels(obs[schema.perturbation_key]) == schema.control
     if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
         values = column.to_numpy(dtype=np.float64, na_value=np.nan)
         is_bad = (values < 0) | (values > 1)

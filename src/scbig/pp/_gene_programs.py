@@ -9,7 +9,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from scbig._constants import UNS, VAR
-from scbig.data import check_expression, get_gene_names, get_matrix, infer_schema
+from scbig.data import check_expression, get_gene_names, get_matrix, infer_schema, make_screen
 from scbig.priors import GeneEmbedding, GeneGraph
 from scbig.programs import (
     GenePrograms,
@@ -84,7 +84,7 @@ def gene_programs(
         schema = infer_schema(
             adata, layer=layer, perturbation_key=perturbation_key, control=control
         )
-        is_control = adata.obs[schema.perturbation_key].isin(schema.controls)
+        is_control = make_screen(adata.obs, schema).is_control
         controls = adata[_choose(np.flatnonzero(is_control), rng)]
         check_expression(controls, layer)
         return get_matrix(controls, layer)

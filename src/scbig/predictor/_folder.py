@@ -96,6 +96,7 @@ class StoredModel(RegisteredModel):
             context_keys=schema.context_keys,
             separator=schema.separator or "",
             gene_key=schema.gene_key,
+            guide_to_gene=schema.guides,
             is_log1p=known.is_log1p,
             counts_layer=layer if layer in adata.layers else None,
             target_sum=known.target_sum,

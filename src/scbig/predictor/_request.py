@@ -1,7 +1,7 @@
 """What is asked of a predictor, read once, and how it is answered."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from anndata import AnnData
@@ -132,7 +132,9 @@ def _check_adata(adata: AnnData, vocabulary: Vocabulary) -> ScreenSchema:
         context_keys=known.context_keys,
         separator=known.separator or "",
         gene_key=known.gene_key if known.gene_key in adata.var else None,
+        guide_to_gene=known.guides,
     )
+    schema = replace(schema, names=schema.names | known.names)
     check_readable(adata, schema.layer, is_log1p=vocabulary.is_log1p)
     warn_of_empty(adata, schema)
     return schema

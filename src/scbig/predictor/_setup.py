@@ -12,9 +12,12 @@ from scvi.model.base import BaseModelClass
 
 from scbig.data import (
     ExpressionField,
+    Guides,
     PerturbationField,
     check_matrices,
+    describe_labels,
     infer_schema,
+    read_guides,
     read_responding,
     warn_of_empty,
 )
@@ -75,6 +78,7 @@ class RegisteredModel(BaseModelClass):
         counts_layer: str | None = None,
         target_sum: float | None = None,
         responder_key: str | None = None,
+        guide_to_gene: Guides | None = None,
     ) -> None:
         """Register a screen; the usual conventions are recognised.
 
@@ -90,13 +94,14 @@ class RegisteredModel(BaseModelClass):
             ``perturbation_name`` and others.
         control
             Label of the control cells; recognised among ``control``, ``ctrl``,
-            ``non-targeting``, ``NT`` and others. Of several, ``predict`` writes the first.
+            ``non-targeting``, ``NT`` and others, numbered ones (``non-targeting_00001``) too. Of
+            several, ``predict`` writes the first.
         context_keys
             Columns of ``obs`` within which controls are matched to perturbed cells, such as cell
             line or batch. Every context needs control cells.
         separator
             What stands between the targets of a label such as ``A+B``; recognised by default.
-            An empty string says that no label is a combination.
+            An empty string says that no label is a combination, and all are names as they are.
         gene_key
             Column of ``var`` with gene names, where ``var_names`` are other identifiers.
         is_log1p
@@ -110,6 +115,9 @@ class RegisteredModel(BaseModelClass):
             Column of ``obs`` that tells which cells respond, as Mixscape writes it: probabilities
             (``mixscape_class_p_ko``), or classes that end in ``KO`` or ``NP``
             (``mixscape_class``). Without, shares of responders are estimated.
+        guide_to_gene
+            Where labels name guides: the gene of each, or the label of controls. A dictionary, a
+            series, or a frame whose first two columns are guides and genes.
 
         Raises
         ------
@@ -124,6 +132,8 @@ class RegisteredModel(BaseModelClass):
             )
         # As a saved model keeps it.
         context_keys = [context_keys] if isinstance(context_keys, str) else list(context_keys)
+        # And as such files can hold it.
+        guide_to_gene = dict(read_guides(guide_to_gene)) or None
         setup_args = BaseModelClass._get_setup_method_args(**locals())
         schema = infer_schema(
             adata,
@@ -133,6 +143,7 @@ class RegisteredModel(BaseModelClass):
             context_keys=context_keys,
             separator=separator,
             gene_key=gene_key,
+            guide_to_gene=guide_to_gene,
         )
         read_responding(adata.obs, schema, responder_key)
         fields = [PerturbationField(schema), ExpressionField(layer, gene_key, is_log1p=is_log1p)]
@@ -141,4 +152,5 @@ class RegisteredModel(BaseModelClass):
         check_matrices(adata, layer, counts_layer, is_log1p=is_log1p, target_sum=target_sum)
         warn_of_empty(adata, schema)
         cls.register_manager(manager)
-        logger.info(schema.describe())
+        for line in (schema.describe(), *describe_labels(adata.obs, schema).splitlines()):
+            logger.info(line)

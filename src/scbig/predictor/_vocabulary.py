@@ -74,6 +74,12 @@ class Vocabulary:
     target_sum: float | None = None
     embeddings: TargetEmbeddings = field(default_factory=TargetEmbeddings)
 
+    def __post_init__(self) -> None:
+        """Let the schema read labels by all names that are known."""
+        others = [name for table in self.embeddings.tables for name in table.names]
+        schema = self.schema.with_names((*self.genes, *self.targets), others)
+        object.__setattr__(self, "schema", schema)
+
     @cached_property
     def expected_expression(self) -> np.ndarray:
         """Mean of the control cells, assumed of genes that data lack, shape ``(n_genes,)``."""

@@ -273,12 +273,7 @@ def _draw_held_out(
 def _get_written(obs: pd.DataFrame, schema: ScreenSchema) -> list[Targets]:
     """Read the conditions with their targets in the order in which labels name them."""
     labels = obs[schema.perturbation_key].dropna().astype(str).unique()
-    return [_order(label, schema.parse(label), schema.separator) for label in labels]
-
-
-def _order(label: str, targets: Targets, separator: str | None) -> Targets:
-    parts = [part.strip() for part in (label.split(separator) if separator else [label])]
-    return tuple(part for part in parts if part in targets)
+    return [tuple(schema.list_targets(label)) for label in labels]
 
 
 def _check_columns(obs: pd.DataFrame, keys: Iterable[str]) -> None:

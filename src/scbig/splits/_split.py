@@ -228,9 +228,10 @@ def parse_condition(label: str, schema: ScreenSchema) -> Targets:
     ValueError
         When the label, or a part of it, is empty.
     """
-    if schema.separator is None:
+    if schema.separator is None or label.strip() in schema.names:
         return schema.parse(label)
-    parts = replace(schema, separator=JOIN).parse(label)
+    # Without names: what is split here is looked at by the schema, part by part.
+    parts = replace(schema, separator=JOIN, names=frozenset()).parse(label)
     return tuple(sorted({target for part in parts for target in schema.parse(part)}))
 
 

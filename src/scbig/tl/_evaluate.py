@@ -8,7 +8,7 @@ from anndata import AnnData
 
 from scbig._constants import OBS, SOURCE_SUFFIX
 from scbig.baselines import FLOORS, Baseline, EmbeddingBaseline, OwnMean
-from scbig.data import ScreenSchema, infer_schema, put_sources
+from scbig.data import Guides, ScreenSchema, infer_schema, put_sources
 from scbig.metrics import Evaluator
 from scbig.priors import GeneEmbedding
 from scbig.tl._annotated import (
@@ -36,6 +36,9 @@ def evaluate(
     perturbation_key: str | None = None,
     control: str | Sequence[str] | None = None,
     context_keys: Sequence[str] = (),
+    separator: str | None = None,
+    gene_key: str | None = None,
+    guide_to_gene: Guides | None = None,
     gene_embedding: GeneEmbedding | None = None,
     metrics: str | Sequence[str] | None = None,
 ) -> pd.DataFrame:
@@ -62,9 +65,9 @@ def evaluate(
     split_key
         Column of ``obs`` with ``"train"``, ``"val"``, ``"test"`` and ``"control"``, from
         :func:`scbig.pp.split`.
-    perturbation_key, control, context_keys
-        Where the screen keeps its labels; by default as the predictor noted in ``uns[layer]``, or
-        else recognised.
+    perturbation_key, control, context_keys, separator, gene_key, guide_to_gene
+        Where the screen keeps its labels, see :func:`scbig.data.infer_schema`; by default as the
+        predictor noted in ``uns[layer]``, or else recognised.
     gene_embedding
         For the floors that compare genes; by default they use co-expression in the controls.
     metrics
@@ -99,9 +102,13 @@ def evaluate(
     given = {
         "perturbation_key": perturbation_key,
         "control": control,
-        "context_keys": context_keys,
+        "context_keys": context_keys or None,
+        "separator": separator,
+        "gene_key": gene_key,
+        "guide_to_gene": guide_to_gene,
     }
-    schema = read_schema(adata, layer, {name: value for name, value in given.items() if value})
+    told = {name: value for name, value in given.items() if value is not None}
+    schema = read_schema(adata, layer, told)
     parts = take_apart(adata, schema, split_key)
     predicted = take_prediction(adata, layer, schema, parts)
     is_paired = layer + SOURCE_SUFFIX in predicted.obs

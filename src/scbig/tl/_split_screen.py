@@ -61,7 +61,7 @@ def take_apart(adata: AnnData, schema: ScreenSchema, split_key: str) -> SplitScr
     tested = set(screen.context[is_test])
     if not all(tested <= set(screen.context[controls]) for controls in (held, kept)):
         held = kept = screen.is_control
-    labels = adata.obs[schema.perturbation_key].astype(str).to_numpy()
+    labels = schema.unify_labels(adata.obs[schema.perturbation_key]).to_numpy()
     code = screen.condition * len(screen.contexts) + screen.context
     is_val = is_trained & (parts == "val")
     return SplitScreen(
@@ -86,7 +86,7 @@ def take_cells(
     keys = [schema.perturbation_key, *schema.context_keys]
     # Strings carry no categories that the chosen cells do not have.
     obs = adata.obs[keys].iloc[rows].astype(str)
-    obs[schema.perturbation_key] = schema.name_controls(obs[schema.perturbation_key])
+    obs[schema.perturbation_key] = schema.unify_labels(obs[schema.perturbation_key])
     var = adata.var[[] if schema.gene_key is None else [schema.gene_key]]
     matrix = get_matrix(adata, schema.layer if layer is None else layer)
     return AnnData(matrix[rows], obs=obs, var=var.copy(), uns=take_log_base(adata))

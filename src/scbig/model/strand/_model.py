@@ -10,7 +10,7 @@ import pandas as pd
 from anndata import AnnData
 
 from scbig._types import Arrays, Values
-from scbig.data import Effects, Perturbations, Targets, find_locus_labels, read_folder
+from scbig.data import Effects, Guides, Perturbations, Targets, find_locus_labels, read_folder
 from scbig.model.strand._config import PRESETS, STRANDConfig
 from scbig.model.strand._method import Fasta, LocusBridge
 from scbig.nn import CellLatent, seeded
@@ -109,6 +109,7 @@ class STRAND(BasePredictor):
         counts_layer: str | None = None,
         target_sum: float | None = None,
         responder_key: str | None = None,
+        guide_to_gene: Guides | None = None,
     ) -> None:
         """Register a screen as for all models; the labels are loci.
 
@@ -116,15 +117,15 @@ class STRAND(BasePredictor):
         ----------
         adata
             Log1p-normalised expression of single cells with labels of loci.
-        locus_key
+        locus_key, perturbation_key
             Column of ``obs`` with locus ids, guides or genes; ``"locus"`` if there is one.
-        perturbation_key
-            The same under the name that all models have for it; give one of the two.
         layer, control, context_keys, gene_key, is_log1p, counts_layer, target_sum, responder_key
             See :meth:`scbig.model.SCBIG.setup_anndata`.
+        guide_to_gene
+            Locus, or label of controls, of each guide, as there.
         separator
-            What stands between the loci of a label; recognised by default. Where guides are
-            named as ``GENE_+_95907328.23-P1P2``, whose ``+`` is a strand, there is none.
+            What stands between the loci of a label; recognised by default. Guides as
+            ``GENE_+_95907328.23-P1P2``, whose ``+`` is a strand, have none.
 
         Raises
         ------
@@ -146,6 +147,7 @@ class STRAND(BasePredictor):
             counts_layer=counts_layer,
             target_sum=target_sum,
             responder_key=responder_key,
+            guide_to_gene=guide_to_gene,
         )
 
     def train(
@@ -191,8 +193,7 @@ class STRAND(BasePredictor):
         Raises
         ------
         ValueError
-            When the model has no data, a perturbation has no locus, or a condition to stop on
-            has no cells.
+            Without data, or where a perturbation has no locus, or one to stop on no cells.
         """
         method = self._method
         if method.config.transport == "regression":

@@ -1,0 +1,235 @@
+"""Why may a name that was read from a label be no target, and what is to be written instead?"""
+
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from scbig.data._labels import (
+    CLEAR_SEPARATORS,
+    DEFAULT_SEPARATOR,
+    WEAK_SEPARATORS,
+    has_guide_mark,
+    is_control_like,
+    is_missing_like,
+    split_label,
+)
+
+MISSING, CONTROL, GUIDE, COMBINATION = "missing", "control", "guide", "combination"
+
+_GUIDE_PART = re.compile(
+    r"(?:sg|sgrna|g|grna|guide|oligo|crrna|kd|ko)?#?\d+|p[12](?:p2)?|[acgtun]{15,}"
+    r"|(?:ens[a-z]*[gt]|n[mr])\d{5,}|ko|kd|oe|np|crispr[ain]?|(?:si|sh)rna",
+    re.IGNORECASE,
+)
+# A letter, a strand, or a word without its number.
+_GUIDE_REST = re.compile(r"[a-z+]|sg|sgrna|grna|guide|nm|nr", re.IGNORECASE)
+_ENSEMBL = re.compile(r"ENS[A-Z]*G\d{6,}(?:\.\d+)?")
+_MAX_PIECES = 32
+_SYMBOL = re.compile(r"[A-Za-z][A-Za-z0-9._-]+")
+
+
+def is_ensembl(name: str) -> bool:
+    """Whether a name is an Ensembl id of a gene."""
+    return _ENSEMBL.fullmatch(name) is not None
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Why a name may be no target.
+
+    Attributes
+    ----------
+    kind
+        What it looks like.
+    parts
+        Targets or gene that it seems to name.
+    separator
+        What stands between them.
+    """
+
+    kind: str
+    parts: tuple[str, ...] = ()
+    separator: str = ""
+
+
+def find_doubt(
+    target: str,
+    label: str,
+    names: Collection[str],
+    controls: Collection[str],
+    separator: str | None,
+    *,
+    is_strict: bool = True,
+    clear: Iterable[str] = CLEAR_SEPARATORS,
+) -> Doubt | None:
+    """Find out why a target may be none.
+
+    Parameters
+    ----------
+    target
+        What was read as a target and is not known.
+    label
+        The label that it was read from.
+    names, controls
+        Names that are known, and labels of control cells.
+    separator
+        Separator of the screen.
+    is_strict
+        Whether ``-`` and ``.`` are looked at, too, and parts that only look like genes.
+    clear
+        Separators at which parts need only look like genes.
+
+    Returns
+    -------
+    The doubt; ``None`` where there is none.
+    """
+    if is_missing_like(target):
+        return Doubt(MISSING)
+    if is_control_like(target):
+        return Doubt(CONTROL)
+    if target != label and is_guide_part(target):
+        return Doubt(GUIDE)
+    if (gene := find_guide(target, names)) is not None:
+        return Doubt(GUIDE, (gene,) if gene else ())
+    found = find_combination(
+        target, names, controls, separator=separator, is_strict=is_strict, clear=clear
+    )
+    return None if found is None else Doubt(COMBINATION, tuple(found[1]), found[0])
+
+
+def check_target(
+    target: str, label: str, names: Collection[str], controls: tuple[str, ...], separator: str
+) -> None:
+    """Raise when a target that is asked for, and not known, may be none.
+
+    Parameters
+    ----------
+    target, label, names, controls, separator
+        See :func:`find_doubt`.
+
+    Raises
+    ------
+    ValueError
+        When it looks like something else; the message says what to write.
+    """
+    doubt = find_doubt(target, label, names, controls, separator)
+    if doubt is None:
+        return
+    where = repr(target) if target == label else f"{target!r} of {label!r}"
+    if doubt.kind == COMBINATION:
+        instead = (separator or DEFAULT_SEPARATOR).join(doubt.parts)
+        raise ValueError(
+            f"{where} is no known target; it looks like {' and '.join(doubt.parts)}, with "
+            f"{doubt.separator!r} between them. The screen has {separator!r}: write {instead!r}."
+        )
+    if doubt.kind == GUIDE:
+        gene = doubt.parts[0] if doubt.parts else "GENE"
+        raise ValueError(
+            f"{where} is no known target; it looks like the name of a guide. Name the gene: "
+            f"{gene!r}; or tell at setup which gene a guide is of: "
+            f"guide_to_gene={{{target!r}: {gene!r}}}"
+        )
+    if doubt.kind == CONTROL:
+        raise ValueError(
+            f"{where} looks like a label of control cells, but those are {controls[0]!r}. Write "
+            f"{controls[0]!r}, or name all at setup: control={[*controls[:3], target]}"
+        )
+    raise ValueError(f"{where} says that nothing is perturbed. Name a target, or leave it out.")
+
+
+def find_combination(
+    label: str,
+    names: Collection[str],
+    controls: Collection[str],
+    *,
+    separator: str | None,
+    is_strict: bool,
+    clear: Iterable[str] = CLEAR_SEPARATORS,
+) -> tuple[str, list[str]] | None:
+    """Find a separator at which a label that is not known looks like a combination.
+
+    Parameters
+    ----------
+    label
+        What was read as the name of one target.
+    names, controls
+        Known targets and genes, and labels of control cells.
+    separator
+        That of the screen, at which the label was split before.
+    is_strict
+        Whether ``-`` and ``.`` are looked at, too, and parts that only look like genes.
+    clear
+        Separators where it is enough that all parts look like symbols of genes; elsewhere all
+        must be known, or one a control.
+
+    Returns
+    -------
+    The separator and the parts; ``None`` where there is none.
+    """
+
+    def is_control(part: str) -> bool:
+        return part in controls or is_control_like(part)
+
+    def is_whole(name: str) -> bool:
+        return name != label and (name in names or is_control(name))
+
+    # Whatever stands between letters and digits.
+    runs = re.findall(r"[^A-Za-z0-9]+", label) + re.findall(r"[^A-Za-z0-9]", label)
+    weak = () if is_strict else (*WEAK_SEPARATORS, " ")
+    joins = (one for one in dict.fromkeys((" and ", *runs)) if one in label)
+    for join in joins:
+        if join in (separator, *weak):
+            continue
+        parts = split_label(label, join, is_whole)
+        if len(parts) < 2 or not all(parts):
+            continue
+        is_known = all(part in names or is_control(part) for part in parts)
+        is_symbols = is_strict and join in clear and all(map(_SYMBOL.fullmatch, parts))
+        if is_known or is_symbols or any(map(is_control, parts)):
+            return join, parts
+    return None
+
+
+def is_guide_part(part: str) -> bool:
+    """Whether a part of a label tells guides apart, such as ``g2``, ``1`` or ``P1P2``."""
+    return _GUIDE_PART.fullmatch(part) is not None
+
+
+def find_guide(label: str, names: Collection[str]) -> str | None:
+    """Find the gene of a label that looks like the name of a guide.
+
+    Parameters
+    ----------
+    label
+        Label that is not known.
+    names
+        Known names.
+
+    Returns
+    -------
+    The gene, an empty text if it looks like a guide of an unknown one, and ``None`` if it does
+    not look like a guide.
+
+    Examples
+    --------
+    >>> find_guide("STAT1_g2", {"STAT1"}), find_guide("GATA1-A", {"GATA1", "A"})
+    ('STAT1', None)
+    """
+    if is_ensembl(label):
+        return None
+    rest = re.sub(r"^(?:sg(?:RNA)?|gRNA)[-_ ]?", "", label)
+    if rest != label and rest in names:
+        return rest
+    if (found := re.fullmatch(r"(.+)g\d+", rest)) and found[1] in names:
+        return found[1]
+    pieces = re.split(r"([_|:;,/ .-]+)", rest)[:_MAX_PIECES]
+    for start in range(0, len(pieces), 2):
+        for stop in range(len(pieces), start, -2):
+            gene = "".join(pieces[start:stop])
+            others = [one for one in pieces[:start:2] + pieces[stop + 1 :: 2] if one]
+            is_told = any(map(is_guide_part, others)) and all(
+                is_guide_part(one) or _GUIDE_REST.fullmatch(one) for one in others
+            )
+            if gene in names and is_told:
+                return gene
+    return "" if has_guide_mark(label) else None

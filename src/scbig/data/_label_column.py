@@ -1,0 +1,225 @@
+"""Which column of a screen has the labels, and which of them are of control cells?"""
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+
+import pandas as pd
+
+from scbig.data._labels import (
+    CONTROL_LABELS,
+    SEPARATORS,
+    get_control_stem,
+    is_control_like,
+    is_control_token,
+    split_label,
+)
+
+logger = logging.getLogger(__name__)
+
+PERTURBATION_KEYS = (
+    "perturbation",
+    "condition",
+    "perturbation_name",
+    "perturbations",
+    "target_gene",
+    "gene_target",
+    "target",
+    "gene",
+    "guide_identity",
+    "guide_id",
+    "assigned_guide",
+    "guide_assignment",
+)
+#: Labels of a column that says only whether there is a perturbation.
+ANY_PERTURBATION = frozenset(("perturbed", "targeting", "treated", "true", "1"))
+#: Columns with the name of the guide rather than of the gene.
+GUIDE_KEYS = (
+    "guide_identity",
+    "guide_id",
+    "assigned_guide",
+    "guide_assignment",
+    "guide",
+    "guides",
+    "guide_name",
+    "grna",
+    "sgrna",
+    "sgid_ab",
+    "gene_transcript",
+    "feature_call",
+)
+
+
+def list_labels(column: pd.Series) -> list[str]:
+    """Return the distinct labels of a column as text, without missing ones."""
+    return list(dict.fromkeys(map(str, column.dropna().unique())))
+
+
+def count_cells(column: pd.Series) -> dict[str, int]:
+    """Count the cells of each label, without spaces around it; the largest number first."""
+    found: dict[str, int] = {}
+    for label, n in column.value_counts().items():
+        if n:
+            found[str(label).strip()] = found.get(str(label).strip(), 0) + int(n)
+    return found
+
+
+def shorten(labels: Sequence[str], n_shown: int = 8) -> str:
+    """Write labels as a list, or the first of them and how many more there are."""
+    shown = ", ".join(map(repr, labels[:n_shown]))
+    return f"[{shown}{f' and {len(labels) - n_shown} more' * (len(labels) > n_shown)}]"
+
+
+def find_perturbation_key(
+    obs: pd.DataFrame, named: Sequence[str], guides: Mapping[str, str]
+) -> str:
+    """Find the one conventional column that has control cells.
+
+    Parameters
+    ----------
+    obs
+        Cell annotations.
+    named
+        Control labels, where they are named.
+    guides
+        Label that each guide stands for, where there is a table.
+
+    Returns
+    -------
+    Name of the column. Copies of one, and columns that name guides or say only whether there is
+    a perturbation, give way to others.
+
+    Raises
+    ------
+    ValueError
+        When there is none, or several; the message lists them.
+    """
+    own = {str(name).casefold(): name for name in reversed(list(obs))}
+    present = [own[key] for key in (*PERTURBATION_KEYS, *GUIDE_KEYS) if key in own]
+    present = list(dict.fromkeys(present))
+    if guides:
+        return _find_guide_key(obs, present, guides)
+    usual = [key for key in present if str(key).casefold() in PERTURBATION_KEYS]
+    found = _keep_best([key for key in usual if _has_control(obs[key], named)], obs)
+    if not found and not named:
+        # Numbered controls, and columns of guides, only where there is nothing else.
+        found = [key for key in present if any(map(is_control_like, list_labels(obs[key])))]
+        found = _keep_best(found, obs)
+    if len(found) > 1 and "perturbation" in found and "nperts" in own:
+        return "perturbation"  # files of scPerturb, which keep the columns of their sources
+    if len(found) == 1:
+        return found[0]
+    if len(found) > 1:
+        raise ValueError(
+            f"More than one column of obs could hold the perturbations: {found}. "
+            f"Name it: perturbation_key={found[0]!r}"
+        )
+    if usual:
+        labels = list_labels(obs[usual[0]])
+        raise ValueError(_describe_absent(f"obs column(s) {usual}", labels, named))
+    raise ValueError(
+        f"No column of obs is recognised as the perturbation. Columns found: {list(obs)}. "
+        "Name it: perturbation_key='...'"
+    )
+
+
+def _keep_best(keys: list[str], obs: pd.DataFrame) -> list[str]:
+    """Leave out columns that say less than others: guides, copies, and whether at all."""
+    of_genes = [key for key in keys if str(key).casefold() not in GUIDE_KEYS]
+    telling = [
+        key
+        for key in of_genes or keys
+        if not all(
+            is_control_like(one) or one.casefold() in ANY_PERTURBATION
+            for one in list_labels(obs[key])
+        )
+    ]
+    kept: list[str] = []
+    for key in telling or of_genes or keys:
+        if not any((obs[key].astype(str) == obs[other].astype(str)).all() for other in kept):
+            kept.append(key)
+    return kept
+
+
+def _find_guide_key(obs: pd.DataFrame, usual: Sequence[str], guides: Mapping[str, str]) -> str:
+    """Return the column whose labels are in a table of guides."""
+    others = [key for key in obs if not pd.api.types.is_float_dtype(obs[key])]
+    for keys in (usual, others):
+        found = [key for key in keys if not guides.keys().isdisjoint(list_labels(obs[key]))]
+        if len(found) == 1:
+            return found[0]
+    what = f"Several columns of obs hold guides of guide_to_gene: {found}"
+    what = what if found else f"No column of obs holds a guide of guide_to_gene: {list(obs)}"
+    raise ValueError(f"{what}. Name it: perturbation_key={next(iter(found), '...')!r}")
+
+
+def _has_control(column: pd.Series, named: Sequence[str]) -> bool:
+    labels = list_labels(column)
+    if named:
+        return bool(set(named) & set(labels))
+    return any(is_control_token(label) for label in labels)
+
+
+def check_named(named: Sequence[str], labels: Sequence[str], key: str) -> tuple[str, ...]:
+    """Return the control labels that were named, or raise when no cell has one of them.
+
+    Parts of control labels, such as the ``NegCtrl0`` of ``NegCtrl0_NegCtrl0``, may be named too.
+    """
+    found = set(labels)
+    absent = [label for label in named if label not in found]
+    joined = (split_label(one, s, found.__contains__) for one in labels for s in SEPARATORS)
+    if (
+        named
+        and len(absent) == len(named)
+        and not any(set(parts) <= set(named) for parts in joined)
+    ):
+        raise ValueError(_describe_absent(f"obs[{key!r}]", labels, named))
+    if absent:
+        logger.warning("No cell is labelled %s in obs[%r].", ", ".join(map(repr, absent)), key)
+    return tuple(named)
+
+
+def find_controls(labels: Sequence[str], key: str, genes: Collection[str]) -> tuple[str, ...]:
+    """Find the one control label, or all numbers of one.
+
+    Parameters
+    ----------
+    labels
+        Distinct labels.
+    key
+        Their column.
+    genes
+        Names of the measured genes, which only look like controls.
+
+    Returns
+    -------
+    The labels, first one without a number.
+
+    Raises
+    ------
+    ValueError
+        When there is none, or labels of several kinds; the message lists them.
+    """
+    exact = [label for label in labels if is_control_token(label)]
+    stems = {label: stem for label in labels if (stem := get_control_stem(label))}
+    found = {k: set(v.split("+")) for k, v in stems.items() if k in exact or k not in genes}
+    if not found:
+        raise ValueError(_describe_absent(f"obs[{key!r}]", labels, ()))
+    common = set.intersection(*found.values())
+    if len(exact) <= 1 and common:
+        return tuple(sorted(found, key=lambda label: (label not in exact, label)))
+    listed = sorted(exact if len(exact) > 1 else found)
+    raise ValueError(
+        f"More than one label of obs[{key!r}] could be the control: {shorten(listed)}. "
+        f"Name it: control={listed[0]!r}, or all that are: control={shorten(listed)}"
+    )
+
+
+def _describe_absent(where: str, labels: Sequence[str], named: Sequence[str]) -> str:
+    """Say that there are no control cells, and how to name them."""
+    wanted = repr(named[0]) if len(named) == 1 else f"any of {list(named or CONTROL_LABELS)}"
+    like = [label for label in labels if is_control_like(label)]
+    likely = like if 1 < len(like) <= 12 else next(iter(like), "...")
+    return (
+        f"No control cells in {where}: no cell has the control label {wanted}. "
+        f"Labels found: {shorten(labels)[1:-1]}. Name it: control={likely!r}"
+    )

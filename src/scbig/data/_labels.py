@@ -1,0 +1,310 @@
+"""How is one label read: its targets, its controls, and what about it is doubtful?
+
+Text alone is read here. Which labels a screen has, and what it measures, is given.
+"""
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
+from itertools import chain
+from typing import Any
+
+CONTROL_LABELS = (
+    "control",
+    "ctrl",
+    "non-targeting",
+    "non_targeting",
+    "nontargeting",
+    "NT",
+    "NTC",
+    "unperturbed",
+)
+DEFAULT_SEPARATOR = "+"
+#: What is taken for a separator where one label splits into known targets.
+SEPARATORS = (DEFAULT_SEPARATOR, "_", "|", ";", ",", "&", ":", "/")
+#: Names of genes have these, too: taken where all labels that have them split so.
+WEAK_SEPARATORS = ("-", ".")
+#: No name of a gene has one of these.
+CLEAR_SEPARATORS = tuple(SEPARATORS[2:])
+
+# Few names are so long; more is no name in parts.
+_MAX_ATOMS = 8
+_CONTROL_TOKENS = frozenset(label.casefold() for label in CONTROL_LABELS)
+_CONTROL = re.compile(
+    r"(?:(?:sg|sgrna|grna|guide)[-_ ]?)?"
+    r"(?P<stem>controls?|ctrl|ctl|no[nt]?[-_ .]?target(?:ing|s)?|nt|ntc|unperturbed|scrambled?"
+    r"|neg(?:ative)?[-_ .]?(?:ctrl|control|ctl)|safe[-_ ]?(?:harbou?r|target(?:ing)?))"
+    r"(?:[-_ ]?(?:controls?|ctrl|guides?|sgrna|grna))?"
+    r"(?:[-_ .#]*(?:sg|g|guide|grna|sgrna)?[-_ .#]*\d+(?:[-_.]\d+)*[a-z]?)?",
+    re.IGNORECASE,
+)
+# What programs write where a cell has no label, or more than one.
+_MISSING = re.compile(
+    r"|na|nan|n[/.]a\.?|nat|<na>|#n/a|none|null|-+|\?|missing|unknown|undetermined|negative"
+    r"|(?:un|not[ _-]?)assigned|doublet|multiplet|multi(?:ple)?(?:[ _-]guides?)?|ambiguous"
+    r"|no[ _-]?guides?",
+    re.IGNORECASE,
+)
+_CONTROL_JOINS = re.compile(r"__|[+_|;,&:/ -]")
+# Strand and position, or transcripts, as libraries of guides for whole genomes write them.
+_GUIDE_MARK = re.compile(r"_[+-]_\d+|[_-]P1P2(?:[_-]|$)|_P[12](?:[_-]|$)|.[_-]ENS[A-Z]*[GT]\d")
+
+
+def is_control_token(token: str) -> bool:
+    """Whether a label, or one part of a label such as the ``ctrl`` of ``A+ctrl``, is a control."""
+    return token.casefold() in _CONTROL_TOKENS
+
+
+def get_control_stem(label: str) -> str | None:
+    """Return what a control-like label is a number of; ``None`` for others.
+
+    ``non-targeting_00001`` and ``NonTargeting2`` have the stem ``nontargeting``, and
+    ``NegCtrl0_NegCtrl1`` has ``negctrl``.
+    """
+    if found := _CONTROL.fullmatch(label.strip()):
+        return re.sub(r"[-_ .]", "", found["stem"]).casefold()
+    # Of several parts all are controls or numbers, at least one is a control.
+    for join in dict.fromkeys(_CONTROL_JOINS.findall(label)):
+        parts = [part for part in label.split(join) if not part.isdecimal()]
+        stems = {get_control_stem(part) or "" for part in parts}
+        if stems and "" not in stems:
+            return "+".join(sorted(stems))
+    return None
+
+
+def is_control_like(label: str) -> bool:
+    """Whether a label is a control token, with or without a number, or several of them."""
+    return get_control_stem(label) is not None
+
+
+def is_missing_like(label: str) -> bool:
+    """Whether a label says that there is none."""
+    return _MISSING.fullmatch(label.strip()) is not None
+
+
+def has_guide_mark(label: str) -> bool:
+    """Whether a label names a strand and a position, or a transcript, as guides are named."""
+    return _GUIDE_MARK.search(label) is not None
+
+
+def has_guide_number(label: str) -> bool:
+    """Whether a label looks as names of guides do, as ``STAT1g2``, ``STAT1_2``, ``sgSTAT1``."""
+    return re.fullmatch(r".*[A-Z0-9](?:[_-]?s?g\d+|_\d+)|sg[A-Z].*", label) is not None
+
+
+def read_controls(control: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the labels of control cells as text, whether one is given or several."""
+    if isinstance(control, str) or not isinstance(control, Iterable):
+        return (str(control),)
+    control = sorted(control) if isinstance(control, set | frozenset) else control
+    return tuple(dict.fromkeys(map(str, control)))
+
+
+def split_label(label: str, separator: str, is_whole: Callable[[str], bool]) -> list[str]:
+    """Split a label; names that contain the separator are kept whole, the longest first."""
+    atoms = [atom.strip() for atom in label.split(separator)]
+    parts, start = [], 0
+    while start < len(atoms):
+        for stop in range(min(len(atoms), start + _MAX_ATOMS), start, -1):
+            name = separator.join(atoms[start:stop])
+            if stop == start + 1 or is_whole(name):
+                break
+        parts.append(name)
+        start = stop
+    return parts
+
+
+def _take_once(label: str) -> str:
+    """Return ``A_B`` of ``A_B__A_B``: the ``guide_identity`` of Norman et al. says all twice."""
+    first, _, second = label.partition("__")
+    return first if first == second and first else label
+
+
+@lru_cache(maxsize=64)
+def get_control_parts(controls: frozenset[str], separator: str | None) -> frozenset[str]:
+    """Return the parts of control labels such as ``NegCtrl0_NegCtrl0`` that stand for controls."""
+    found: set[str] = set()
+    for label in controls if separator else ():
+        parts = [part.strip() for part in label.split(str(separator))]
+        is_told = all(map(is_control_like, parts)) or len(set(parts)) == 1
+        if len(parts) > 1 and all(parts) and is_told and not _CONTROL.fullmatch(label):
+            found.update(parts)
+    return frozenset(found)
+
+
+def list_targets(
+    label: str,
+    *,
+    controls: frozenset[str],
+    separator: str | None,
+    names: Collection[str] = frozenset(),
+    guides: Mapping[str, str] | None = None,
+) -> list[str]:
+    """Read a label as its targets, in the order in which it names them.
+
+    Parameters
+    ----------
+    label
+        Label such as ``"A+B"``.
+    controls
+        The control labels of the screen.
+    separator
+        What stands between two targets; ``None`` or ``""`` when labels name one target each.
+    names
+        Known names, which are kept whole where they contain the separator.
+    guides
+        Label that each guide stands for.
+
+    Returns
+    -------
+    Target names without controls, some of them perhaps twice.
+
+    Raises
+    ------
+    ValueError
+        When the label, or a part of it, is empty.
+    """
+    text, guides = label.strip(), guides or {}
+    text = _take_once(text) if separator == "_" and text not in names else text
+    parts_of_controls = get_control_parts(controls, separator)
+    if text in controls or text in parts_of_controls:
+        return []
+    known: dict[str, Any] = {"controls": controls, "separator": separator, "names": names}
+    if text in guides:
+        return list_targets(guides[text], **known)
+    if not text:
+        raise ValueError(
+            f"A perturbation label is empty: {label!r}. Label its cells or drop them."
+        )
+
+    def is_whole(name: str) -> bool:
+        return (
+            name in names or name in controls or name in guides or bool(_CONTROL.fullmatch(name))
+        )
+
+    is_one = not separator or text in names
+    parts = [text] if is_one else split_label(text, str(separator), is_whole)
+    if not all(parts):
+        raise ValueError(
+            f"The perturbation label {label!r} has an empty target. Write labels as "
+            f"'A{separator}B', or say that none is a combination: separator=''"
+        )
+    if len(parts) == 1:
+        return parts
+
+    def is_control(part: str) -> bool:
+        if part in controls or part in parts_of_controls or is_control_token(part):
+            return True
+        return part not in names and is_control_like(part)
+
+    read = (list_targets(p, **known, guides={p: guides[p]}) if p in guides else [p] for p in parts)
+    return [part for part in chain.from_iterable(read) if not is_control(part)]
+
+
+def parse_perturbation(
+    label: str, *, control: str | Sequence[str], separator: str | None
+) -> tuple[str, ...]:
+    """Read a perturbation label as the sorted set of its targets.
+
+    Parameters
+    ----------
+    label
+        Label such as ``"A"``, ``"A+B"``, ``"A+ctrl"`` or the control label.
+    control
+        The control label of the screen, or all of them.
+    separator
+        What stands between two targets; ``None`` or ``""`` when labels name one target each.
+
+    Returns
+    -------
+    Target names, sorted, without controls. Empty for control cells. The order of targets in
+    the label does not matter, and a target that is named twice counts once. A label of one part
+    is a control only if it is the control label itself, or a part of it: of two control labels,
+    the one that was not named is a perturbation like any other.
+
+    Raises
+    ------
+    ValueError
+        When the label, or a part of it, is empty.
+
+    Examples
+    --------
+    >>> parse_perturbation("B+A", control="control", separator="+")
+    ('A', 'B')
+    >>> parse_perturbation("A+ctrl", control="ctrl", separator="+")
+    ('A',)
+    """
+    controls = frozenset(name.strip() for name in read_controls(control))
+    return tuple(sorted(set(list_targets(label, controls=controls, separator=separator))))
+
+
+def find_separator(
+    labels: Iterable[str], *, control: str | Sequence[str], gene_names: Collection[str]
+) -> str | None:
+    """Find what stands between the targets of combined labels.
+
+    A separator is taken when some label splits at it into parts that are all known: genes of
+    the matrix, labels of single perturbations, or control tokens. ``+`` needs no known parts,
+    as no gene symbol contains it. ``-`` and ``.`` are taken when all labels that contain them
+    split so, and there is no other.
+
+    Parameters
+    ----------
+    labels
+        The distinct perturbation labels of the screen.
+    control
+        The control label, or all of them.
+    gene_names
+        Names of the measured genes.
+
+    Returns
+    -------
+    The separator, or ``None`` when every label names one target.
+
+    Raises
+    ------
+    ValueError
+        When labels can be read with two different separators.
+    """
+    controls = frozenset(read_controls(control))
+    labels = [label for label in labels if label not in controls and not is_missing_like(label)]
+    known = controls.union(gene_names)
+    splits = {s: _find_split(labels, s, known, controls) for s in SEPARATORS}
+    if not any(splits.values()):
+        unknown = [one for one in labels if one not in known and not is_control_like(one)]
+        splits = {s: _find_split(labels, s, known, controls) for s in WEAK_SEPARATORS}
+        splits = {s: k for s, k in splits.items() if len(k) == sum(s in one for one in unknown)}
+    readings = {s: found[0] for s, found in splits.items() if found}
+    if len(readings) > 1:
+        listed = "; ".join(f"{s!r} splits {example!r}" for s, example in readings.items())
+        raise ValueError(
+            f"Perturbation labels can be read with more than one separator: {listed}. "
+            f"Name it: separator={next(iter(readings))!r}"
+        )
+    return next(iter(readings), None)
+
+
+def _find_split(
+    labels: Sequence[str], separator: str, known: Collection[str], controls: frozenset[str]
+) -> list[str]:
+    """Find the labels that ``separator`` splits into known targets."""
+    singles = {label for label in labels if separator not in label}
+    own = get_control_parts(controls, separator)
+
+    def is_known(part: str) -> bool:
+        return part in known or part in singles or part in own or is_control_like(part)
+
+    found = []
+    for label in labels:
+        if separator not in label or label in known or is_control_like(label):
+            continue
+        if separator == DEFAULT_SEPARATOR:
+            parts = [part.strip() for part in label.split(separator)]
+            is_split = all(parts) and not has_guide_mark(label)
+        else:
+            text = _take_once(label) if separator == "_" else label
+            parts = split_label(text, separator, is_known)
+            is_split = len(parts) > 1 and all(map(is_known, parts))
+        if is_split:
+            found.append(label)
+    return found
