@@ -176,7 +176,7 @@ def read_cells(
     try:
         screen = make_screen(adata.obs, schema)
         found = get_gene_names(adata, schema.gene_key)
-        check_expression(adata, layer, is_log1p=is_log1p, is_strict=True)
+        check_expression(adata, layer, is_log1p=is_log1p)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
     genes = tuple(map(str, found)) if like is None else like.genes

@@ -16,6 +16,7 @@ from scbig.data import (
     check_matrices,
     infer_schema,
     read_responding,
+    report_targets,
     warn_of_empty,
 )
 
@@ -51,6 +52,8 @@ class RegisteredModel(BaseModelClass):
     """Registers screens with a class of predictors."""
 
     registry_: dict[str, Any]
+    #: Whether targets are genes, which may be among those measured.
+    perturbs_genes: ClassVar[bool] = True
 
     get_normalized_expression: ClassVar = NotOffered(_NO_POSTERIOR)
     get_normalized_function_name: ClassVar = NotOffered(_NO_POSTERIOR)
@@ -142,3 +145,5 @@ class RegisteredModel(BaseModelClass):
         warn_of_empty(adata, schema)
         cls.register_manager(manager)
         logger.info(schema.describe())
+        if cls.perturbs_genes:
+            report_targets(adata, schema)
