@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import DTypeLike
 from scipy import sparse
 
 # Rows are taken to sum to one target sum where their sums differ by less.
@@ -344,7 +343,7 @@ def _find_disagreement(
     counts: sparse.csr_matrix,
     values: sparse.csr_matrix,
     base: float | None,
-    dtype: DTypeLike = None,
+    dtype: type[np.floating] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which cells have values that are not their counts times one number, and their totals.
 

@@ -20,6 +20,7 @@ from scbig.cli._options import (
     ContextKeys,
     Control,
     Holding,
+    IsLog1p,
     Labels,
     Modality,
     Normalize,
@@ -77,6 +78,7 @@ def evaluate(
     normalize: Normalize = False,
     target_sum: TargetSum = 1e4,
     modality: Modality = "rna",
+    is_log1p: IsLog1p = False,
     perturbation_key: PerturbationKey = None,
     control: Control = None,
     context_keys: ContextKeys = None,
@@ -120,6 +122,7 @@ def evaluate(
                 perturbation_key=perturbation_key,
                 control=tuple(control) if control else None,
                 context_keys=split_list(context_keys),
+                is_log1p=is_log1p,
             ),
             Holding(split_file=split_file, split=split),
             Evaluation(
@@ -179,7 +182,7 @@ def run_evaluate(
 
     check_out_file(out, overwrite=overwrite, suffixes=(".csv",))
     adata = read_screen(file, labels.layer)
-    normalize_counts(adata, file, labels.layer)
+    normalize_counts(adata, file, labels.layer, is_log1p=labels.is_log1p)
     session.say(
         f"Read {adata.n_obs} cells x {adata.n_vars} genes. Scoring the prediction, the floors "
         "and the ceiling."
@@ -218,6 +221,7 @@ def _score(adata: AnnData, labels: Labels, holding: Holding, wanted: Evaluation)
             context_keys=labels.context_keys,
             gene_embedding=embedding,
             metrics=wanted.metrics or None,
+            is_log1p=labels.is_log1p,
         )
     return evaluate_cells(
         adata,
@@ -227,6 +231,7 @@ def _score(adata: AnnData, labels: Labels, holding: Holding, wanted: Evaluation)
         split_key=wanted.split_key,
         gene_embedding=embedding,
         metrics=wanted.metrics or None,
+        is_log1p=labels.is_log1p,
     )
 
 

@@ -32,9 +32,9 @@ from scbig.priors import (
     GeneEmbedding,
     TargetEmbeddings,
     choose_embedding,
-    describe_unknown,
     index_targets,
     make_target_embeddings,
+    refuse_unknown,
 )
 from scbig.programs import make_coexpression_embedding
 
@@ -192,7 +192,7 @@ class Vocabulary:
         """Raise when a target was not seen and has no embedding; ``name`` is the predictor's."""
         tables = self.embeddings
         if unknown := sorted(t for t in targets if t not in seen and t not in tables):
-            raise ValueError(describe_unknown(unknown, seen, tables, name))
+            raise refuse_unknown(unknown, seen, tables, name)
 
     def index_targets(self, targets: Sequence[Targets]) -> np.ndarray:
         """Number targets among those seen, ``(B, T)``; -1 where unseen and at padding."""

@@ -26,8 +26,9 @@ from scbig.priors._gene_sets import AlignedSets, GeneSets, load_gene_sets
 from scbig.priors._genome import Genome
 from scbig.priors._hugging_face import HuggingFaceEncoder
 from scbig.priors._known_targets import (
-    describe_unknown as describe_unknown,
+    UnknownTargetError as UnknownTargetError,
     make_target_embeddings as make_target_embeddings,
+    refuse_unknown as refuse_unknown,
     report_coverage as report_coverage,
 )
 from scbig.priors._loci import Loci, load_loci, make_loci

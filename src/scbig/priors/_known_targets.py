@@ -59,26 +59,37 @@ def _pair(missing: Sequence[str], known: Sequence[str]) -> str:
     return repr({known: (name,) for name, known in spellings.items()} or {"NAME": (missing[0],)})
 
 
-def describe_unknown(
+class UnknownTargetError(ValueError):
+    """Nothing is known of a target that was asked for.
+
+    Parameters
+    ----------
+    found
+        What is not known, and which names may be meant.
+    remedy
+        What mends it, in Python.
+    """
+
+    def __init__(self, found: str, remedy: str) -> None:
+        super().__init__(f"{found}{remedy}")
+        self.found = found
+
+
+def refuse_unknown(
     unknown: Sequence[str], seen: Collection[str], embeddings: TargetEmbeddings, name: str
-) -> str:
-    """Say that nothing is known of targets, which may be meant, and what mends it."""
+) -> UnknownTargetError:
+    """Make an error for targets of which nothing is known, with the names that may be meant."""
     tables = embeddings.tables
     known = {*seen, *(gene for table in embeddings.mappings for gene in table)}
     place = f", and without a vector in {embeddings.describe()}" if tables else ""
-    return (
+    own, other = name_language(unknown), name_language(sorted(known))
+    differ = f"These are {own}, and the known ones {other}. " if own != other else ""
+    return UnknownTargetError(
         f"Nothing is known of the target(s) {list(unknown)}: not seen in training{place}. "
-        f"{describe_nearest(unknown, known)}model.get_targets() lists what can be asked for. "
-        f"{_suggest_names(unknown, sorted(known))}Give a table that has them, "
-        f"{name}(adata, perturbation_embedding=...), or predict the mean effect of a "
-        f"target with {name}(adata, missing_embedding='mean')."
-    )
-
-
-def _suggest_names(unknown: Sequence[str], known: Sequence[str]) -> str:
-    own, other = name_language(unknown), name_language(known)
-    what = f"These are {own}, and the known ones {other}" if own != other else "Under other names"
-    return (
-        f"{what}: name the column of var that has them, setup_anndata(adata, gene_key=...), or "
-        "give aliases=scbig.priors.load_aliases(...). "
+        f"{describe_nearest(unknown, known)}{differ}",
+        f"model.get_targets() lists what can be asked for. Give a table that has them, "
+        f"{name}(adata, perturbation_embedding=...), or predict the mean effect of a target with "
+        f"{name}(adata, missing_embedding='mean'). Where genes have other names, name the column "
+        "of var that has these, setup_anndata(adata, gene_key='...'), or give both, "
+        f"{name}(adata, aliases=scbig.priors.load_aliases(...)).",
     )

@@ -38,6 +38,7 @@ def evaluate(
     context_keys: Sequence[str] = (),
     gene_embedding: GeneEmbedding | None = None,
     metrics: str | Sequence[str] | None = None,
+    is_log1p: bool = False,
 ) -> pd.DataFrame:
     """Score the predicted layer of an annotated screen beside floors and ceiling.
 
@@ -70,6 +71,8 @@ def evaluate(
     metrics
         Names out of :data:`scbig.metrics.METRICS`, or ``"realism"`` for those that tell predicted
         from real cells; by default all others.
+    is_log1p
+        Take whole or large values for log1p values, as ``setup_anndata`` does.
 
     Returns
     -------
@@ -105,10 +108,10 @@ def evaluate(
     parts = take_apart(adata, schema, split_key)
     predicted = take_prediction(adata, layer, schema, parts)
     is_paired = layer + SOURCE_SUFFIX in predicted.obs
-    evaluator = Evaluator(parts.real, parts.schema, reference=parts.training, metrics=metrics)
+    evaluator = _make_evaluator(parts, metrics, is_log1p=is_log1p)
     own = take_own_controls(adata, layer, schema) if parts.is_seen else None
     scores = evaluator.score(predicted, layer=layer, is_paired=is_paired, controls=own)
-    return _frame(layer, scores, evaluator, parts, gene_embedding)
+    return _frame(layer, scores, evaluator, parts, gene_embedding, is_log1p=is_log1p)
 
 
 def evaluate_cells(
@@ -120,6 +123,7 @@ def evaluate_cells(
     split_key: str = OBS.SPLIT,
     gene_embedding: GeneEmbedding | None = None,
     metrics: str | Sequence[str] | None = None,
+    is_log1p: bool = False,
 ) -> pd.DataFrame:
     """Score predicted cells that are an AnnData of their own beside floors and ceiling.
 
@@ -138,7 +142,7 @@ def evaluate_cells(
     schema
         Where both keep their labels, and ``adata`` its measured expression; by default
         recognised, see :func:`scbig.data.infer_schema`.
-    split_key, gene_embedding, metrics
+    split_key, gene_embedding, metrics, is_log1p
         As for :func:`evaluate`.
 
     Returns
@@ -152,7 +156,7 @@ def evaluate_cells(
     """
     schema = infer_schema(adata) if schema is None else schema
     parts = take_apart(adata, schema, split_key)
-    evaluator = Evaluator(parts.real, parts.schema, reference=parts.training, metrics=metrics)
+    evaluator = _make_evaluator(parts, metrics, is_log1p=is_log1p)
     is_paired = False
     if layer is not None and layer + SOURCE_SUFFIX in predicted.obs:
         predicted = predicted.copy()  # what the user has stays as it is
@@ -161,7 +165,16 @@ def evaluate_cells(
     is_own = parts.is_seen and not is_paired and is_made_by_scbig(predicted, layer)
     own = parts.controls if is_own else None
     scores = evaluator.score(predicted, layer=layer, is_paired=is_paired, controls=own)
-    return _frame(layer or "predicted", scores, evaluator, parts, gene_embedding)
+    name = layer or "predicted"
+    return _frame(name, scores, evaluator, parts, gene_embedding, is_log1p=is_log1p)
+
+
+def _make_evaluator(
+    parts: SplitScreen, metrics: str | Sequence[str] | None, *, is_log1p: bool
+) -> Evaluator:
+    return Evaluator(
+        parts.real, parts.schema, reference=parts.training, metrics=metrics, is_log1p=is_log1p
+    )
 
 
 def _frame(
@@ -170,12 +183,15 @@ def _frame(
     evaluator: Evaluator,
     parts: SplitScreen,
     gene_embedding: GeneEmbedding | None,
+    *,
+    is_log1p: bool,
 ) -> pd.DataFrame:
     """Put the floors and the ceiling under the scores of a predictor."""
     tables = {name: scores}
     # Copies of control cells would be told from real ones: each is taken once.
     n_cells = None if evaluator.looks_at_cells else N_CELLS
-    for floor, floor_scores in _score_floors(evaluator, parts, gene_embedding, n_cells).items():
+    found = _score_floors(evaluator, parts, gene_embedding, n_cells, is_log1p=is_log1p)
+    for floor, floor_scores in found.items():
         # The predictor may be one of the floors.
         tables[f"{floor} (floor)" if floor == name else floor] = floor_scores
     tables[CEILING] = evaluator.score_ceiling(parts.training if parts.is_seen else None)
@@ -187,13 +203,15 @@ def _score_floors(
     parts: SplitScreen,
     gene_embedding: GeneEmbedding | None,
     n_cells: int | None,
+    *,
+    is_log1p: bool,
 ) -> dict[str, pd.DataFrame]:
     """Train, predict and score each floor; one that cannot be trained has rows that say why."""
     scores = {}
     floors: tuple[type[Baseline], ...] = (*FLOORS, OwnMean) if parts.is_seen else FLOORS
     for floor in floors:
         try:
-            predicted = _predict_floor(floor, parts, gene_embedding, n_cells)
+            predicted = _predict_floor(floor, parts, gene_embedding, n_cells, is_log1p=is_log1p)
         except ValueError as error:
             logger.warning("%s cannot be trained: %s", floor.__name__, error)
             scores[floor.default_key] = evaluator.get_failed(str(error))
@@ -210,6 +228,8 @@ def _predict_floor(
     parts: SplitScreen,
     gene_embedding: GeneEmbedding | None,
     n_cells: int | None,
+    *,
+    is_log1p: bool,
 ) -> AnnData:
     schema = parts.schema
     floor.setup_anndata(
@@ -219,6 +239,7 @@ def _predict_floor(
         context_keys=schema.context_keys,
         separator=schema.separator or "",
         gene_key=schema.gene_key,
+        is_log1p=is_log1p,
     )
     baseline = (
         floor(parts.training, gene_embedding=gene_embedding, seed=SEED)
