@@ -273,6 +273,8 @@ def has_one_sum(total: np.ndarray) -> bool:
 
 def read_values(expression: sparse.spmatrix | np.ndarray) -> sparse.csr_matrix:
     """Positive values as canonical CSR, in their own precision."""
+    if expression.dtype == np.float16:  # scipy knows no matrices of 16 bits
+        expression = expression.astype(np.float32)
     values = sparse.csr_matrix(expression, copy=True)
     if values.dtype not in (np.float32, np.float64):
         values = values.astype(np.float32)

@@ -1,7 +1,8 @@
 """What of expression and counts is refused, or warned of, where cells enter?"""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 # Counts are kept in 32 bits.
 _MAX_COUNT = 2**31 - 1
+# Files that warn of what a screen holds.
+_WARNING = ("_check_cells", "_check_values", "_target_names")
 
 
 def check_matrices(
@@ -140,3 +143,23 @@ def mark_cells(
         stored = piece.data if sparse.issparse(piece) else piece
         found[start : start + piece.shape[0]] |= mark_rows(piece, is_marked(stored))
     return found
+
+
+@contextmanager
+def say_once() -> Iterator[None]:
+    """Give each kind of warning of cells once, where several models read parts of one screen."""
+    said: set[str] = set()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        is_old = record.levelno >= logging.WARNING and record.msg in said
+        said.add(record.msg)
+        return not is_old
+
+    loggers = [logging.getLogger(f"scbig.data.{name}") for name in _WARNING]
+    for one in loggers:
+        one.addFilter(is_new)
+    try:
+        yield
+    finally:
+        for one in loggers:
+            one.removeFilter(is_new)

@@ -72,15 +72,25 @@ def check_expression(adata: AnnData, layer: str | None, *, is_log1p: bool = Fals
     if seen.is_none.any():
         raise ValueError(describe_no_values(seen.is_none, seen.largest, name, adata, _MAX_VALUE))
     if not is_log1p:
-        _check_cells(matrix, np.flatnonzero(seen.expressed & ~seen.fractions), name, adata)
-        if seen.is_whole:
-            raise ValueError(_describe_counts("values", seen.largest, name, layer))
-    if seen.is_large.any():
-        raise ValueError(
-            _describe_large(seen.is_large, seen.largest, name, adata, is_log1p=is_log1p)
-        )
-    if not is_log1p:
+        _check_kind(seen, matrix, adata, layer)
+    elif seen.is_large.any():
+        raise ValueError(_describe_large(seen.is_large, seen.largest, name, adata, is_log1p=True))
+
+
+def _check_kind(seen: "_Seen", matrix: Any, adata: AnnData, layer: str | None) -> None:
+    """Raise when values are counts, or were not logged, in all cells or in some."""
+    name = name_matrix(layer)
+    large, whole = seen.is_large & seen.fractions, seen.expressed & ~seen.fractions
+    if 2 * whole.sum() < seen.expressed.sum():
+        # Some cells may be whole by chance, whatever was done to all of them.
+        if large.any():
+            raise ValueError(_describe_large(large, seen.largest, name, adata))
         _check_logarithm(_read_some(matrix), name)
+    _check_cells(matrix, np.flatnonzero(whole), name, adata)
+    if seen.is_whole:
+        raise ValueError(_describe_counts("values", seen.largest, name, layer))
+    if seen.is_large.any():
+        raise ValueError(_describe_large(seen.is_large, seen.largest, name, adata))
 
 
 def warn_of_depth(adata: AnnData, layer: str | None) -> None:
@@ -276,7 +286,7 @@ def _describe_counts(which: str, largest: float, name: str, layer: str | None) -
 
 
 def _describe_large(
-    is_large: np.ndarray, largest: float, name: str, adata: AnnData, *, is_log1p: bool
+    is_large: np.ndarray, largest: float, name: str, adata: AnnData, *, is_log1p: bool = False
 ) -> str:
     insist = "Leave out is_log1p=True, for no number has such a logarithm"
     return (
@@ -292,7 +302,7 @@ def describe_no_values(
     is_none: np.ndarray, largest: float, name: str, adata: AnnData, limit: float
 ) -> str:
     """Say that values are beyond what cells can express, counted or logged."""
-    beyond = ", and float32 does not hold it" if largest > np.finfo(np.float32).max else ""
+    beyond = ", and float32 does not hold it" if largest > float(np.finfo(np.float32).max) else ""
     remedy = (
         f"Drop the cells: adata = adata[np.ravel(adata.{name}.sum(axis=1)) <= {limit:g}].copy()"
     )

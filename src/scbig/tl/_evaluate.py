@@ -8,7 +8,7 @@ from anndata import AnnData
 
 from scbig._constants import OBS, SOURCE_SUFFIX
 from scbig.baselines import FLOORS, Baseline, EmbeddingBaseline, OwnMean
-from scbig.data import ScreenSchema, infer_schema, put_sources
+from scbig.data import ScreenSchema, infer_schema, put_sources, say_once
 from scbig.metrics import Evaluator
 from scbig.priors import GeneEmbedding
 from scbig.tl._annotated import (
@@ -28,6 +28,7 @@ N_CELLS = 200
 SEED = 0
 
 
+@say_once()
 def evaluate(
     adata: AnnData,
     layer: str = "scbig",
@@ -114,6 +115,7 @@ def evaluate(
     return _frame(layer, scores, evaluator, parts, gene_embedding, is_log1p=is_log1p)
 
 
+@say_once()
 def evaluate_cells(
     adata: AnnData,
     predicted: AnnData,
