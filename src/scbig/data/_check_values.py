@@ -124,7 +124,7 @@ def warn_of_depth(adata: AnnData, layer: str | None) -> None:
         name = name_matrix(layer)
         logger.warning(
             "%s looks like log1p of counts that were not normalised: before the logarithm cells "
-            "add up to between %.4g and %.4g%s. Depth is then taken for expression. Normalise: "
+            "add up to between %.6g and %.6g%s. Depth is then taken for expression. Normalise: "
             "adata.%s = np.expm1(adata.%s); sc.pp.normalize_total(adata, target_sum=1e4%s); "
             "sc.pp.log1p(adata%s). If this is meant, say so: is_log1p=True",
             name,
