@@ -146,6 +146,16 @@ def test_logged_and_not_normalised_is_warned_of(store, counts, storage, scale, l
     np.testing.assert_allclose(np.expm1(dense).sum(axis=1), 1e4, rtol=1e-4)
 
 
+def test_the_line_that_normalises_knows_the_base(store, counts, caplog):
+    adata = store(np.log2(1 + counts), "csr")
+    adata.uns["log1p"] = {"base": 2}
+    SCBIG.setup_anndata(adata)
+    line = re.search(r"Normalise: (.*)\. If this is meant", caplog.text)[1]
+    exec(line, {"adata": adata, "np": np, "sc": sc})
+    expected = np.log1p(normalise(counts))
+    np.testing.assert_allclose(adata.X.toarray(), expected, rtol=1e-5, atol=1e-6)
+
+
 def right_ones(counts: np.ndarray) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(2)
     log1p = np.log1p(normalise(counts))

@@ -125,13 +125,13 @@ def warn_of_depth(adata: AnnData, layer: str | None) -> None:
         logger.warning(
             "%s looks like log1p of counts that were not normalised: before the logarithm cells "
             "add up to between %.6g and %.6g%s. Depth is then taken for expression. Normalise: "
-            "adata.%s = np.expm1(adata.%s); sc.pp.normalize_total(adata, target_sum=1e4%s); "
+            "adata.%s = np.expm1(adata.%s%s); sc.pp.normalize_total(adata, target_sum=1e4%s); "
             "sc.pp.log1p(adata%s). If this is meant, say so: is_log1p=True",
             name,
             total.min(),
             total.max(),
             ", in whole numbers" if is_whole else ", and those with more express more genes",
-            *(name, name),
+            *(name, name, "" if base is None else f" * np.log({base:g})"),
             *(2 * ("" if layer is None else f", layer={layer!r}",)),
         )
 
@@ -324,7 +324,7 @@ def _read_some(matrix: Any) -> sparse.csr_matrix:
     rows = choose_some(matrix.shape[0], _N_TOLD)
     if isinstance(matrix, CSCDataset):
         # Read by genes: cells cannot be cut out of such a file.
-        some: Any = [sparse.csc_matrix(piece[:, :])[rows] for *_, piece in iter_pieces(matrix)]
+        some: Any = [piece[rows] for *_, piece in iter_pieces(matrix)]
         some = sparse.hstack(some) if some else sparse.csr_matrix((len(rows), 1))
     else:
         some = matrix[rows]

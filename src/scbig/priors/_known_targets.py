@@ -84,12 +84,14 @@ def refuse_unknown(
     place = f", and without a vector in {embeddings.describe()}" if tables else ""
     own, other = name_language(unknown), name_language(sorted(known))
     differ = f"These are {own}, and the known ones {other}. " if own != other else ""
+    table = f"Give a table that has them, {name}(adata, perturbation_embedding=...) (baselines: "
+    mean = f"redict the mean effect of a target with {name}(adata, missing_embedding='mean'). "
     return UnknownTargetError(
         f"Nothing is known of the target(s) {list(unknown)}: not seen in training{place}. "
         f"{describe_nearest(unknown, known)}{differ}",
-        f"model.get_targets() lists what can be asked for. Give a table that has them, "
-        f"{name}(adata, perturbation_embedding=...), or predict the mean effect of a target with "
-        f"{name}(adata, missing_embedding='mean'). Where genes have other names, name the column "
-        "of var that has these, setup_anndata(adata, gene_key='...'), or give both, "
+        "model.get_targets() lists what can be asked for. "
+        + (f"{table}gene_embedding=...), or p{mean}" if tables else f"P{mean}")
+        + "Where genes have other names, name the column of var that has these, "
+        "setup_anndata(adata, gene_key='...'), or give both, "
         f"{name}(adata, aliases=scbig.priors.load_aliases(...)).",
     )
