@@ -142,3 +142,22 @@ def test_failures_are_said_once_for_each_reason():
         "No des of 2 predictors on 1 condition(s): not installed",
         "No mse of a on 1 condition(s): not predicted",
     ]
+
+
+def test_what_is_not_logged_is_refused_unless_one_insists(
+    scbig_command: Callable, small_screen: AnnData, predicted_file: Path, split_file: Path,
+    tmp_path: Path,
+):  # fmt: skip
+    wrong = small_screen.copy()
+    wrong.X = wrong.X.expm1() / 40
+    del wrong.layers["counts"]
+    wrong.write_h5ad(tmp_path / "wrong.h5ad")
+    given = (
+        "evaluate", tmp_path / "wrong.h5ad", "--predicted", predicted_file, "--split-file",
+        split_file, "--split", "first", "--metrics", "mse", "--out", tmp_path / "scores.csv",
+    )  # fmt: skip
+    result = scbig_command(*given)
+    assert result.exit_code == 1
+    assert "real: X reaches" in result.output
+    result = scbig_command(*given, "--is-log1p")
+    assert result.exit_code == 0, result.output

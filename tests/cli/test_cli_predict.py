@@ -98,6 +98,8 @@ def test_a_table_has_no_options_of_cells(
     ("options", "message"),
     [
         (["--perturbations", "NOWHERE"], "Nothing is known of the target(s) ['NOWHERE']"),
+        (["--perturbations", "Gene0002"], "Did you mean 'GENE0002'? Train with a table"),
+        (["--perturbations", "gene0002", "--effects"], "other names: scbig train --gene-key"),
         (["--perturbations", "GENE0001", "--contexts", "z"], "Context(s) ['z'] have no control"),
         (["--perturbations", ","], "No perturbation was asked for"),
         (["--perturbations", "NOWHERE", "--effects"], "Nothing is known of the target(s)"),

@@ -13,7 +13,13 @@ from anndata import AnnData
 from scbig._types import Arrays, Values
 from scbig.data import Effects, Targets
 from scbig.predictor import BasePredictor, Method, Task, Vocabulary
-from scbig.priors import GeneAliases, GeneEmbedding, TargetEmbeddings, choose_embedding
+from scbig.priors import (
+    GeneAliases,
+    GeneEmbedding,
+    TargetEmbeddings,
+    choose_embedding,
+    report_coverage,
+)
 from scbig.programs import make_coexpression_embedding
 from scbig.regression import FLOOR_RULES, OWN_MEAN, FloorRule, KernelSettings, Rule, TargetKernel
 
@@ -87,8 +93,8 @@ class EmbeddingBaseline(Baseline):
         table = choose_embedding(gene_embedding) or make_coexpression_embedding(
             cells.expression, cells.screen, vocabulary.genes, np.random.default_rng(self._seed)
         )
-        coverage = table.get_coverage(vocabulary.targets, aliases=aliases)
-        logger.info("Perturbation targets: %s", coverage)
+        if gene_embedding is not None:
+            report_coverage(table, vocabulary.targets, aliases)
         embeddings = TargetEmbeddings((table,), aliases)
         vocabulary = replace(vocabulary, embeddings=embeddings)
         self.start(vocabulary, RuleMethod(vocabulary, self.rule), locals())

@@ -24,7 +24,14 @@ from scbig.benchmark._settings import (
 )
 from scbig.benchmark._split_run import COLUMNS, SplitLabels, SplitRunner, read_split, take_cells
 from scbig.benchmark._summary import compare, find_best_floors, summarise
-from scbig.data import ScreenSchema, Targets, check_expression, infer_schema
+from scbig.data import (
+    ScreenSchema,
+    Targets,
+    check_expression,
+    infer_schema,
+    say_once,
+    warn_of_depth,
+)
 from scbig.splits import Split, write_splits
 
 logger = logging.getLogger(__name__)
@@ -62,6 +69,7 @@ class BenchmarkResult:
     judged: pd.DataFrame | None = None
 
 
+@say_once()
 def run(
     adata: AnnData,
     splits: Mapping[str, Split] | Iterable[Split],
@@ -130,6 +138,8 @@ def run(
     settings, resources = settings or BenchmarkSettings(), resources or Resources()
     schema = infer_schema(adata) if schema is None else schema
     check_expression(adata, schema.layer, is_log1p=settings.is_log1p)
+    if not settings.is_log1p:
+        warn_of_depth(adata, schema.layer)
     splits = list(splits.values() if isinstance(splits, Mapping) else splits)
     tasks = {split.task for split in splits}
     settings, specs = settings.resolve(tasks), resolve_predictors(predictors, tasks)

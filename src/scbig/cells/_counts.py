@@ -170,6 +170,14 @@ def check_counts(
             "counts of the same cells and genes."
         )
     disagrees, total = _find_disagreement(whole, values, base)
+    if disagrees.any() and _is_rounded(whole, values, base):
+        raise ValueError(
+            f"The expression of {int(disagrees.sum())} of {len(disagrees)} cells is that of their "
+            "counts but for its rounding to 16 bits (float16), which hides the counts; a cast to "
+            "float32 does not bring them back. Normalise them again: adata.X = adata.layers"
+            '["counts"].astype("float32"); sc.pp.normalize_total(adata, target_sum=1e4); '
+            "sc.pp.log1p(adata)"
+        )
     if disagrees.any():
         raise ValueError(
             f"The counts of {int(disagrees.sum())} of {len(disagrees)} cells do not agree with "
@@ -265,6 +273,8 @@ def has_one_sum(total: np.ndarray) -> bool:
 
 def read_values(expression: sparse.spmatrix | np.ndarray) -> sparse.csr_matrix:
     """Positive values as canonical CSR, in their own precision."""
+    if expression.dtype == np.float16:  # scipy knows no matrices of 16 bits
+        expression = expression.astype(np.float32)
     values = sparse.csr_matrix(expression, copy=True)
     if values.dtype not in (np.float32, np.float64):
         values = values.astype(np.float32)
@@ -324,10 +334,23 @@ def make_recovered(
     return found
 
 
+def _is_rounded(counts: sparse.csr_matrix, values: sparse.csr_matrix, base: float | None) -> bool:
+    """Whether values have the precision of 16 bits, and within it are those of the counts."""
+    with np.errstate(over="ignore"):
+        is_half = np.array_equal(values.data, values.data.astype(np.float16))
+    return is_half and not _find_disagreement(counts, values, base, np.float16)[0].any()
+
+
 def _find_disagreement(
-    counts: sparse.csr_matrix, values: sparse.csr_matrix, base: float | None
+    counts: sparse.csr_matrix,
+    values: sparse.csr_matrix,
+    base: float | None,
+    dtype: type[np.floating] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which cells have values that are not their counts times one number, and their totals."""
+    """Which cells have values that are not their counts times one number, and their totals.
+
+    Values have the precision of ``dtype``, by default that of their own.
+    """
     n_cells = counts.shape[0]
     scaled = values.astype(np.float64)
     nats = scaled.data * get_unit(base)
@@ -338,7 +361,9 @@ def _find_disagreement(
     expected = sparse.diags_array(factor) @ counts.astype(np.float64)
     difference = np.abs(sparse.csr_matrix(scaled - expected)).tocoo()
     # The relative error of a value before the logarithm; a sum over genes has no larger one.
-    slack = np.finfo(values.dtype).eps * (16 + 8 * nats.max(initial=1.0))
+    slack = np.finfo(values.dtype if dtype is None else dtype).eps * (
+        16 + 8 * nats.max(initial=1.0)
+    )
     size = np.asarray(scaled.maximum(expected)[difference.row, difference.col]).ravel()
     disagrees = np.zeros(n_cells, dtype=bool)
     disagrees[difference.row[difference.data > slack * size]] = True

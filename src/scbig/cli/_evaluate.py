@@ -22,6 +22,7 @@ from scbig.cli._options import (
     GeneKey,
     GuideToGene,
     Holding,
+    IsLog1p,
     Labels,
     Modality,
     Normalize,
@@ -81,6 +82,7 @@ def evaluate(
     normalize: Normalize = False,
     target_sum: TargetSum = 1e4,
     modality: Modality = "rna",
+    is_log1p: IsLog1p = False,
     perturbation_key: PerturbationKey = None,
     control: Control = None,
     separator: Separator = None,
@@ -130,6 +132,7 @@ def evaluate(
                 separator=separator,
                 gene_key=gene_key,
                 guide_to_gene=guide_to_gene,
+                is_log1p=is_log1p,
             ),
             Holding(split_file=split_file, split=split),
             Evaluation(
@@ -189,7 +192,7 @@ def run_evaluate(
 
     check_out_file(out, overwrite=overwrite, suffixes=(".csv",))
     adata = read_screen(file, labels.layer)
-    normalize_counts(adata, file, labels.layer)
+    normalize_counts(adata, file, labels.layer, is_log1p=labels.is_log1p)
     session.say(
         f"Read {adata.n_obs} cells x {adata.n_vars} genes. Scoring the prediction, the floors "
         "and the ceiling."
@@ -228,6 +231,7 @@ def _score(adata: AnnData, labels: Labels, holding: Holding, wanted: Evaluation)
             split_key=wanted.split_key,
             gene_embedding=embedding,
             metrics=wanted.metrics or None,
+            is_log1p=labels.is_log1p,
         )
     return evaluate_cells(
         adata,
@@ -237,6 +241,7 @@ def _score(adata: AnnData, labels: Labels, holding: Holding, wanted: Evaluation)
         split_key=wanted.split_key,
         gene_embedding=embedding,
         metrics=wanted.metrics or None,
+        is_log1p=labels.is_log1p,
     )
 
 

@@ -39,6 +39,12 @@ _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _OF_CELLS = ("n_cells", "n_draws", "key_added", "seed", "data")
 # Conditions that are written at once.
 _AT_ONCE = 100
+# What mends that nothing is known of a target, here where the model is trained already.
+OTHER_NAMES = (
+    "Train with a table that has them, scbig train --gene-embedding FILE, or predict the mean "
+    "effect of a target, scbig train --missing-embedding mean. Where genes have other names: "
+    "scbig train --gene-key COLUMN, or --aliases FILE."
+)
 
 
 def predict(
@@ -180,6 +186,23 @@ def run_predict(
     overwrite
         Whether a file there is replaced.
     """
+    from scbig.priors import UnknownTargetError
+
+    try:
+        _predict(session, folder, file, wanted, out, overwrite=overwrite)
+    except UnknownTargetError as error:
+        raise ValueError(f"{error.found}{OTHER_NAMES}") from error
+
+
+def _predict(
+    session: Session,
+    folder: Path,
+    file: ScreenFile | None,
+    wanted: PredictionRequest,
+    out: Path,
+    *,
+    overwrite: bool,
+) -> None:
     from scbig.cli._files import check_out_file, read_priors, read_screen
 
     suffixes = (".h5ad", *_SEPARATORS) if wanted.is_table else (".h5ad",)

@@ -9,8 +9,10 @@ from scbig.data._cell_eval import (
 from scbig.data._check_cells import (
     check_matrices as check_matrices,
     check_readable as check_readable,
+    say_once as say_once,
     warn_of_empty as warn_of_empty,
 )
+from scbig.data._check_values import check_expression, warn_of_depth as warn_of_depth
 from scbig.data._control_pools import choose_averaged as choose_averaged
 from scbig.data._controls import (
     controls_from_plain,
@@ -19,7 +21,7 @@ from scbig.data._controls import (
     make_controls,
     thin,
 )
-from scbig.data._conventions import check_expression, infer_schema
+from scbig.data._conventions import infer_schema
 from scbig.data._effect_table import (
     ERRORS as ERRORS,
     Forecast as Forecast,
@@ -90,6 +92,10 @@ from scbig.data._screen_cells import (
 )
 from scbig.data._simulate import simulate_screen
 from scbig.data._simulate_locus import simulate_locus_screen
+from scbig.data._target_names import (
+    list_targets as list_targets,
+    report_targets as report_targets,
+)
 from scbig.data._write import (
     EXPECTED as EXPECTED,
     Prediction,

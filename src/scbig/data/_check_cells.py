@@ -1,6 +1,9 @@
 """What of expression and counts is refused, or warned of, where cells enter?"""
 
 import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 from anndata import AnnData
@@ -8,18 +11,29 @@ from scipy import sparse
 
 from scbig._constants import COUNTS
 from scbig.cells import check_counts
-from scbig.data._conventions import check_expression, iter_pieces, mark_rows
+from scbig.data._check_values import (
+    check_expression,
+    describe_no_values,
+    iter_pieces,
+    mark_rows,
+    name_matrix,
+    warn_of_depth,
+)
 from scbig.data._expression import get_matrix
 from scbig.data._raw_counts import (
     TARGET_SUM,
     choose_cells,
-    holds_counts,
-    name_matrix,
+    find_largest_count,
     read_matrices,
 )
 from scbig.data._screen import ScreenSchema, make_screen
 
 logger = logging.getLogger(__name__)
+
+# Counts are kept in 32 bits.
+_MAX_COUNT = 2**31 - 1
+# Files that warn of what a screen holds.
+_WARNING = ("_check_cells", "_check_values", "_target_names")
 
 
 def check_matrices(
@@ -63,7 +77,7 @@ def check_matrices(
 
 
 def check_readable(adata: AnnData, layer: str | None, *, is_log1p: bool) -> None:
-    """Raise when expression is neither raw counts nor log1p values.
+    """Raise when expression is neither raw counts nor log1p values; warn when they look odd.
 
     Parameters
     ----------
@@ -75,10 +89,18 @@ def check_readable(adata: AnnData, layer: str | None, *, is_log1p: bool) -> None
     Raises
     ------
     ValueError
-        See :func:`check_expression`.
+        See :func:`check_expression`; or counts are more than 32 bits hold.
     """
-    if is_log1p or not holds_counts(adata, layer):
+    largest = 0.0 if is_log1p else find_largest_count(adata, layer)
+    if largest > _MAX_COUNT:
+        pieces = iter_pieces(get_matrix(adata, layer))
+        is_none = mark_cells(adata.n_obs, pieces, lambda values: values > _MAX_COUNT)
+        name = name_matrix(layer)
+        raise ValueError(describe_no_values(is_none, largest, name, adata, _MAX_COUNT))
+    if not largest:
         check_expression(adata, layer, is_log1p=is_log1p)
+    if not largest and not is_log1p:
+        warn_of_depth(adata, layer)
 
 
 def warn_of_empty(adata: AnnData, schema: ScreenSchema) -> None:
@@ -91,10 +113,8 @@ def warn_of_empty(adata: AnnData, schema: ScreenSchema) -> None:
     schema
         Where they keep labels and expression.
     """
-    is_empty = np.ones(adata.n_obs, dtype=bool)
-    for _, start, piece in iter_pieces(get_matrix(adata, schema.layer)):
-        stored = piece.data if sparse.issparse(piece) else piece
-        is_empty[start : start + piece.shape[0]] &= ~mark_rows(piece, stored != 0)
+    pieces = iter_pieces(get_matrix(adata, schema.layer))
+    is_empty = ~mark_cells(adata.n_obs, pieces, lambda values: values != 0)
     if not is_empty.any():
         return
     is_control = make_screen(adata.obs, schema).is_control
@@ -110,3 +130,36 @@ def warn_of_empty(adata: AnnData, schema: ScreenSchema) -> None:
         name,
         "sc.pp.filter_cells(adata, min_counts=1)" if schema.layer is None else rest,
     )
+
+
+def mark_cells(
+    n_cells: int,
+    pieces: Iterable[tuple[str, int, Any]],
+    is_marked: Callable[[np.ndarray], np.ndarray],
+) -> np.ndarray:
+    """Mark the cells that hold a marked value, reading the matrix in pieces."""
+    found = np.zeros(n_cells, dtype=bool)
+    for _, start, piece in pieces:
+        stored = piece.data if sparse.issparse(piece) else piece
+        found[start : start + piece.shape[0]] |= mark_rows(piece, is_marked(stored))
+    return found
+
+
+@contextmanager
+def say_once() -> Iterator[None]:
+    """Give each kind of warning of cells once, where several models read parts of one screen."""
+    said: set[str] = set()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        is_old = record.levelno >= logging.WARNING and record.msg in said
+        said.add(record.msg)
+        return not is_old
+
+    loggers = [logging.getLogger(f"scbig.data.{name}") for name in _WARNING]
+    for one in loggers:
+        one.addFilter(is_new)
+    try:
+        yield
+    finally:
+        for one in loggers:
+            one.removeFilter(is_new)

@@ -12,7 +12,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from scbig._constants import COUNTS
-from scbig.data._conventions import check_expression
+from scbig.data._check_values import check_expression, name_matrix
 from scbig.data._expression import get_matrix
 
 # A cell without a count of one has the smallest count of two or three, hardly ever of more.
@@ -99,7 +99,7 @@ def is_counts(matrix: Any) -> bool:
 def check_log1p(adata: AnnData, layer: str | None, name: str) -> None:
     """Refuse what no log1p values are, as what evaluates does, before it is exponentiated."""
     try:
-        check_expression(adata, layer, is_strict=True)
+        check_expression(adata, layer)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
 
@@ -127,7 +127,7 @@ def get_counts(adata: AnnData, layer: str | None, name: str) -> tuple[sparse.csr
         When ``layers["counts"]`` holds none, the expression is neither counts nor log1p values,
         or they cannot be recovered.
     """
-    where = "X" if layer is None else f"layers[{layer!r}]"
+    where = name_matrix(layer)
     if COUNTS in adata.layers:
         matrix, where = adata.layers[COUNTS], f"layers[{COUNTS!r}]"
         if not is_counts(matrix):

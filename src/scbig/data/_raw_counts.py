@@ -9,7 +9,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from scbig._constants import COUNTS
-from scbig.data._conventions import iter_pieces
+from scbig.data._check_values import choose_some, iter_pieces, name_matrix
 from scbig.data._expression import Expression, get_log_base, get_matrix, is_csc
 
 # What raw counts are normalised to where nothing else is wanted.
@@ -54,18 +54,23 @@ def holds_counts(adata: AnnData, layer: str | None, *, n_cells: int | None = Non
         Number of cells that tell, from all over the matrix; by default all. Only where all were
         checked before do some tell: what was joined of counts and log1p values is refused then.
     """
+    return find_largest_count(adata, layer, n_cells=n_cells) > 0
+
+
+def find_largest_count(adata: AnnData, layer: str | None, *, n_cells: int | None = None) -> float:
+    """Return the largest raw count, 0 where there are none; see :func:`holds_counts`."""
     matrix = get_matrix(adata, layer)
     if matrix is None or 0 in matrix.shape or np.dtype(matrix.dtype).kind not in "iuf":
-        return False
+        return 0.0
     largest = 0.0
     for values in _iter_values(matrix, n_cells):
         # The smallest and the largest tell of NaN and infinities, too.
         least, most = (values.min(), values.max()) if values.size else (0, 0)
         is_whole = values.dtype.kind in "iu" or np.array_equal(values, np.rint(values))
         if not (least >= 0 and np.isfinite(most) and is_whole):
-            return False
+            return 0.0
         largest = max(largest, float(most))
-    return largest > 0
+    return largest
 
 
 def _iter_values(matrix: Any, n_cells: int | None) -> Iterator[np.ndarray]:
@@ -172,12 +177,8 @@ def _check_same(adata: AnnData, layer: str | None, counts_layer: str) -> None:
 
 
 def choose_cells(n_cells: int) -> np.ndarray:
-    """Some cells from all over the data, as screens are often joined."""
-    return np.unique(np.linspace(0, n_cells - 1, _N_CHECKED).astype(np.int64))
-
-
-def name_matrix(layer: str | None) -> str:
-    return "X" if layer is None else f"layers[{layer!r}]"
+    """Cells that tell of all."""
+    return choose_some(n_cells, _N_CHECKED)
 
 
 def _keep_counts(matrix: object, columns: np.ndarray | None) -> Expression | None:

@@ -24,6 +24,7 @@ from scbig.data import (
     get_gene_names,
     get_matrix,
     make_screen,
+    warn_of_depth,
 )
 
 logger = logging.getLogger(__name__)
@@ -176,9 +177,11 @@ def read_cells(
     try:
         screen = make_screen(adata.obs, schema)
         found = get_gene_names(adata, schema.gene_key)
-        check_expression(adata, layer, is_log1p=is_log1p, is_strict=True)
+        check_expression(adata, layer, is_log1p=is_log1p)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
+    if like is None and not is_log1p:
+        warn_of_depth(adata, layer)
     genes = tuple(map(str, found)) if like is None else like.genes
     columns = None if like is None else find_genes(found, genes, name)
     names = adata.obs_names.to_numpy().astype(str)

@@ -15,6 +15,7 @@ from scbig.data import (
     Targets,
     choose_averaged,
     list_responders,
+    list_targets,
     make_effect_table,
     make_screen,
     read_table_rows,
@@ -167,6 +168,25 @@ class ConditionTables(StoredModel):
         known = self._vocabulary
         wanted = None if perturbations is None else self._read_wanted(perturbations)
         return list_responders(self._cells, known.schema, known.contexts, wanted)
+
+    def get_targets(self) -> pd.DataFrame:
+        """List what can be asked for, and how each target is known.
+
+        Returns
+        -------
+        A row for each target, first those that are known best: ``known`` (``"alone"``, perturbed
+        by itself in training; ``"combination"``, perturbed with others only; ``"embedding"``,
+        never perturbed, but with a vector), ``n_conditions`` of training that it is part of,
+        ``is_gene``, whether it is measured, and ``embedding``, the source of its vector. Aliases
+        that the model was given are taken, too, and with ``missing_embedding="mean"`` any name.
+
+        Raises
+        ------
+        RuntimeError
+            When the predictor has not been trained.
+        """
+        known = self._vocabulary
+        return list_targets(self._check_trained().targets, known.genes, known.embeddings)
 
     def _read_wanted(self, perturbations: Perturbations) -> dict[str, Targets]:
         """Read the conditions that are asked about, by label, or raise where nothing is known."""

@@ -19,6 +19,7 @@ from scbig.data import (
     infer_schema,
     read_guides,
     read_responding,
+    report_targets,
     warn_of_empty,
 )
 
@@ -54,6 +55,8 @@ class RegisteredModel(BaseModelClass):
     """Registers screens with a class of predictors."""
 
     registry_: dict[str, Any]
+    #: Whether targets are genes, which may be among those measured.
+    perturbs_genes: ClassVar[bool] = True
 
     get_normalized_expression: ClassVar = NotOffered(_NO_POSTERIOR)
     get_normalized_function_name: ClassVar = NotOffered(_NO_POSTERIOR)
@@ -154,3 +157,5 @@ class RegisteredModel(BaseModelClass):
         cls.register_manager(manager)
         for line in (schema.describe(), *describe_labels(adata.obs, schema).splitlines()):
             logger.info(line)
+        if cls.perturbs_genes:
+            report_targets(adata, schema)

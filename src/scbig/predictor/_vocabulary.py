@@ -34,6 +34,7 @@ from scbig.priors import (
     choose_embedding,
     index_targets,
     make_target_embeddings,
+    refuse_unknown,
 )
 from scbig.programs import make_coexpression_embedding
 
@@ -197,12 +198,7 @@ class Vocabulary:
         """Raise when a target was not seen and has no embedding; ``name`` is the predictor's."""
         tables = self.embeddings
         if unknown := sorted(t for t in targets if t not in seen and t not in tables):
-            raise ValueError(
-                f"Nothing is known of the target(s) {unknown}: not seen in training, and without "
-                f"a vector in {tables.describe()}. Give a table that has them, "
-                f"{name}(adata, perturbation_embedding=...), or predict the mean effect of a "
-                f"target with {name}(adata, missing_embedding='mean')."
-            )
+            raise refuse_unknown(unknown, seen, tables, name)
 
     def index_targets(self, targets: Sequence[Targets]) -> np.ndarray:
         """Number targets among those seen, ``(B, T)``; -1 where unseen and at padding."""

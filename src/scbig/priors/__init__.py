@@ -19,16 +19,28 @@ from scbig.priors._gene_embedding import (
     choose_embedding as choose_embedding,
     get_width as get_width,
     index_targets as index_targets,
-    make_target_embeddings as make_target_embeddings,
     mask_targets as mask_targets,
 )
 from scbig.priors._gene_graph import AlignedGraph, GeneGraph, load_string
 from scbig.priors._gene_sets import AlignedSets, GeneSets, load_gene_sets
 from scbig.priors._genome import Genome
 from scbig.priors._hugging_face import HuggingFaceEncoder
+from scbig.priors._known_targets import (
+    UnknownTargetError as UnknownTargetError,
+    make_target_embeddings as make_target_embeddings,
+    refuse_unknown as refuse_unknown,
+    report_coverage as report_coverage,
+)
 from scbig.priors._loci import Loci, load_loci, make_loci
 from scbig.priors._locus import GuideName, Locus, parse_guide, parse_locus
 from scbig.priors._locus_table import LocusSource, LocusTable
+from scbig.priors._nearest_names import (
+    describe_nearest as describe_nearest,
+    explain_missing as explain_missing,
+    find_nearest as find_nearest,
+    find_rewriting as find_rewriting,
+    find_spellings as find_spellings,
+)
 from scbig.priors._windows import Windows
 
 __all__ = [

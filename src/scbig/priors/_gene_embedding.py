@@ -326,19 +326,6 @@ def choose_embedding(*tables: GeneEmbedding | None) -> GeneEmbedding | None:
     return next((table for table in tables if table is not None), None)
 
 
-def make_target_embeddings(
-    table: GeneEmbedding | None,
-    coexpression: GeneEmbedding,
-    targets: Sequence[str],
-    aliases: GeneAliases | None,
-) -> TargetEmbeddings:
-    """Put the table that a user gave beside co-expression, and say how far it reaches."""
-    if table is None:
-        return TargetEmbeddings((coexpression,), aliases)
-    logger.info("Perturbation targets: %s", table.get_coverage(targets, aliases=aliases))
-    return TargetEmbeddings((table, coexpression), aliases)
-
-
 def get_width(targets: Sequence[tuple[str, ...]]) -> int:
     """Return the largest number of targets of a condition, at least 1."""
     return max((len(group) for group in targets), default=1) or 1

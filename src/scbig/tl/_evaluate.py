@@ -8,7 +8,7 @@ from anndata import AnnData
 
 from scbig._constants import OBS, SOURCE_SUFFIX
 from scbig.baselines import FLOORS, Baseline, EmbeddingBaseline, OwnMean
-from scbig.data import Guides, ScreenSchema, infer_schema, put_sources
+from scbig.data import Guides, ScreenSchema, infer_schema, put_sources, say_once
 from scbig.metrics import Evaluator
 from scbig.priors import GeneEmbedding
 from scbig.tl._annotated import (
@@ -28,6 +28,7 @@ N_CELLS = 200
 SEED = 0
 
 
+@say_once()
 def evaluate(
     adata: AnnData,
     layer: str = "scbig",
@@ -41,6 +42,7 @@ def evaluate(
     guide_to_gene: Guides | None = None,
     gene_embedding: GeneEmbedding | None = None,
     metrics: str | Sequence[str] | None = None,
+    is_log1p: bool = False,
 ) -> pd.DataFrame:
     """Score the predicted layer of an annotated screen beside floors and ceiling.
 
@@ -73,6 +75,8 @@ def evaluate(
     metrics
         Names out of :data:`scbig.metrics.METRICS`, or ``"realism"`` for those that tell predicted
         from real cells; by default all others.
+    is_log1p
+        Take whole or large values for log1p values, as ``setup_anndata`` does.
 
     Returns
     -------
@@ -112,12 +116,13 @@ def evaluate(
     parts = take_apart(adata, schema, split_key)
     predicted = take_prediction(adata, layer, schema, parts)
     is_paired = layer + SOURCE_SUFFIX in predicted.obs
-    evaluator = Evaluator(parts.real, parts.schema, reference=parts.training, metrics=metrics)
+    evaluator = _make_evaluator(parts, metrics, is_log1p=is_log1p)
     own = take_own_controls(adata, layer, schema) if parts.is_seen else None
     scores = evaluator.score(predicted, layer=layer, is_paired=is_paired, controls=own)
-    return _frame(layer, scores, evaluator, parts, gene_embedding)
+    return _frame(layer, scores, evaluator, parts, gene_embedding, is_log1p=is_log1p)
 
 
+@say_once()
 def evaluate_cells(
     adata: AnnData,
     predicted: AnnData,
@@ -127,6 +132,7 @@ def evaluate_cells(
     split_key: str = OBS.SPLIT,
     gene_embedding: GeneEmbedding | None = None,
     metrics: str | Sequence[str] | None = None,
+    is_log1p: bool = False,
 ) -> pd.DataFrame:
     """Score predicted cells that are an AnnData of their own beside floors and ceiling.
 
@@ -145,7 +151,7 @@ def evaluate_cells(
     schema
         Where both keep their labels, and ``adata`` its measured expression; by default
         recognised, see :func:`scbig.data.infer_schema`.
-    split_key, gene_embedding, metrics
+    split_key, gene_embedding, metrics, is_log1p
         As for :func:`evaluate`.
 
     Returns
@@ -159,7 +165,7 @@ def evaluate_cells(
     """
     schema = infer_schema(adata) if schema is None else schema
     parts = take_apart(adata, schema, split_key)
-    evaluator = Evaluator(parts.real, parts.schema, reference=parts.training, metrics=metrics)
+    evaluator = _make_evaluator(parts, metrics, is_log1p=is_log1p)
     is_paired = False
     if layer is not None and layer + SOURCE_SUFFIX in predicted.obs:
         predicted = predicted.copy()  # what the user has stays as it is
@@ -168,7 +174,16 @@ def evaluate_cells(
     is_own = parts.is_seen and not is_paired and is_made_by_scbig(predicted, layer)
     own = parts.controls if is_own else None
     scores = evaluator.score(predicted, layer=layer, is_paired=is_paired, controls=own)
-    return _frame(layer or "predicted", scores, evaluator, parts, gene_embedding)
+    name = layer or "predicted"
+    return _frame(name, scores, evaluator, parts, gene_embedding, is_log1p=is_log1p)
+
+
+def _make_evaluator(
+    parts: SplitScreen, metrics: str | Sequence[str] | None, *, is_log1p: bool
+) -> Evaluator:
+    return Evaluator(
+        parts.real, parts.schema, reference=parts.training, metrics=metrics, is_log1p=is_log1p
+    )
 
 
 def _frame(
@@ -177,12 +192,15 @@ def _frame(
     evaluator: Evaluator,
     parts: SplitScreen,
     gene_embedding: GeneEmbedding | None,
+    *,
+    is_log1p: bool,
 ) -> pd.DataFrame:
     """Put the floors and the ceiling under the scores of a predictor."""
     tables = {name: scores}
     # Copies of control cells would be told from real ones: each is taken once.
     n_cells = None if evaluator.looks_at_cells else N_CELLS
-    for floor, floor_scores in _score_floors(evaluator, parts, gene_embedding, n_cells).items():
+    found = _score_floors(evaluator, parts, gene_embedding, n_cells, is_log1p=is_log1p)
+    for floor, floor_scores in found.items():
         # The predictor may be one of the floors.
         tables[f"{floor} (floor)" if floor == name else floor] = floor_scores
     tables[CEILING] = evaluator.score_ceiling(parts.training if parts.is_seen else None)
@@ -194,13 +212,15 @@ def _score_floors(
     parts: SplitScreen,
     gene_embedding: GeneEmbedding | None,
     n_cells: int | None,
+    *,
+    is_log1p: bool,
 ) -> dict[str, pd.DataFrame]:
     """Train, predict and score each floor; one that cannot be trained has rows that say why."""
     scores = {}
     floors: tuple[type[Baseline], ...] = (*FLOORS, OwnMean) if parts.is_seen else FLOORS
     for floor in floors:
         try:
-            predicted = _predict_floor(floor, parts, gene_embedding, n_cells)
+            predicted = _predict_floor(floor, parts, gene_embedding, n_cells, is_log1p=is_log1p)
         except ValueError as error:
             logger.warning("%s cannot be trained: %s", floor.__name__, error)
             scores[floor.default_key] = evaluator.get_failed(str(error))
@@ -217,6 +237,8 @@ def _predict_floor(
     parts: SplitScreen,
     gene_embedding: GeneEmbedding | None,
     n_cells: int | None,
+    *,
+    is_log1p: bool,
 ) -> AnnData:
     schema = parts.schema
     floor.setup_anndata(
@@ -226,6 +248,7 @@ def _predict_floor(
         context_keys=schema.context_keys,
         separator=schema.separator or "",
         gene_key=schema.gene_key,
+        is_log1p=is_log1p,
     )
     baseline = (
         floor(parts.training, gene_embedding=gene_embedding, seed=SEED)

@@ -60,6 +60,7 @@ class STRAND(BasePredictor):
     """
 
     default_key = "strand"
+    perturbs_genes = False
     _method: LocusBridge
 
     def __init__(
