@@ -9,6 +9,7 @@ from scbig.data._cell_eval import (
 from scbig.data._check_cells import (
     check_matrices as check_matrices,
     check_readable as check_readable,
+    take_labels as take_labels,
     warn_of_empty as warn_of_empty,
 )
 from scbig.data._controls import (

@@ -8,6 +8,7 @@ import numpy as np
 from anndata import AnnData
 from scipy import sparse
 
+from scbig._arguments import check_number
 from scbig._constants import COUNTS
 from scbig.data._conventions import iter_pieces
 from scbig.data._expression import Expression, get_log_base, get_matrix, is_csc
@@ -117,8 +118,8 @@ def read_matrices(
         When the named layer with counts is not there, or the target sum is not positive; when the
         expression is raw counts, and the layer with counts holds others.
     """
-    if target_sum is not None and not target_sum > 0:
-        raise ValueError(f"target_sum={target_sum!r}: give a positive sum, such as 10_000.")
+    if target_sum is not None:
+        check_number("target_sum", target_sum, is_open=True, hint=", such as 10_000")
     kept = _find_counts_layer(adata, counts_layer, layer)
     matrix = get_matrix(adata, layer)
     if not is_log1p and holds_counts(adata, layer, n_cells=_N_CHECKED):

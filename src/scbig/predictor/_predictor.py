@@ -11,6 +11,7 @@ from scvi import settings
 from scvi.model.base import BaseModelClass
 
 from scbig import __version__
+from scbig._arguments import check_choice, check_flag, check_seed
 from scbig._constants import REGISTRY
 from scbig.data import (
     Perturbations,
@@ -19,9 +20,10 @@ from scbig.data import (
     ScreenSchema,
     Targets,
     check_key,
+    take_labels,
     write_prediction,
 )
-from scbig.nn import check_seed, seeded
+from scbig.nn import seeded
 from scbig.predictor._conditions import ConditionTables
 from scbig.predictor._judge import CellMover
 from scbig.predictor._method import Method
@@ -68,17 +70,16 @@ class BasePredictor(ConditionTables):
         missing_embedding: Literal["error", "mean"] = "error",
         seed: int | None = None,
     ) -> None:
-        super().__init__(adata)
-        if missing_embedding not in ("error", "mean"):
-            raise ValueError(
-                f"missing_embedding={missing_embedding!r} is unknown. Choose 'error' or 'mean'."
-            )
-        self._missing_embedding = missing_embedding
+        super().__init__(self._check_registered(adata))
+        self._missing_embedding = check_choice(
+            "missing_embedding", missing_embedding, ("error", "mean")
+        )
         # The seed of scvi-tools counts where the user set one.
         self._seed = check_seed((settings.seed or 0) if seed is None else seed)
 
     def read_screen(self) -> tuple[Vocabulary, ScreenCells]:
         """Read the registered screen, for the constructor of a subclass."""
+        self._check_unchanged()
         registry = self.adata_manager.get_state_registry(REGISTRY.PERTURBATION)
         schema = ScreenSchema.from_dict(dict(registry["schema"]))
         rng = np.random.default_rng(self._seed)
@@ -138,6 +139,8 @@ class BasePredictor(ConditionTables):
     ) -> None:
         """Run the recipe; see :class:`~scbig.predictor.TrainingRequest` for the budgets."""
         adata = self._get_adata(None)
+        use_refit = check_flag("use_refit", use_refit)
+        self._check_unchanged()
         cells = self._vocabulary.read_screen(adata, self._get_setup("responder_key"))
         self._check_trainable(cells.screen.targets)
         if validation is None:
@@ -194,6 +197,7 @@ class BasePredictor(ConditionTables):
         sampling: bool = True,
         n_draws: int | None = None,
         seed: int | None = None,
+        overwrite: bool = False,
     ) -> AnnData:
         """Predict perturbed cells and write them into a layer.
 
@@ -211,7 +215,8 @@ class BasePredictor(ConditionTables):
         ----------
         adata
             Data with control cells. By default the control cells that came with the training
-            data (with ``perturbations``) or the training data (without).
+            data (with ``perturbations``) or the training data (without). A list of labels in
+            this place is taken for ``perturbations``.
         perturbations
             Labels as the screen writes them, such as ``["A", "A+B"]``, or sequences of targets.
         key_added
@@ -230,6 +235,8 @@ class BasePredictor(ConditionTables):
             default there is one, with the expected effect. Take at least 100 cells a draw.
         seed
             Seed of all that is drawn; by default the model's.
+        overwrite
+            Write ``key_added`` in any case, over what is not of scbig, too.
 
         Returns
         -------
@@ -244,11 +251,13 @@ class BasePredictor(ConditionTables):
         RuntimeError
             When the model has not been trained.
         ValueError
-            When the data do not fit, nothing is known of a target, or nothing of the errors of
-            effects that are to be drawn.
+            When an argument or the data do not fit, ``key_added`` is in use, nothing is known of
+            a target, or nothing of the errors of effects that are to be drawn.
         """
+        adata, perturbations = take_labels(adata, perturbations)
         into = self._get_adata(adata) if perturbations is None else None
-        key = check_key(key_added, into, self._vocabulary.schema.layer, self.default_key)
+        schema = self._vocabulary.schema
+        key = check_key(key_added, into, schema, self.default_key, overwrite=overwrite)
         asked = perturbations, n_cells, contexts, seed, n_draws
         request, prediction = self._predict(adata, asked, sampling)
         confidence = self._method.get_confidence(request.targets, request.context)
@@ -289,6 +298,7 @@ class BasePredictor(ConditionTables):
         Predicted log1p expression, shape ``(n_rows, n_vars)``, in the order of the rows that
         :meth:`predict` returns.
         """
+        adata, perturbations = take_labels(adata, perturbations)
         asked = perturbations, n_cells, contexts, seed, None
         values = self._predict(adata, asked, sampling)[1].expression
         return values if isinstance(values, np.ndarray) else values.toarray()
@@ -296,7 +306,7 @@ class BasePredictor(ConditionTables):
     def _predict(
         self, adata: AnnData | None, asked: Asked, sampling: bool
     ) -> tuple[Request, Prediction]:
-        effects = self._check_trained()
+        effects, sampling = self._check_trained(), check_flag("sampling", sampling)
         if adata is None and asked[0] is not None:
             adata = self._vocabulary.controls
         adata = self._get_adata(adata)

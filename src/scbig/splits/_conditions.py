@@ -10,8 +10,9 @@ from typing import TypeVar
 
 import numpy as np
 
+from scbig._arguments import check_seed
 from scbig.data import Targets
-from scbig.splits._split import Split, is_whole
+from scbig.splits._split import Split
 
 Item = TypeVar("Item", str, Targets)
 
@@ -281,12 +282,6 @@ def make_generator(seed: int) -> np.random.Generator:
     """Start the random numbers of one split."""
     check_seed(seed)
     return np.random.default_rng(seed)
-
-
-def check_seed(seed: int) -> None:
-    """Raise when a seed is no whole number of at least 0."""
-    if not is_whole(seed) or seed < 0:
-        raise ValueError(f"seed={seed!r} is not a whole number of at least 0, such as seed=0.")
 
 
 def draw(items: Collection[Item], n_drawn: int, rng: np.random.Generator) -> list[Item]:

@@ -3,8 +3,9 @@
 import logging
 from collections.abc import Collection, Sequence
 
+from scbig._arguments import check_seed
 from scbig.data import Targets
-from scbig.splits._conditions import check_seed, count_test, draw, make_generator
+from scbig.splits._conditions import count_test, draw, make_generator
 from scbig.splits._split import Split
 
 logger = logging.getLogger(__name__)

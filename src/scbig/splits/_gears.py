@@ -4,8 +4,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from scbig._arguments import check_seed
 from scbig.data import Targets
-from scbig.splits._conditions import check_seed, check_training, clean_conditions
+from scbig.splits._conditions import check_training, clean_conditions
 from scbig.splits._split import JOIN, Split
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 import torch
 from anndata import AnnData
 
+from scbig._arguments import check_budget
 from scbig._types import Arrays, Values
 from scbig.data import Effects, Perturbations
 from scbig.model.scbig._config import PRESETS, SCBIGConfig
@@ -128,7 +129,7 @@ class SCBIG(BasePredictor):
         ----------
         max_epochs
             Largest number of epochs of the autoencoder over all cells; by default the preset's
-            budget.
+            budget, or none with ``max_steps=0``: the next training then makes up for it.
         max_steps
             Largest number of steps of the flow; by default the preset's, or none where no
             condition is held out and the model has an anchor: an unchecked flow can do harm.
@@ -147,6 +148,8 @@ class SCBIG(BasePredictor):
         ValueError
             When the model has no data, or a condition to stop on has no cells.
         """
+        if check_budget("max_epochs", max_epochs) is None and max_steps == 0:
+            max_epochs = 0  # no network has a use for it
         self._train(
             validation,
             use_refit=use_refit,

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from scbig._arguments import check_budget, check_choice, check_names
 from scbig._types import Arrays, Values
-from scbig.data import Effects, Perturbations, Targets, find_locus_labels, read_folder
+from scbig.data import Effects, Perturbations, Targets, find_locus_labels, read_folder, take_labels
 from scbig.model.strand._config import PRESETS, STRANDConfig
 from scbig.model.strand._method import Fasta, LocusBridge
 from scbig.nn import CellLatent, seeded
@@ -76,10 +77,7 @@ class STRAND(BasePredictor):
         seed: int | None = None,
     ) -> None:
         super().__init__(adata, seed=seed)
-        if missing_locus not in ("error", "unknown"):
-            raise ValueError(
-                f"missing_locus={missing_locus!r} is unknown. Choose 'error' or 'unknown'."
-            )
+        check_choice("missing_locus", missing_locus, ("error", "unknown"))
         config = choose_preset(preset, PRESETS, STRANDConfig)
         genes = tuple(dict.fromkeys(locus.gene or locus.id for locus in loci))
         fingerprint = None if encoder is None else encoder.fingerprint
@@ -195,6 +193,7 @@ class STRAND(BasePredictor):
             has no cells.
         """
         method = self._method
+        check_budget("max_locus_steps", max_locus_steps)
         if method.config.transport == "regression":
             max_steps = 0
         elif max_steps is None and self.uses_networks:
@@ -227,6 +226,7 @@ class STRAND(BasePredictor):
         sampling: bool = True,
         n_draws: int | None = None,
         seed: int | None = None,
+        overwrite: bool = False,
         loci: Loci | None = None,
         fasta: Fasta | None = None,
     ) -> AnnData:
@@ -236,7 +236,7 @@ class STRAND(BasePredictor):
 
         Parameters
         ----------
-        adata, key_added, n_cells, contexts, sampling, n_draws, seed
+        adata, key_added, n_cells, contexts, sampling, n_draws, seed, overwrite
             See :meth:`scbig.model.SCBIG.predict`.
         perturbations
             Locus ids, guides, genes (all loci of one at once), places such as
@@ -251,7 +251,8 @@ class STRAND(BasePredictor):
         ValueError
             When a locus is unknown or has no DNA; the message names it.
         """
-        self._read_loci(perturbations or [], loci, fasta)
+        adata, perturbations = take_labels(adata, perturbations)
+        self._read_loci([] if perturbations is None else perturbations, loci, fasta)
         return super().predict(
             adata,
             perturbations=perturbations,
@@ -261,6 +262,7 @@ class STRAND(BasePredictor):
             sampling=sampling,
             n_draws=n_draws,
             seed=seed,
+            overwrite=overwrite,
         )
 
     def predict_effects(
@@ -334,7 +336,7 @@ class STRAND(BasePredictor):
         """
         self._check_trained()
         loci = self._method.table.loci
-        wanted = list(loci.ids) if ids is None else list(ids)
+        wanted = [*(loci.ids if ids is None else check_names("ids", ids, "ids of loci"))]
         loci.match(wanted)
         no_context = np.full(len(wanted), -1)
         vectors = self._method.embed([(label,) for label in wanted], no_context)
@@ -389,11 +391,5 @@ class STRAND(BasePredictor):
         arrays: Arrays,
         latent: CellLatent | None = None,
     ) -> LocusBridge:
-        """Rebuild the method.
-
-        Parameters
-        ----------
-        latent
-            The latent space, where it is not of principal components.
-        """
+        """Rebuild the method, in a latent space that may not be of principal components."""
         return LocusBridge.from_plain(vocabulary, effects, values, arrays, latent)

@@ -1,0 +1,331 @@
+"""What a user gives for an argument, checked where it enters: one validator for each kind.
+
+Each returns what it was given, as plain Python where NumPy has scalars of its own, or raises
+:class:`InvalidArgumentError`, which says what was given and what is taken.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import fields
+from numbers import Integral, Real
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+Kind = TypeVar("Kind")
+
+MAX_SEED = 2**32 - 1
+MAX_STEPS = 10**9
+# Nothing learned is that wide; more is a slip, which would take all memory before it failed.
+MAX_WIDTH = 2**14
+# A part of a path that file systems take, in bytes.
+_MAX_NAME = 255
+
+
+class InvalidArgumentError(ValueError, TypeError):
+    """An argument of a wrong type or out of range.
+
+    It is both errors, so that whoever expects either of them catches it.
+    """
+
+
+def show(value: object, n_letters: int = 80) -> str:
+    """Write a value in one short line, for a message.
+
+    Parameters
+    ----------
+    value
+        What was given.
+    n_letters
+        Most letters that are shown of it.
+
+    Returns
+    -------
+    The beginning of its ``repr``.
+    """
+    text = " ".join(repr(value).split())
+    return text if len(text) <= n_letters else f"{text[: n_letters - 4]} ..."
+
+
+def refuse(name: str, value: object, wanted: str) -> InvalidArgumentError:
+    """Make the error that says what was given for an argument, and what is taken."""
+    is_plain = value is None or isinstance(value, str | bool | int | float | Real)
+    kind = "" if is_plain else f" is of type {type(value).__name__}"
+    return InvalidArgumentError(f"{name}={show(value)}{kind}. Give {wanted}.")
+
+
+def check_whole(
+    name: str, value: object, *, least: int = 1, most: int | None = None, hint: str = ""
+) -> int:
+    """Check a whole number; NumPy's are taken, True and False are none.
+
+    Parameters
+    ----------
+    name, value
+        The argument.
+    least, most
+        Its bounds; no upper one by default.
+    hint
+        What else is taken, or how it is written.
+    """
+    is_whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not is_whole or not least <= value or (most is not None and value > most):  # type: ignore[operator]
+        upper = "" if most is None else f" to {most}"
+        raise refuse(name, value, f"a whole number from {least}{upper}{hint}")
+    return int(value)  # type: ignore[call-overload]
+
+
+def check_budget(name: str, value: object) -> int | None:
+    """Check a number of epochs or steps of training; ``None`` is the default of a method.
+
+    Parameters
+    ----------
+    name, value
+        The argument.
+    """
+    if value is None:
+        return None
+    return check_whole(name, value, least=0, most=MAX_STEPS, hint=", or None for the default")
+
+
+def check_seed(value: object, name: str = "seed") -> int:
+    """Check a seed that all generators take.
+
+    Parameters
+    ----------
+    value
+        What a user gave.
+    name
+        Name of the argument.
+    """
+    return check_whole(name, value, least=0, most=MAX_SEED, hint=f", such as {name}=0")
+
+
+def check_number(
+    name: str,
+    value: object,
+    *,
+    least: float = 0,
+    most: float = math.inf,
+    is_open: bool = False,
+    hint: str = "",
+) -> float:
+    """Check a finite number; NumPy's are taken, True and False are none.
+
+    Parameters
+    ----------
+    name, value
+        The argument.
+    least, most
+        Its bounds.
+    is_open
+        Whether the lower bound itself is refused.
+    hint
+        What else is taken, or how it is written.
+    """
+    is_real = isinstance(value, Real) and not isinstance(value, bool)
+    number = float(value) if is_real else math.nan  # type: ignore[arg-type]
+    if not (math.isfinite(number) and least <= number <= most) or (is_open and number == least):
+        where = f" from {least:g}" if math.isfinite(least) else ""
+        where = f" above {least:g}" if is_open else where
+        upper = f" to {most:g}" if math.isfinite(most) else ""
+        raise refuse(name, value, f"a finite number{where}{upper}{hint}")
+    return number
+
+
+def check_flag(name: str, value: object) -> bool:
+    """Check a switch; NumPy's is taken, 0 and 1 are none.
+
+    Parameters
+    ----------
+    name, value
+        The argument.
+    """
+    if not isinstance(value, bool) and type(value).__name__ not in ("bool_", "bool"):
+        raise refuse(name, value, "True or False")
+    return bool(value)
+
+
+def check_text(name: str, value: object, what: str = "a name, as text that is not empty") -> str:
+    """Check a name.
+
+    Parameters
+    ----------
+    name, value
+        The argument.
+    what
+        What it stands for.
+    """
+    if not isinstance(value, str) or not value.strip():
+        raise refuse(name, value, what)
+    return str(value)
+
+
+def check_texts(**named: object) -> None:
+    """Check names that may be left out, as ``None``, by their argument."""
+    for name, value in named.items():
+        if value is not None:
+            check_text(name, value)
+
+
+def check_choice(name: str, value: object, choices: Collection[str]) -> str:
+    """Check that one of the known choices was made.
+
+    Parameters
+    ----------
+    name, value
+        The argument.
+    choices
+        What can be chosen.
+    """
+    if not isinstance(value, str) or value not in choices:
+        raise InvalidArgumentError(f"{name}={show(value)} is unknown. Choose one of {[*choices]}.")
+    return str(value)
+
+
+def check_names(name: str, value: object, what: str = "names") -> tuple[str, ...]:
+    """Check names, of which there may be one, several or none; ``None`` is none.
+
+    Parameters
+    ----------
+    name, value
+        The argument.
+    what
+        What they name.
+    """
+    if value is None:
+        return ()
+    is_text = isinstance(value, str)
+    is_list = isinstance(value, Iterable) and not isinstance(value, bytes | Mapping)
+    names: list[Any] = [value] if is_text else [*cast(Iterable[Any], value)] if is_list else [None]
+    if not all(isinstance(one, str) and one.strip() for one in names):
+        raise refuse(name, value, f"{what} as text, such as {name}=['...']")
+    if twice := sorted({one for one in names if names.count(one) > 1}):
+        raise InvalidArgumentError(f"{name}={show(value)} has {twice} twice. Name each once.")
+    return tuple(map(str, names))
+
+
+def check_instance(name: str, value: object, kind: type[Kind], hint: str) -> Kind:
+    """Check that an object is of a class.
+
+    Parameters
+    ----------
+    name, value
+        The argument.
+    kind
+        The class.
+    hint
+        What is taken, and how it is made.
+    """
+    if not isinstance(value, kind):
+        raise refuse(name, value, hint)
+    return value
+
+
+def check_path(name: str, value: object) -> Path:
+    """Check that a path can be one; whether something is there is another question.
+
+    Parameters
+    ----------
+    name, value
+        The argument.
+    """
+    if not isinstance(value, str | os.PathLike) or not str(value) or "\0" in str(value):
+        raise refuse(name, value, "a path, as text or a pathlib.Path")
+    path = Path(value)
+    if any(len(os.fsencode(part)) > _MAX_NAME for part in path.parts):
+        raise refuse(name, value, f"a path whose parts have at most {_MAX_NAME} letters each")
+    return path
+
+
+def check_adata(value: object, name: str = "adata", *, takes_views: bool = True) -> AnnData:
+    """Check that an AnnData was given, or say how what was given becomes one.
+
+    Parameters
+    ----------
+    value
+        What a user gave.
+    name
+        Name of the argument.
+    takes_views
+        Whether it may be a part of other data, which cannot be written into.
+    """
+    from anndata import AnnData
+
+    if isinstance(value, AnnData):
+        if value.is_view and not takes_views:
+            # A view of a backed file cannot be copied without naming another file.
+            verb = "to_memory" if value.isbacked else "copy"
+            raise InvalidArgumentError(
+                f"{name} is a view of other data, {show(value)}. Make it data of its own: "
+                f"{name} = {name}.{verb}()"
+            )
+        return value
+    kind = type(value).__name__
+    if isinstance(value, str | os.PathLike):
+        wanted = f"the data themselves: {name} = anndata.read_h5ad({str(value)!r})"
+    elif kind == "MuData":
+        raise InvalidArgumentError(
+            f"A MuData was given; it holds {list(value.mod)}. Take the modality with the "  # type: ignore[attr-defined]
+            f"expression: {name} = scbig.data.from_mudata(mdata, modality='...')"
+        )
+    elif kind in ("DataFrame", "ndarray") or kind.startswith(("csr_", "csc_")):
+        wanted = f"an AnnData with labels in obs: {name} = anndata.AnnData(X, obs=..., var=...)"
+    else:
+        wanted = f"an AnnData, such as {name} = anndata.read_h5ad('screen.h5ad')"
+    raise refuse(name, value, wanted)
+
+
+def check_fields(
+    record: object,
+    *,
+    least: Mapping[str, float] | None = None,
+    most: Mapping[str, float] | None = None,
+) -> None:
+    """Check the settings of a frozen dataclass by their types, in its ``__post_init__``.
+
+    Whole numbers are from 1 to :data:`MAX_WIDTH`, others finite and from 0, unless said
+    otherwise. NumPy's scalars become Python's, so that settings can be written as JSON.
+
+    Parameters
+    ----------
+    record
+        The settings.
+    least, most
+        Other bounds, by name.
+    """
+    hints = get_type_hints(type(record))
+    for field in fields(record):  # type: ignore[arg-type]
+        name, value = field.name, getattr(record, field.name)
+        bounds = (least or {}).get(name), (most or {}).get(name)
+        object.__setattr__(record, name, _check_setting(name, value, hints[name], *bounds))
+
+
+def _check_setting(
+    name: str, value: object, hint: Any, least: float | None, most: float | None
+) -> object:
+    origin, options = get_origin(hint), get_args(hint)
+    if origin is UnionType and NoneType in options:
+        [inner] = [option for option in options if option is not NoneType]
+        return None if value is None else _check_setting(name, value, inner, least, most)
+    if origin is Literal:
+        return check_choice(name, value, options)
+    if origin is tuple:
+        if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+            raise refuse(name, value, f"a tuple, such as {name}=(256, 256)")
+        return tuple(_check_setting(name, one, options[0], least, most) for one in value)
+    if hint is bool:
+        return check_flag(name, value)
+    if hint is int:
+        upper = MAX_WIDTH if most is None else int(most)
+        return check_whole(name, value, least=1 if least is None else int(least), most=upper)
+    if hint is float:
+        upper_bound = math.inf if most is None else most
+        return check_number(name, value, least=0 if least is None else least, most=upper_bound)
+    return check_instance(name, value, hint, f"a {hint.__name__}")
