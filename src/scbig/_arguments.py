@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Collection, Iterable, Mapping
 from numbers import Integral, Real
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -167,13 +165,6 @@ def check_text(name: str, value: object, what: str = "a name, as text that is no
     return str(value)
 
 
-def check_texts(**named: object) -> None:
-    """Check names that may be left out, as ``None``, by their argument."""
-    for name, value in named.items():
-        if value is not None:
-            check_text(name, value)
-
-
 def check_choice(name: str, value: object, choices: Collection[str]) -> str:
     """Check that one of the known choices was made.
 
@@ -280,52 +271,3 @@ def check_adata(value: object, name: str = "adata", *, takes_views: bool = True)
     else:
         wanted = f"an AnnData, such as {name} = anndata.read_h5ad('screen.h5ad')"
     raise refuse(name, value, wanted)
-
-
-def check_fields(
-    record: object,
-    *,
-    least: Mapping[str, float] | None = None,
-    most: Mapping[str, float] | None = None,
-) -> None:
-    """Check the settings of a frozen dataclass by their types, in its ``__post_init__``.
-
-    Whole numbers are from 1 to :data:`MAX_WIDTH`, others finite and from 0, unless said
-    otherwise. NumPy's scalars become Python's, so that settings can be written as JSON.
-
-    Parameters
-    ----------
-    record
-        The settings.
-    least, most
-        Other bounds, by name.
-    """
-    hints = get_type_hints(type(record))
-    for field in fields(record):  # type: ignore[arg-type]
-        name, value = field.name, getattr(record, field.name)
-        bounds = (least or {}).get(name), (most or {}).get(name)
-        object.__setattr__(record, name, _check_setting(name, value, hints[name], *bounds))
-
-
-def _check_setting(
-    name: str, value: object, hint: Any, least: float | None, most: float | None
-) -> object:
-    origin, options = get_origin(hint), get_args(hint)
-    if origin is UnionType and NoneType in options:
-        [inner] = [option for option in options if option is not NoneType]
-        return None if value is None else _check_setting(name, value, inner, least, most)
-    if origin is Literal:
-        return check_choice(name, value, options)
-    if origin is tuple:
-        if not isinstance(value, Sequence) or isinstance(value, str | bytes):
-            raise refuse(name, value, f"a tuple, such as {name}=(256, 256)")
-        return tuple(_check_setting(name, one, options[0], least, most) for one in value)
-    if hint is bool:
-        return check_flag(name, value)
-    if hint is int:
-        upper = MAX_WIDTH if most is None else int(most)
-        return check_whole(name, value, least=1 if least is None else int(least), most=upper)
-    if hint is float:
-        upper_bound = math.inf if most is None else most
-        return check_number(name, value, least=0 if least is None else least, most=upper_bound)
-    return check_instance(name, value, hint, f"a {hint.__name__}")

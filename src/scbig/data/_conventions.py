@@ -13,6 +13,7 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
+from scbig._annotations import checked
 from scbig.data._expression import CHUNK_SIZE, Expression, get_matrix, is_csc
 from scbig.data._screen import (
     CONTROL_LABELS,
@@ -41,6 +42,7 @@ PERTURBATION_KEYS = (
 SEPARATORS = (DEFAULT_SEPARATOR, "_", "|", ";", ",", "&")
 
 
+@checked
 def infer_schema(
     adata: AnnData,
     *,

@@ -152,7 +152,9 @@ def _find_counts_layer(adata: AnnData, wanted: str | None, layer: str | None) ->
     if wanted is not None and wanted not in adata.layers:
         # anndata 0.13 lists X among the layers, under None.
         found = [name for name in adata.layers if name is not None]
-        raise ValueError(f"There is no layer {wanted!r} with counts. Layers found: {found}.")
+        raise ValueError(
+            f"There is no layer {wanted!r} with counts (counts_layer). Layers found: {found}."
+        )
     name = COUNTS if wanted is None else wanted
     return name if name in adata.layers and name != layer else None
 

@@ -6,9 +6,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
+from scbig._annotations import checked
 from scbig.pl._axes import BLUE, GREY, ORANGE, get_axes, place_labels
 
 
+@checked
 def effect_scatter(
     real_delta: ArrayLike,
     predicted_delta: ArrayLike,

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from scbig._annotations import checked
 from scbig.pl._axes import BLUE, GREY, ORANGE, get_axes
 
 _COLUMNS = ("predicted", "observed", "n")
@@ -17,6 +18,7 @@ TOLERANCE = 0.05
 MIN_SHOWN = 100
 
 
+@checked
 def reliability(
     table: pd.DataFrame,
     *,

@@ -11,7 +11,8 @@ from scvi import settings
 from scvi.model.base import BaseModelClass
 
 from scbig import __version__
-from scbig._arguments import check_choice, check_flag, check_seed
+from scbig._annotations import checked
+from scbig._arguments import check_seed
 from scbig._constants import REGISTRY
 from scbig.data import (
     Perturbations,
@@ -63,6 +64,7 @@ class BasePredictor(ConditionTables):
     #: Whether training ends by a comparison with the floors.
     compares_with_floors: ClassVar[bool] = True
 
+    @checked
     def __init__(
         self,
         adata: AnnData,
@@ -71,9 +73,7 @@ class BasePredictor(ConditionTables):
         seed: int | None = None,
     ) -> None:
         super().__init__(self._check_registered(adata))
-        self._missing_embedding = check_choice(
-            "missing_embedding", missing_embedding, ("error", "mean")
-        )
+        self._missing_embedding = missing_embedding
         # The seed of scvi-tools counts where the user set one.
         self._seed = check_seed((settings.seed or 0) if seed is None else seed)
 
@@ -105,6 +105,7 @@ class BasePredictor(ConditionTables):
 
     # --- training ----------------------------------------------------------------------------
 
+    @checked
     def train(
         self,
         *,
@@ -139,7 +140,6 @@ class BasePredictor(ConditionTables):
     ) -> None:
         """Run the recipe; see :class:`~scbig.predictor.TrainingRequest` for the budgets."""
         adata = self._get_adata(None)
-        use_refit = check_flag("use_refit", use_refit)
         self._check_unchanged()
         cells = self._vocabulary.read_screen(adata, self._get_setup("responder_key"))
         self._check_trainable(cells.screen.targets)
@@ -186,9 +186,10 @@ class BasePredictor(ConditionTables):
 
     # --- prediction --------------------------------------------------------------------------
 
+    @checked
     def predict(
         self,
-        adata: AnnData | None = None,
+        adata: AnnData | Perturbations | None = None,
         *,
         perturbations: Perturbations | None = None,
         key_added: str | None = None,
@@ -276,9 +277,10 @@ class BasePredictor(ConditionTables):
             },
         )
 
+    @checked
     def get_predicted_expression(
         self,
-        adata: AnnData | None = None,
+        adata: AnnData | Perturbations | None = None,
         *,
         perturbations: Perturbations | None = None,
         n_cells: int | None = None,
@@ -306,7 +308,7 @@ class BasePredictor(ConditionTables):
     def _predict(
         self, adata: AnnData | None, asked: Asked, sampling: bool
     ) -> tuple[Request, Prediction]:
-        effects, sampling = self._check_trained(), check_flag("sampling", sampling)
+        effects = self._check_trained()
         if adata is None and asked[0] is not None:
             adata = self._vocabulary.controls
         adata = self._get_adata(adata)

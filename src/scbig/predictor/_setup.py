@@ -10,14 +10,8 @@ from scvi.data import AnnDataManager
 from scvi.data._constants import _SCVI_UUID_KEY
 from scvi.model.base import BaseModelClass
 
-from scbig._arguments import (
-    check_adata,
-    check_flag,
-    check_instance,
-    check_names,
-    check_number,
-    check_texts,
-)
+from scbig._annotations import checked
+from scbig._arguments import check_adata, check_number
 from scbig._constants import REGISTRY
 from scbig.data import (
     ExpressionField,
@@ -71,6 +65,7 @@ class RegisteredModel(BaseModelClass):
     setup_annbatch: ClassVar = NotOffered(_OWN_READING)
 
     @classmethod
+    @checked
     def setup_anndata(
         cls,
         adata: AnnData,
@@ -129,15 +124,9 @@ class RegisteredModel(BaseModelClass):
         """
         check_adata(adata, takes_views=False)
         # As a saved model keeps it.
-        context_keys = list(check_names("context_keys", context_keys, "columns of obs"))
-        is_log1p = check_flag("is_log1p", is_log1p)
-        check_texts(layer=layer, perturbation_key=perturbation_key, gene_key=gene_key)
-        check_texts(counts_layer=counts_layer, responder_key=responder_key)
-        check_names("control", control, "labels of control cells")
+        context_keys = [context_keys] if isinstance(context_keys, str) else list(context_keys)
         if target_sum is not None:
             target_sum = check_number("target_sum", target_sum, is_open=True)
-        if separator is not None:
-            check_instance("separator", separator, str, "text that joins targets, such as '+'")
         setup_args = BaseModelClass._get_setup_method_args(**locals())
         schema = infer_schema(
             adata,

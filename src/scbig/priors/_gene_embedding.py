@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 
+from scbig._annotations import check_fields
 from scbig.priors._aliases import GeneAliases
 
 logger = logging.getLogger(__name__)
@@ -149,6 +150,7 @@ class GeneEmbedding:
     source: str
 
     def __post_init__(self) -> None:
+        check_fields(self)
         object.__setattr__(self, "names", check_names(self.names, self.source))
         with np.errstate(over="ignore"):  # what overflows is refused below, by name
             vectors = np.asarray(self.vectors, dtype=np.float32)

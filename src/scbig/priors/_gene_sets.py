@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
+from scbig._annotations import check_fields, checked
 from scbig.priors._aliases import GeneAliases
 from scbig.priors._gene_embedding import (
     Coverage,
@@ -69,6 +70,7 @@ class GeneSets:
     source: str
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_names(self.sets, f"{self.source}, names of sets")
         for name, genes in self.sets.items():
             check_names(genes, f"{self.source}, set {name!r}")
@@ -152,6 +154,7 @@ class GeneSets:
         return AlignedSets(kept, membership[is_kept], coverage)
 
 
+@checked
 def load_gene_sets(
     path: str | PathLike[str], *, var_names: Sequence[str] | None = None
 ) -> GeneSets:

@@ -13,7 +13,7 @@ from itertools import product
 
 import numpy as np
 
-from scbig._arguments import check_fields
+from scbig._annotations import check_fields
 from scbig.data import Effects, Targets
 from scbig.regression._gaussian_process import (
     ComponentRegression,

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from scbig._annotations import checked
 from scbig._constants import OBS
 from scbig.data import Screen, ScreenSchema, Targets, infer_schema, make_screen
 from scbig.splits._conditions import (
@@ -42,6 +43,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 }
 
 
+@checked
 def make_split(
     adata: AnnData,
     task: str,
@@ -113,6 +115,7 @@ def make_split(
     return make_additive(conditions, seed=seed, test_share=share)
 
 
+@checked
 def assign_split(
     adata: AnnData, split: Split, schema: ScreenSchema, *, key_added: str = OBS.SPLIT
 ) -> None:

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from scbig._annotations import checked
 from scbig._arguments import check_seed
 from scbig.data import Targets
 from scbig.splits._split import Split
@@ -31,6 +32,7 @@ ROUNDING = 1e-9
 N_SHOWN = 20
 
 
+@checked
 def make_additive(
     conditions: Iterable[Sequence[str]],
     *,
@@ -84,6 +86,7 @@ def make_additive(
     return Split(f"additive_seed{seed}", "additive", int(seed), tuple(test), tuple(val))
 
 
+@checked
 def make_unseen(
     conditions: Iterable[Sequence[str]],
     *,
@@ -138,6 +141,7 @@ def make_unseen(
     return Split(f"unseen_seed{seed}", "unseen", int(seed), tuple(test), tuple(val))
 
 
+@checked
 def make_low_sample(
     conditions: Iterable[Sequence[str]],
     n_cells: int,
@@ -194,6 +198,7 @@ def make_low_sample(
     return replace(split, name=name, task="low_sample", n_cells=n_cells)
 
 
+@checked
 def make_seen(
     conditions: Iterable[Sequence[str]],
     *,

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Collection, Sequence
 
+from scbig._annotations import checked
 from scbig._arguments import check_seed
 from scbig.data import Targets
 from scbig.splits._conditions import count_test, draw, make_generator
@@ -14,6 +15,7 @@ logger = logging.getLogger(__name__)
 REPEAT_SHARE = 0.5
 
 
+@checked
 def make_context(
     groups: Collection[tuple[Targets, str]],
     context_keys: Sequence[str],
@@ -54,6 +56,7 @@ def make_context(
     return _hold_out("context", groups, tuple(context_keys), context, seed, share)
 
 
+@checked
 def make_replicate(
     groups: Collection[tuple[Targets, str]],
     batch_key: str,

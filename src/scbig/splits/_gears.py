@@ -4,12 +4,14 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from scbig._annotations import checked
 from scbig._arguments import check_seed
 from scbig.data import Targets
 from scbig.splits._conditions import check_training, clean_conditions
 from scbig.splits._split import JOIN, Split
 
 
+@checked
 def make_gears(
     conditions: Iterable[Sequence[str]],
     *,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pandas as pd
 from anndata import AnnData
 
+from scbig._annotations import checked
 from scbig._constants import OBS, SOURCE_SUFFIX
 from scbig.baselines import FLOORS, Baseline, EmbeddingBaseline, OwnMean
 from scbig.data import ScreenSchema, infer_schema, put_sources
@@ -28,6 +29,7 @@ N_CELLS = 200
 SEED = 0
 
 
+@checked
 def evaluate(
     adata: AnnData,
     layer: str = "scbig",
@@ -111,6 +113,7 @@ def evaluate(
     return _frame(layer, scores, evaluator, parts, gene_embedding)
 
 
+@checked
 def evaluate_cells(
     adata: AnnData,
     predicted: AnnData,
@@ -221,9 +224,9 @@ def _predict_floor(
         gene_key=schema.gene_key,
     )
     baseline = (
-        floor(parts.training, gene_embedding=gene_embedding, seed=SEED)
+        floor(parts.training, gene_embedding=gene_embedding, missing_embedding="mean", seed=SEED)
         if issubclass(floor, EmbeddingBaseline)
-        else floor(parts.training, seed=SEED)
+        else floor(parts.training, missing_embedding="mean", seed=SEED)
     )
     baseline.train(validation=parts.validation or None)
     return baseline.predict(parts.controls, perturbations=parts.test, n_cells=n_cells, seed=SEED)

@@ -7,12 +7,14 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
+from scbig._annotations import checked
 from scbig._constants import SOURCE_SUFFIX
 from scbig.data import Expression, get_matrix, holds_counts
 
 _N_AT_ONCE = 2048
 
 
+@checked
 def source_expression(
     predicted: AnnData,
     source: AnnData,

@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-from scbig._arguments import MAX_STEPS, check_fields
+from scbig._annotations import check_fields
+from scbig._arguments import MAX_STEPS
 from scbig.regression import Denoising
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 import torch
 from anndata import AnnData
 
+from scbig._annotations import checked
 from scbig._arguments import check_budget
 from scbig._types import Arrays, Values
 from scbig.data import Effects, Perturbations
@@ -69,6 +70,7 @@ class SCBIG(BasePredictor):
     default_key = "scbig"
     _method: AnchoredFlow
 
+    @checked
     def __init__(
         self,
         adata: AnnData,
@@ -97,6 +99,7 @@ class SCBIG(BasePredictor):
             method = AnchoredFlow(vocabulary, config, priors, vocabulary.expected_expression)
         self.start(vocabulary, method, locals())
 
+    @checked
     def train(
         self,
         *,
@@ -164,6 +167,7 @@ class SCBIG(BasePredictor):
     ) -> AnchoredFlow:
         return AnchoredFlow.from_plain(vocabulary, effects, values, arrays)
 
+    @checked
     def get_latent_representation(
         self, adata: AnnData | None = None, *, layer: str | None = None
     ) -> np.ndarray:
@@ -183,6 +187,7 @@ class SCBIG(BasePredictor):
         self._check_trained()
         return compute_latents(self.module, self._vocabulary.read(self._get_adata(adata), layer))
 
+    @checked
     def get_program_activity(
         self, adata: AnnData | None = None, *, layer: str | None = None
     ) -> pd.DataFrame:
@@ -207,6 +212,7 @@ class SCBIG(BasePredictor):
         )
 
     @torch.no_grad()
+    @checked
     def get_attention(
         self,
         adata: AnnData | None = None,

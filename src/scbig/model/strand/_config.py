@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from scbig._arguments import MAX_STEPS, check_fields
+from scbig._annotations import check_fields
+from scbig._arguments import MAX_STEPS
 
 Sequence = Literal["real", "shuffled", "random", "gene"]
 Target = Literal["mask", "window"]

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from scbig._arguments import check_budget, check_choice, check_names
+from scbig._annotations import checked
+from scbig._arguments import check_budget
 from scbig._types import Arrays, Values
 from scbig.data import Effects, Perturbations, Targets, find_locus_labels, read_folder, take_labels
 from scbig.model.strand._config import PRESETS, STRANDConfig
@@ -63,6 +64,7 @@ class STRAND(BasePredictor):
     default_key = "strand"
     _method: LocusBridge
 
+    @checked
     def __init__(
         self,
         adata: AnnData,
@@ -77,7 +79,6 @@ class STRAND(BasePredictor):
         seed: int | None = None,
     ) -> None:
         super().__init__(adata, seed=seed)
-        check_choice("missing_locus", missing_locus, ("error", "unknown"))
         config = choose_preset(preset, PRESETS, STRANDConfig)
         genes = tuple(dict.fromkeys(locus.gene or locus.id for locus in loci))
         fingerprint = None if encoder is None else encoder.fingerprint
@@ -92,6 +93,7 @@ class STRAND(BasePredictor):
         self.start(vocabulary, method, locals())
 
     @classmethod
+    @checked
     def setup_anndata(
         cls,
         adata: AnnData,
@@ -146,6 +148,7 @@ class STRAND(BasePredictor):
             responder_key=responder_key,
         )
 
+    @checked
     def train(
         self,
         *,
@@ -215,9 +218,10 @@ class STRAND(BasePredictor):
 
     _check_trainable = _check_known
 
+    @checked
     def predict(
         self,
-        adata: AnnData | None = None,
+        adata: AnnData | Perturbations | None = None,
         *,
         perturbations: Perturbations | None = None,
         key_added: str | None = None,
@@ -265,6 +269,7 @@ class STRAND(BasePredictor):
             overwrite=overwrite,
         )
 
+    @checked
     def predict_effects(
         self,
         perturbations: Perturbations,
@@ -294,6 +299,7 @@ class STRAND(BasePredictor):
             if places := table.find_new_places(targets):
                 self.add_loci(Loci.from_text(places, assembly=table.loci.assembly), fasta=fasta)
 
+    @checked
     def add_loci(
         self, loci: Loci, *, fasta: Fasta | None = None, encoder: DNAEncoder | None = None
     ) -> None:
@@ -316,6 +322,7 @@ class STRAND(BasePredictor):
         """
         self._method.add_loci(loci, fasta, encoder)
 
+    @checked
     def get_locus_embedding(self, ids: Sequence[str] | None = None) -> pd.DataFrame:
         """Return the vectors of loci.
 
@@ -336,12 +343,13 @@ class STRAND(BasePredictor):
         """
         self._check_trained()
         loci = self._method.table.loci
-        wanted = [*(loci.ids if ids is None else check_names("ids", ids, "ids of loci"))]
+        wanted = list(loci.ids) if ids is None else [ids] if isinstance(ids, str) else list(ids)
         loci.match(wanted)
         no_context = np.full(len(wanted), -1)
         vectors = self._method.embed([(label,) for label in wanted], no_context)
         return pd.DataFrame(vectors.numpy(), index=pd.Index(wanted, name="locus"))
 
+    @checked
     def get_latent_representation(
         self, adata: AnnData | None = None, *, layer: str | None = None
     ) -> np.ndarray:
@@ -359,6 +367,7 @@ class STRAND(BasePredictor):
         return self._method.module.compute_latents(expression)
 
     @classmethod
+    @checked
     def load(
         cls,
         dir_path: str | PathLike[str],
