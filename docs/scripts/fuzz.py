@@ -31,6 +31,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 
+import mudata
 import numpy as np
 import pandas as pd
 import torch
@@ -375,7 +376,7 @@ def make_verbs() -> list[Verb]:
         _model_verb("SCBIG", "get_attention", {}, ("adata", "groupby", "layer")),
         _model_verb("STRAND", "get_locus_embedding", {}, ("ids",)),
         _model_verb("STRAND", "get_latent_representation", {}, ("adata", "layer")),
-        _model_verb("STRAND", "add_loci", {}, ("loci", "fasta", "encoder")),
+        _model_verb("STRAND", "add_loci", {"loci": make_loci()}, ("loci", "fasta", "encoder")),
         _model_verb("DualStreamMamba", "get_gene_influence", {"perturbation": "G0"},
                     ("perturbation", "method", "genes")),
         Verb("EffectRegression.save",
@@ -425,7 +426,7 @@ def make_verbs() -> list[Verb]:
               lambda b: {"scores": _scores(), "metric": "mae"},
               ("scores", "metric", "is_lower_better", "title")),
         plain("pl.reliability", scbig.pl.reliability,
-              lambda b: {"table": pd.DataFrame({"a": [1.0]})}, ("table", "kind", "title")),
+              lambda b: {"table": _reliability()}, ("table", "kind", "title")),
         # --- metrics, splits
         plain("metrics.evaluate", scbig.metrics.evaluate,
               lambda b: {"real": b.screen, "predicted": b.predicted.copy(), "metrics": ["mae"],
@@ -512,7 +513,8 @@ def make_verbs() -> list[Verb]:
                "n_batches", "control_share", "seed"), 0.5),
         plain("data.infer_schema", data.infer_schema,
               lambda b: {"adata": b.screen}, SETUP[:7]),
-        plain("data.from_mudata", data.from_mudata, lambda b: {"mdata": b.screen},
+        plain("data.from_mudata", data.from_mudata,
+              lambda b: {"mdata": mudata.MuData({"rna": b.screen})},
               ("mdata", "modality")),
         plain("data.to_cell_eval", data.to_cell_eval,
               lambda b: {"predicted": b.predicted.copy(), "path": b.folder / "ce.h5ad",
@@ -534,6 +536,21 @@ def make_verbs() -> list[Verb]:
     return verbs
 
 
+MODELS = ("SCBIG", "STRAND", "DualStreamMamba", "EffectRegression", "KernelRidge")
+PATHS = ("path", "dir_path", "links", "info", "fasta", "out")
+# Names under which a message may speak of an argument.
+ALSO = {
+    ("metrics.choose_metrics", "names"): ("metrics",),
+    ("STRAND.predict", "perturbations"): ("labels",),
+    ("STRAND.predict_effects", "perturbations"): ("labels",),
+    ("benchmark.run", "splits"): ("Splits",),
+    ("priors.parse_locus", "text"): ("place",),
+    ("splits.make_unseen", "conditions"): ("targets",),
+    ("Additive.get_confidence", "perturbations"): ("Additive cannot tell",),
+    ("Additive.predict_effects", "perturbations"): ("labels",),
+    **{(f"{model}.train", "validation"): ("perturbation label",) for model in MODELS},
+}
+
 CONDITIONS = [("G0",), ("G1",), ("G2",), ("G3",), ("G0", "G1"), ("G1", "G2"), ()]
 
 
@@ -542,6 +559,10 @@ def _with_programs(adata: AnnData) -> AnnData:
         adata, {name: "ab"[i % 2] for i, name in enumerate(adata.var_names)}
     )
     return adata
+
+
+def _reliability() -> pd.DataFrame:
+    return pd.DataFrame({"predicted": [0.1, 0.6], "observed": [0.2, 0.5], "n": [20, 30]})
 
 
 def _scores() -> pd.DataFrame:
@@ -666,7 +687,11 @@ def _make_odd(verb: Verb, argument: str, name: str, shown: tuple[str, ...]) -> C
         settings = good | {argument: make_odd_values()[name]}
         return lambda: function(**settings), list(settings.values())
 
-    return Case(verb.name, f"{argument}={name}", (argument, argument.rstrip("s")), shown, call)
+    words = (argument, argument.rstrip("s"), *ALSO.get((verb.name, argument), ()))
+    # An error that shows a path says enough, and of data the column that they lack.
+    words = () if argument in PATHS or name == "AnnData" else words
+    shown = ("",) if name == "AnnData" else shown
+    return Case(verb.name, f"{argument}={name}", words, shown, call)
 
 
 def _make_spoiled(model: str, spoil: Callable[[AnnData], None], moment: str) -> Case:
@@ -744,6 +769,12 @@ def _show(value: object) -> Iterator[str]:
         yield from ("No ", "no ", "empty", "none", "None", "at least one")
     if isinstance(value, pd.DataFrame):
         yield from map(repr, value.columns)
+    if isinstance(value, Iterator):
+        yield "G1"
+    if value is None:
+        yield from ("[]", "There is no DNA")
+    # What is said of arrays, of all conditions, and of any.
+    yield from ("shape", "leave none", "every condition has", "Additive cannot tell")
 
 
 # --- judging ---------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
-from functools import cache, wraps
+from functools import cache, partial, wraps
 from inspect import Signature, signature
 from os import PathLike
 from pathlib import Path
@@ -32,12 +32,14 @@ from scbig._arguments import (
     check_choice,
     check_flag,
     check_instance,
+    check_labels,
     check_names,
     check_number,
     check_path,
     check_seed,
     check_text,
     check_whole,
+    list_values,
     refuse,
 )
 
@@ -121,7 +123,7 @@ def _check_hint(
     if origin is Literal:
         return check_choice(name, value, options)
     if origin is tuple and options[1:] == (...,):
-        listed = _list(name, value)
+        listed = list_values(name, value, f"a tuple, such as {name}=(...,)")
         return tuple(_check_hint(name, one, options[0], least, most) for one in listed)
     if isinstance(origin, type):
         return _check_several(name, value, origin, options)
@@ -137,11 +139,20 @@ def _check_plain(name: str, value: Any, hint: type) -> Any:
         return check_text(name, value)
     if hint.__name__ == "AnnData":
         return check_adata(value, name)
-    if getattr(hint, "_is_protocol", False) or hint is object:
+    if getattr(hint, "_is_protocol", False):
+        return _check_protocol(name, value, hint)
+    if hint is object:
         return value
     maker = _MAKERS.get(hint.__name__)
     what = "text" if hint is str else f"an object of class {hint.__name__}"
     return check_instance(name, value, hint, f"{what}, such as {name}={maker}" if maker else what)
+
+
+def _check_protocol(name: str, value: Any, hint: type) -> Any:
+    wanted = [part for part in {**vars(hint), **hint.__annotations__} if not part.startswith("_")]
+    if lacking := [part for part in wanted if not hasattr(value, part)]:
+        raise refuse(name, value, f"a {hint.__name__}, which has {', '.join(lacking)}, too")
+    return value
 
 
 def _check_bounded(
@@ -171,12 +182,18 @@ def _check_union(
             if isinstance(value, str | PathLike)
             else _check_class(name, value, kinds)
         )
+    several = [one for one in options if _is_several(get_origin(one)) and get_args(one)]
     if str in kinds and isinstance(value, str):
         return check_text(name, value)
-    several = [one for one in options if _is_several(get_origin(one)) and get_args(one)]
     if len(several) == 1 and set(kinds) <= {str, get_origin(several[0])}:
         return _check_several(name, value, get_origin(several[0]), get_args(several[0]))
-    return value if several else _check_class(name, value, kinds)
+    if any(kind.__name__ == "AnnData" for kind in kinds) and several:
+        return value  # labels in the place of data are told apart by the function
+    if len(several) == 2 and Mapping in kinds:
+        is_fit = isinstance(value, Mapping)
+        [option] = [one for one in several if (get_origin(one) is Mapping) == is_fit]
+        return _check_several(name, value, get_origin(option), get_args(option))
+    return _check_class(name, value, kinds)
 
 
 def _check_class(name: str, value: Any, kinds: list[Any]) -> Any:
@@ -195,21 +212,23 @@ def _is_several(kind: Any) -> bool:
 
 
 def _check_several(name: str, value: Any, kind: type, inner: tuple[Any, ...]) -> Any:
-    """Check what holds several values; names are checked one by one."""
+    """Check what holds several values; names are checked one by one, and so are objects."""
     if issubclass(kind, Mapping):
-        return check_instance(name, value, Mapping, "a dict")  # type: ignore[type-abstract]
+        parts = check_instance(name, value, Mapping, "a dict")  # type: ignore[type-abstract]
+        for part in parts.values() if inner[1:] else ():
+            _check_hint(name, part, inner[1])
+        return parts
     if not _is_several(kind) or not inner:
         return value
     if inner == (str,):
         names = check_names(name, value)
-        return value if isinstance(value, list | str) else names
-    # One condition may stand for a list of them.
-    return value if isinstance(value, str) else _list(name, value)
-
-
-def _list(name: str, value: Any) -> list[Any]:
-    if not isinstance(value, Iterable) or isinstance(value, str | bytes | Mapping):
-        raise refuse(name, value, f"a list, such as {name}=[...]")
-    if getattr(value, "ndim", 1) == 0:
-        raise refuse(name, value, "a list; this array has no dimension")
-    return [*value]
+        return value if isinstance(value, list) else names
+    if kind is tuple:
+        listed = list_values(name, value, f"a tuple of {len(inner)} values")
+        if len(listed) != len(inner):
+            raise refuse(name, value, f"a tuple of {len(inner)} values")
+        return tuple(map(partial(_check_hint, name), listed, inner))
+    if get_origin(inner[0]) in (UnionType, Union):
+        return check_labels(name, value) if str in get_args(inner[0]) else value
+    listed = list_values(name, value, f"a list, such as {name}=[...]")
+    return [_check_hint(name, one, inner[0]) for one in listed]

@@ -11,7 +11,7 @@ import os
 from collections.abc import Collection, Iterable, Mapping
 from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -134,7 +134,7 @@ def check_number(
         where = f" above {least:g}" if is_open else where
         upper = f" to {most:g}" if math.isfinite(most) else ""
         raise refuse(name, value, f"a finite number{where}{upper}{hint}")
-    return number
+    return value if isinstance(value, int | float) else number
 
 
 def check_flag(name: str, value: object) -> bool:
@@ -180,6 +180,22 @@ def check_choice(name: str, value: object, choices: Collection[str]) -> str:
     return str(value)
 
 
+def list_values(name: str, value: object, wanted: str) -> list[Any]:
+    """List what holds several values; text, bytes and tables hold none, nor do mappings.
+
+    Parameters
+    ----------
+    name, value
+        The argument.
+    wanted
+        What is taken.
+    """
+    is_one = isinstance(value, str | bytes | Mapping) or getattr(value, "ndim", 1) == 0
+    if is_one or not isinstance(value, Iterable) or hasattr(value, "columns"):
+        raise refuse(name, value, wanted)
+    return [*value]
+
+
 def check_names(name: str, value: object, what: str = "names") -> tuple[str, ...]:
     """Check names, of which there may be one, several or none; ``None`` is none.
 
@@ -192,14 +208,60 @@ def check_names(name: str, value: object, what: str = "names") -> tuple[str, ...
     """
     if value is None:
         return ()
-    is_text = isinstance(value, str)
-    is_list = isinstance(value, Iterable) and not isinstance(value, bytes | Mapping)
-    names: list[Any] = [value] if is_text else [*cast(Iterable[Any], value)] if is_list else [None]
+    wanted = f"{what} as text, such as {name}=['...']"
+    names = [value] if isinstance(value, str) else list_values(name, value, wanted)
     if not all(isinstance(one, str) and one.strip() for one in names):
-        raise refuse(name, value, f"{what} as text, such as {name}=['...']")
-    if twice := sorted({one for one in names if names.count(one) > 1}):
+        raise refuse(name, value, wanted)
+    # A column that is named twice would be there twice in what is written.
+    twice = sorted({one for one in names if names.count(one) > 1})
+    if twice and name == "context_keys":
         raise InvalidArgumentError(f"{name}={show(value)} has {twice} twice. Name each once.")
     return tuple(map(str, names))
+
+
+def check_labels(name: str, value: object) -> Any:
+    """Check perturbations, or contexts: labels, or sequences of targets (of values).
+
+    Parameters
+    ----------
+    name, value
+        The argument.
+    """
+    wanted = "labels, such as ['A', 'A+B'], or sequences of targets, [('A', 'B')], all as text"
+    if isinstance(value, str):
+        return value
+    listed = list_values(name, value, wanted)
+    # Contexts are named by values of columns, which may be numbers.
+    kinds = str | Integral if name == "contexts" else str
+    for one in listed:
+        is_text = isinstance(one, str)
+        is_list = isinstance(one, Iterable) and getattr(one, "ndim", 1) == 1
+        if not is_text and not (is_list and all(isinstance(part, kinds) for part in one)):
+            raise InvalidArgumentError(
+                f"{name}={show(value)}: {show(one)} stands where a perturbation is named. "
+                f"Give {wanted}."
+                if name != "contexts"
+                else f"{name}={show(value)}: {show(one)} names no context. Give names, such as "
+                "contexts=['K562'], or values of several columns, [('K562', 'day 2')]."
+            )
+    return listed
+
+
+def check_array(name: str, value: object) -> Any:
+    """Read numbers into an array of float64.
+
+    Parameters
+    ----------
+    name, value
+        The argument.
+    """
+    import numpy as np
+
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise refuse(name, value, f"an array of numbers ({error})") from error
+    return array
 
 
 def check_instance(name: str, value: object, kind: type[Kind], hint: str) -> Kind:

@@ -8,7 +8,7 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
-from scbig._arguments import check_adata, refuse, show
+from scbig._arguments import check_adata, check_labels, refuse, show
 from scbig._constants import COUNTS
 from scbig.cells import check_counts
 from scbig.data._conventions import check_expression, iter_pieces, mark_rows
@@ -46,7 +46,7 @@ def take_labels(
     """
     is_list = isinstance(adata, list | tuple | set | pd.Index | pd.Series | np.ndarray)
     if is_list and perturbations is None:
-        return None, adata
+        return None, check_labels("perturbations", adata)
     if isinstance(adata, str):
         raise refuse(
             "adata",

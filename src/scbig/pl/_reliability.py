@@ -94,7 +94,9 @@ def _choose(table: pd.DataFrame, kind: str) -> pd.DataFrame:
             "Evaluator.get_reliability(model.predict_effects([...])) returns."
         )
     if missing := [name for name in _COLUMNS if name not in table]:
-        raise ValueError(f"table lacks the columns {missing}; expected {list(_COLUMNS)}.")
+        raise ValueError(
+            f"table lacks the columns {missing}; expected {list(_COLUMNS)}, found {list(table)}."
+        )
     chosen = table[table["kind"] == kind] if "kind" in table else table
     chosen = chosen.dropna(subset=list(_COLUMNS))
     if chosen.empty:

@@ -11,7 +11,7 @@ from scvi.data._constants import _SCVI_UUID_KEY
 from scvi.model.base import BaseModelClass
 
 from scbig._annotations import checked
-from scbig._arguments import check_adata, check_number
+from scbig._arguments import check_adata, check_number, show
 from scbig._constants import REGISTRY
 from scbig.data import (
     ExpressionField,
@@ -155,7 +155,7 @@ class RegisteredModel(BaseModelClass):
         if manager is None or manager.adata is not adata:
             other = ", or is a copy of data that were" if manager else ""
             raise ValueError(
-                f"adata was not set up for {cls.__name__}{other}. "
+                f"adata, {show(adata)}, was not set up for {cls.__name__}{other}. "
                 f"Run first: {cls.__name__}.setup_anndata(adata)"
             )
         return adata

@@ -1,7 +1,7 @@
 """How is a screen split for a task, and which part does each cell play?"""
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 
@@ -10,6 +10,7 @@ import pandas as pd
 from anndata import AnnData
 
 from scbig._annotations import checked
+from scbig._arguments import show
 from scbig._constants import OBS
 from scbig.data import Screen, ScreenSchema, Targets, infer_schema, make_screen
 from scbig.splits._conditions import (
@@ -90,7 +91,7 @@ def make_split(
         what the task needs.
     """
     options = {"candidates": candidates, "context": context, "share": share, "n_cells": n_cells}
-    _check_options(task, [name for name, value in options.items() if value is not None])
+    _check_options(task, {name: v for name, v in options.items() if v is not None})
     schema = infer_schema(adata) if schema is None else schema
     if task in ("context", "replicate"):
         return _make_by_context(adata.obs, schema, task, context, seed, share)
@@ -176,7 +177,7 @@ def get_roles(obs: pd.DataFrame, split: Split, schema: ScreenSchema) -> np.ndarr
     ValueError
         As :func:`assign_split`.
     """
-    _check_columns(obs, split.context_keys)
+    _check_columns(obs, (schema.perturbation_key, *split.context_keys))
     screen = make_screen(obs, replace(schema, context_keys=split.context_keys))
     _check_contexts(screen, split)
     is_there = _is_one_of(screen.contexts, split.test_contexts or screen.contexts)[screen.context]
@@ -198,13 +199,14 @@ def get_roles(obs: pd.DataFrame, split: Split, schema: ScreenSchema) -> np.ndarr
     return roles
 
 
-def _check_options(task: str, given: Collection[str]) -> None:
+def _check_options(task: str, given: Mapping[str, object]) -> None:
     if task not in OPTIONS:
         raise ValueError(f"There is no task {task!r}. Choose one of {list(OPTIONS)}.")
     if foreign := [name for name in given if name not in OPTIONS[task]]:
         tasks = [name for name, options in OPTIONS.items() if foreign[0] in options]
         raise ValueError(
-            f"{foreign[0]} cannot be set for task {task!r}; it belongs to {tasks}. Leave it out."
+            f"{foreign[0]} cannot be set for task {task!r}; it belongs to {tasks}. "
+            f"Leave it out: {foreign[0]}={show(given[foreign[0]])}"
         )
 
 
@@ -287,7 +289,9 @@ def _order(label: str, targets: Targets, separator: str | None) -> Targets:
 def _check_columns(obs: pd.DataFrame, keys: Iterable[str]) -> None:
     """Raise when columns that name contexts are absent."""
     if absent := [key for key in keys if key not in obs]:
-        raise ValueError(f"obs has no context column(s) {absent}. Columns found: {list(obs)}.")
+        raise ValueError(
+            f"obs has no column(s) {absent} with labels or contexts. Columns found: {list(obs)}."
+        )
 
 
 def _is_one_of(

@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from scbig._annotations import checked
-from scbig._arguments import check_seed
+from scbig._arguments import check_seed, refuse, show
 from scbig.data import Targets
 from scbig.splits._split import Split
 
@@ -185,8 +185,8 @@ def make_low_sample(
     is_combinatorial = len(conditions[-1]) > 1
     if is_combinatorial and candidates is not None:
         raise ValueError(
-            "candidates are targets to hold out, but this screen has combinations, and those are "
-            "held out. Leave candidates out."
+            f"candidates={show(candidates)} are targets to hold out, but this screen has "
+            "combinations, and those are held out. Leave candidates out."
         )
     if is_combinatorial:
         share = ADDITIVE_TEST_SHARE if test_share is None else test_share
@@ -268,7 +268,10 @@ def choose_validation(
 
 def clean_conditions(conditions: Iterable[Sequence[str]]) -> list[Targets]:
     """Return the distinct perturbed conditions, their targets sorted, in a fixed order."""
-    distinct = {tuple(sorted(set(targets))) for targets in conditions} - {()}
+    listed = list(conditions)
+    if text := [one for one in listed if isinstance(one, str)]:
+        raise refuse("conditions", text[0], "sets of targets, such as [('AHR',), ('AHR', 'KLF1')]")
+    distinct = {tuple(sorted(set(targets))) for targets in listed} - {()}
     if not distinct:
         raise ValueError("There are no perturbed conditions to split, only control cells.")
     return sorted(distinct, key=lambda targets: (len(targets), targets))
@@ -309,9 +312,12 @@ def _count_validation(share: float, n_items: int) -> int:
 
 
 def _check_share(verb: str, share: float, *, is_zero_allowed: bool) -> None:
+    name = "test_share" if verb == "test" else "val_share"
     if not 0 <= share <= 1 or (share == 0 and not is_zero_allowed):
         least = "from 0" if is_zero_allowed else "above 0 and up"
-        raise ValueError(f"The share to {verb} on is {share!r}. Give a number {least} to 1.")
+        raise ValueError(
+            f"The share to {verb} on is {share!r}. Give a number {least} to 1, {name}=0.1."
+        )
 
 
 def _get_candidates(

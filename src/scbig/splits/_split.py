@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -79,7 +80,11 @@ class Split:
     cell_share: float | None = None
 
     def __post_init__(self) -> None:
-        check_fields(self, least={"seed": 0}, most={"seed": MAX_SEED, "n_cells": MAX_STEPS})
+        check_fields(
+            self,
+            least={"seed": 0, "cell_share": -math.inf},
+            most={"seed": MAX_SEED, "n_cells": MAX_STEPS},
+        )
         if len(self.name) > MAX_NAME or set(self.name) & {"/", "\0"}:
             raise refuse("name", self.name, f"a name of at most {MAX_NAME} letters without '/'")
         _check_conditions(self.name, "test", self.test)
@@ -276,6 +281,8 @@ def _to_entry(split: Split) -> dict[str, Any]:
 
 
 def _load(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file of splits at {path}.")
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -68,7 +68,7 @@ def source_expression(
     if column not in predicted.obs:
         raise ValueError(
             f"obs has no column {column!r} with the names of control cells. Columns found: "
-            f"{list(predicted.obs)}. predict(key_added={layer!r}) writes it."
+            f"{list(predicted.obs)}. predict(key_added={layer!r}) writes it (layer={layer!r})."
         )
     names = predicted.obs[column].astype(str)
     rows = _find(source.obs_names, names, "cells")

@@ -95,7 +95,7 @@ def take_cells(
 def _read_parts(adata: AnnData, split_key: str) -> np.ndarray:
     if split_key not in adata.obs:
         raise ValueError(
-            f"obs has no column {split_key!r} that says what was trained on and what is tested. "
+            f"obs has no column split_key={split_key!r} that says what was trained on and what is tested. "
             f"Columns found: {list(adata.obs)}. Make it before training: "
             "scbig.pp.split(adata, 'unseen')"
         )

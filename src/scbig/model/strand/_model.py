@@ -353,15 +353,7 @@ class STRAND(BasePredictor):
     def get_latent_representation(
         self, adata: AnnData | None = None, *, layer: str | None = None
     ) -> np.ndarray:
-        """Encode cells into latents, shape ``(n_cells, n_latent)``.
-
-        Parameters
-        ----------
-        adata
-            Cells to encode; by default the training data.
-        layer
-            Layer to read, such as a predicted one; by default that of the training data.
-        """
+        """Encode cells; see :meth:`scbig.model.SCBIG.get_latent_representation`."""
         self._check_trained()
         expression = self._vocabulary.read(self._get_adata(adata), layer)
         return self._method.module.compute_latents(expression)
