@@ -3,9 +3,10 @@
 ``make fuzz``, or ``python docs/scripts/fuzz.py [--n 1500] [--seed 0] [--only WORD] [--list]``.
 
 An input *works* if what comes back is finite and what was given is unchanged. It is *refused* if
-the error is a ``ValueError``, ``TypeError``, ``KeyError``, ``RuntimeError``, or an ``OSError`` of a
-path that is not there, was raised in a line of scbig, and its message names the argument or column
-and what was given. Everything else is a *bare* error: it is printed, and the exit status is 1.
+the error is a ``ValueError``, ``TypeError``, ``KeyError``, ``RuntimeError``, or an ``OSError`` of
+a path that is not there, was raised in a line of scbig, and its message names the argument or
+column and what was given. Everything else is a *bare* error: it is printed, and the exit status
+is 1.
 """
 
 from __future__ import annotations
@@ -384,7 +385,8 @@ def make_verbs() -> list[Verb]:
              ("dir_path", "overwrite")),
         plain("EffectRegression.load", scbig.model.EffectRegression.load,
               lambda b: {"dir_path": b.saved}, ("dir_path", "adata")),
-        plain("SCBIG.load", scbig.model.SCBIG.load, lambda b: {"dir_path": b.saved}, ("dir_path",)),
+        plain("SCBIG.load", scbig.model.SCBIG.load, lambda b: {"dir_path": b.saved},
+              ("dir_path",)),
         # --- tools
         plain("pp.split", pp.split,
               lambda b: {"adata": b.screen, "task": "additive", "context_keys": ["line"]},
@@ -479,12 +481,12 @@ def make_verbs() -> list[Verb]:
         plain("priors.load_gene_sets", priors.load_gene_sets,
               lambda b: {"path": b.write("s.gmt", "one\tx\tG0\tG1\n")}, ("path", "var_names")),
         plain("priors.load_aliases", priors.load_aliases,
-              lambda b: {"path": b.write("a.tsv", "symbol\talias_symbol\tprev_symbol\nG0\tA|B\tC\n")},
+              lambda b: {"path": b.write("a.tsv", ALIASES)},
               ("path", "var_names")),
         plain("priors.load_string", priors.load_string,
               lambda b: {
                   "links": b.write("l.txt", "protein1 protein2 combined_score\np.0 p.1 900\n"),
-                  "info": b.write("i.txt", "#string_protein_id\tpreferred_name\np.0\tG0\np.1\tG1\n"),
+                  "info": b.write("i.txt", INFO),
               }, ("links", "info", "min_score", "var_names")),
         plain("priors.load_loci", priors.load_loci,
               lambda b: {"path": b.write("l.csv", "locus,chrom,position\nG0,chr1,5\n"),
@@ -525,7 +527,8 @@ def make_verbs() -> list[Verb]:
                          "predictors": ["train_mean"], "out": b.folder / "bench"},
               ("adata", "splits", "predictors", "out", "resources", "schema"), 0.4),
         plain("benchmark.BenchmarkSettings", scbig.benchmark.BenchmarkSettings, lambda b: {},
-              ("seeds", "metrics", "n_cells", "n_resamples", "is_log1p", "use_overwrite", "judge")),
+              ("seeds", "metrics", "n_cells", "n_resamples", "is_log1p", "use_overwrite",
+               "judge")),
     ]  # fmt: skip
     for config in (
         scbig.model.SCBIGConfig, scbig.model.DualStreamConfig, scbig.model.STRANDConfig,
@@ -551,6 +554,8 @@ ALSO = {
     **{(f"{model}.train", "validation"): ("perturbation label",) for model in MODELS},
 }
 
+ALIASES = "symbol\talias_symbol\tprev_symbol\nG0\tA|B\tC\n"
+INFO = "#string_protein_id\tpreferred_name\np.0\tG0\np.1\tG1\n"
 CONDITIONS = [("G0",), ("G1",), ("G2",), ("G3",), ("G0", "G1"), ("G1", "G2"), ()]
 
 
@@ -655,7 +660,7 @@ class Case:
     verb: str
     what: str  # which argument is odd, and how
     words: tuple[str, ...]  # one of which a refusal names
-    values: tuple[str, ...]  # one of which it shows
+    shown: tuple[str, ...]  # one of which it shows
     call: Callable[[Bench], tuple[Callable[[], object], list[object]]]
 
     def __str__(self) -> str:
@@ -664,10 +669,12 @@ class Case:
 
 def list_cases(verbs: Sequence[Verb]) -> list[list[Case]]:
     """List the inputs by verb and argument."""
-    groups, shown = [], {name: tuple(_show(v)) for name, v in make_odd_values().items()}
-    for verb in verbs:
-        for argument in verb.odd:
-            groups.append([_make_odd(verb, argument, *pair) for pair in shown.items()])
+    shown = {name: tuple(_show(value)) for name, value in make_odd_values().items()}
+    groups = [
+        [_make_odd(verb, argument, *pair) for pair in shown.items()]
+        for verb in verbs
+        for argument in verb.odd
+    ]
     for model in ("EffectRegression", "SCBIG", "KernelRidge", "DualStreamMamba"):
         groups.append([_make_spoiled(model, spoil, "train") for spoil in SPOILS])
         groups.append([_make_spoiled(model, spoil, "make") for spoil in SPOILS])
@@ -864,7 +871,7 @@ def describe_bare(case: Case, error: BaseException) -> str | None:
         return f"raised elsewhere, under {last}: {shown}"
     if case.words and not any(word in message for word in case.words):
         return f"does not name {case.words[0]!r}: {shown}"
-    if not any(value in message for value in case.values):
+    if not any(value in message for value in case.shown):
         return f"does not show the value: {shown}"
     return None
 
@@ -878,9 +885,8 @@ def draw_cases(
     drawn, shuffled = [], [rng.sample(list(group), len(group)) for group in groups]
     for turn in range(max(map(len, shuffled))):
         order = rng.sample(range(len(shuffled)), len(shuffled))
-        for i in order:
-            if turn < len(shuffled[i]) and rng.random() < weight.get(shuffled[i][turn].verb, 1):
-                drawn.append(shuffled[i][turn])
+        cases = [shuffled[i][turn] for i in order if turn < len(shuffled[i])]
+        drawn += [case for case in cases if rng.random() < weight.get(case.verb, 1)]
         if len(drawn) >= n:
             break
     return drawn[:n]
@@ -907,7 +913,7 @@ def run(n: int, seed: int = 0, only: str = "", *, use_progress: bool = False) ->
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.disable(logging.CRITICAL)
-        here = os.getcwd()
+        here = Path.cwd()
         os.chdir(folder)  # odd paths are relative
         try:
             bench = Bench(Path(folder))

@@ -244,7 +244,7 @@ def check_labels(name: str, value: object) -> Any:
                 else f"{name}={show(value)}: {show(one)} names no context. Give names, such as "
                 "contexts=['K562'], or values of several columns, [('K562', 'day 2')]."
             )
-    return listed
+    return [str(one) if isinstance(one, str) else one for one in listed]
 
 
 def check_array(name: str, value: object) -> Any:

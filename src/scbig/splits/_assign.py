@@ -177,7 +177,8 @@ def get_roles(obs: pd.DataFrame, split: Split, schema: ScreenSchema) -> np.ndarr
     ValueError
         As :func:`assign_split`.
     """
-    _check_columns(obs, (schema.perturbation_key, *split.context_keys))
+    _check_columns(obs, [schema.perturbation_key], "label")
+    _check_columns(obs, split.context_keys)
     screen = make_screen(obs, replace(schema, context_keys=split.context_keys))
     _check_contexts(screen, split)
     is_there = _is_one_of(screen.contexts, split.test_contexts or screen.contexts)[screen.context]
@@ -286,12 +287,10 @@ def _order(label: str, targets: Targets, separator: str | None) -> Targets:
     return tuple(part for part in parts if part in targets)
 
 
-def _check_columns(obs: pd.DataFrame, keys: Iterable[str]) -> None:
-    """Raise when columns that name contexts are absent."""
+def _check_columns(obs: pd.DataFrame, keys: Iterable[str], what: str = "context") -> None:
+    """Raise when columns of labels or contexts are absent."""
     if absent := [key for key in keys if key not in obs]:
-        raise ValueError(
-            f"obs has no column(s) {absent} with labels or contexts. Columns found: {list(obs)}."
-        )
+        raise ValueError(f"obs has no {what} column(s) {absent}. Columns found: {list(obs)}.")
 
 
 def _is_one_of(
