@@ -7,7 +7,7 @@ else an argument has to be, such as above another, it says itself.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import cache, partial, wraps
 from inspect import Signature, signature
@@ -47,7 +47,7 @@ Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
 # Text that may be empty.
-_FREE_TEXT = ("separator", "title", "label", "xlabel", "ylabel", "text")
+_FREE_TEXT = ("separator", "assembly", "name", "title", "label", "xlabel", "ylabel", "text")
 # How objects of scbig are made.
 _MAKERS = {
     "GeneEmbedding": "scbig.priors.load_gene_embedding(path)",
@@ -163,7 +163,7 @@ def _check_bounded(
         return check_number(name, value, least=lowest, most=math.inf if most is None else most)
     if name == "seed":
         return check_seed(value)
-    lowest = (1 if name.startswith("n_") else -MAX_STEPS) if least is None else least
+    lowest = (0 if name.startswith("n_") else -MAX_STEPS) if least is None else least
     return check_whole(name, value, least=int(lowest), most=None if most is None else int(most))
 
 
@@ -229,6 +229,12 @@ def _check_several(name: str, value: Any, kind: type, inner: tuple[Any, ...]) ->
             raise refuse(name, value, f"a tuple of {len(inner)} values")
         return tuple(map(partial(_check_hint, name), listed, inner))
     if get_origin(inner[0]) in (UnionType, Union):
-        return check_labels(name, value) if str in get_args(inner[0]) else value
+        are_labels = {get_origin(one) or one for one in get_args(inner[0])} == {str, Sequence}
+        if are_labels:
+            return check_labels(name, value)
+        return list_values(name, value, f"a list, such as {name}=[...]")
     listed = list_values(name, value, f"a list, such as {name}=[...]")
+    if _is_several(get_origin(inner[0])) and (text := [o for o in listed if isinstance(o, str)]):
+        # Or else it would be taken for a list of letters.
+        raise refuse(name, text[0], "lists of them, such as [('A',), ('A', 'B')]")
     return [_check_hint(name, one, inner[0]) for one in listed]

@@ -74,8 +74,9 @@ def check_whole(
     """
     is_whole = isinstance(value, Integral) and not isinstance(value, bool)
     if not is_whole or not least <= value or (most is not None and value > most):  # type: ignore[operator]
+        lower = "" if least == -MAX_STEPS else f" from {least}"
         upper = "" if most is None else f" to {most}"
-        raise refuse(name, value, f"a whole number from {least}{upper}{hint}")
+        raise refuse(name, value, f"a whole number{lower}{upper}{hint}")
     return int(value)  # type: ignore[call-overload]
 
 

@@ -147,7 +147,7 @@ def test_nothing_to_make(adata):
         make(adata, ["control", []])
     with pytest.raises(ValueError, match=r"n_cells=0\. Give a whole number from 1"):
         make(adata, ["G0"], n_cells=0)
-    with pytest.raises(ValueError, match=r"n_cells=1.5 .*whole number from 1"):
+    with pytest.raises(ValueError, match=r"n_cells=1.5.*whole number from 1"):
         make(adata, ["G0"], n_cells=1.5)
     with pytest.raises(ValueError, match=r"no cells labelled 'control' in obs\['perturbation'\]"):
         make(adata[adata.obs["perturbation"] == "G0"].copy(), ["G0"])

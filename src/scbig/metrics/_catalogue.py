@@ -221,8 +221,8 @@ def choose_metrics(names: str | Sequence[str] | None) -> dict[str, Metric]:
     wanted = [name for one in given for name in groups.get(one, [one])]
     if unknown := [name for name in wanted if name not in METRICS]:
         raise ValueError(
-            f"There are no metrics {unknown}, in metrics={show(names)}. Choose from "
-            f"{list(METRICS)}, or the groups {list(groups)}."
+            f"There are no metrics {unknown}. Choose from {list(METRICS)}, or the groups "
+            f"{list(groups)}, not metrics={show(names)}."
         )
     if not wanted:
         raise ValueError(

@@ -85,8 +85,8 @@ class Split:
             least={"seed": 0, "cell_share": -math.inf},
             most={"seed": MAX_SEED, "n_cells": MAX_STEPS},
         )
-        if len(self.name) > MAX_NAME or set(self.name) & {"/", "\0"}:
-            raise refuse("name", self.name, f"a name of at most {MAX_NAME} letters without '/'")
+        if not 0 < len(self.name.strip()) <= MAX_NAME or set(self.name) & {"/", "\0"}:
+            raise refuse("name", self.name, f"a name of 1 to {MAX_NAME} letters without '/'")
         _check_conditions(self.name, "test", self.test)
         _check_conditions(self.name, "val", self.val)
         both = sorted(set(self.test) & set(self.val))
