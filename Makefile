@@ -13,9 +13,11 @@ PIP_FLAGS ?= -qq
 PIP := $(BIN)/python -m pip install $(PIP_FLAGS) --disable-pip-version-check -c constraints.txt
 # For example `make test PYTEST_FLAGS="-x -k programs"`.
 PYTEST_FLAGS ?=
+# For example `make fuzz FUZZ_FLAGS="--seed 7 --only predict"`.
+FUZZ_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-all coverage lint format types docs notebooks clean
+.PHONY: help env demo test test-all fuzz coverage lint format types docs notebooks clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +45,9 @@ test: env ## the tests, without the slow ones
 
 test-all: env ## every test
 	@$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+fuzz: env ## 1,500 odd inputs to all public verbs: each works or is refused by a check of ours
+	@OMP_NUM_THREADS=1 $(BIN)/python docs/scripts/fuzz.py $(FUZZ_FLAGS)
 
 coverage: env ## the tests of `make test`, and which lines they reach; coverage.xml
 	@$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term --cov-report=xml $(PYTEST_FLAGS)

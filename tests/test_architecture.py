@@ -20,10 +20,10 @@ FLOORS = {
     3: {"regression", "metrics", "splits", "programs"},
     2: {"data", "priors"},
     1: {"nn", "ot", "flow", "cells"},
-    0: {"_constants", "_types", "_protocols", "_optional"},
+    0: {"_annotations", "_arguments", "_constants", "_types", "_protocols", "_optional"},
 }
 # Imports between rooms of one floor; all others point downward.
-SIDEWAYS = {("__main__", "cli"), ("data", "priors")}
+SIDEWAYS = {("__main__", "cli"), ("data", "priors"), ("_annotations", "_arguments")}
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 PURE_ROOMS = {"nn", "ot", "flow", "cells"}
 ANNDATA_LIBRARIES = {"anndata", "mudata", "scanpy", "scvi"}

@@ -190,7 +190,7 @@ def test_other_folders_and_files_are_left_alone(tmp_path: Path, specs: list[Pred
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"n_cells": 0}, "n_cells=0; give at least 1"),
+        ({"n_cells": 0}, "n_cells=0.*whole number from 1"),
         ({"seeds": ()}, "give each seed once, and at least one"),
         ({"seeds": (1, 1)}, "give each seed once, and at least one"),
         ({"metrics": ("mse", "luck")}, r"no metrics \['luck'\]. Choose from \['pearson_delta'"),

@@ -145,9 +145,9 @@ def test_nothing_to_make(adata):
         make(adata, [])
     with pytest.raises(ValueError, match="No perturbation was asked for"):
         make(adata, ["control", []])
-    with pytest.raises(ValueError, match="n_cells=0 cells were asked for; give at least 1"):
+    with pytest.raises(ValueError, match=r"n_cells=0\. Give a whole number from 1"):
         make(adata, ["G0"], n_cells=0)
-    with pytest.raises(ValueError, match=r"n_cells=1.5 is no whole number: give one from 1"):
+    with pytest.raises(ValueError, match=r"n_cells=1.5.*whole number from 1"):
         make(adata, ["G0"], n_cells=1.5)
     with pytest.raises(ValueError, match=r"no cells labelled 'control' in obs\['perturbation'\]"):
         make(adata[adata.obs["perturbation"] == "G0"].copy(), ["G0"])

@@ -254,11 +254,9 @@ def test_reliability_draws_a_curve_for_each_group_of_genes():
 
 
 def test_reliability_refuses_what_it_cannot_draw():
-    with pytest.raises(
-        ValueError, match=r"kind='curve': choose from \['probability', 'coverage'\]"
-    ):
+    with pytest.raises(ValueError, match=r"kind='curve'.*\['probability', 'coverage'\]"):
         pl.reliability(_make_tenths(), kind="curve")
-    with pytest.raises(ValueError, match=r"'NoneType' and no DataFrame.*get_reliability"):
+    with pytest.raises(ValueError, match=r"table=None.*DataFrame"):
         pl.reliability(None)
     with pytest.raises(ValueError, match=r"table lacks the columns \['n'\]"):
         pl.reliability(_make_tenths().drop(columns="n"))

@@ -204,8 +204,8 @@ def test_labels_are_taken_as_predict_takes_them(fit: Callable, simulated: AnnDat
         (["NOWHERE"], {}, r"Nothing is known of the target\(s\) \['NOWHERE'\]"),
         (["control"], {}, r"\['control'\] are labels of control cells.* 0 by definition.*GENE"),
         ([], {}, r"No perturbation was asked for.*predict_effects\(\['GENE'\]\)"),
-        (None, {}, r"None stands where a perturbation is named.*\['A', 'A\+B'\]"),
-        (1, {}, "1 stands where a perturbation is named"),
+        (None, {}, r"perturbations=None. Give labels.*\['A', 'A\+B'\]"),
+        (1, {}, "perturbations=1. Give labels"),
         ([1], {}, "1 stands where a perturbation is named"),
         (["GENE0001", np.nan], {}, "nan stands where a perturbation is named"),
         ([("GENE0001", 2)], {}, r"\('GENE0001', 2\) stands where a perturbation is named"),
@@ -324,7 +324,7 @@ def test_tables_of_other_types_are_no_embeddings(cls: type, simulated: AnnData):
     adata = simulated.copy()
     cls.setup_anndata(adata)
     frame = pd.DataFrame(np.eye(3), index=["GENE0001", "GENE0002", "GENE0003"])
-    message = r"A DataFrame was given as embedding.*scbig\.priors\.load_gene_embedding\(path\)"
+    message = r"embedding=.*of type DataFrame.*scbig\.priors\.load_gene_embedding\(path\)"
     with pytest.raises(ValueError, match=message):
         cls(adata, gene_embedding=frame)
     if cls is not NearestCondition:

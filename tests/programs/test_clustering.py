@@ -240,10 +240,10 @@ def test_bad_inputs_are_refused() -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"n_programs": 0}, "n_programs must be at least 1, found 0"),
-        ({"n_iterations": 0}, "n_iterations must be at least 1"),
-        ({"n_starts": -1}, "n_starts must be at least 1"),
-        ({"graph_weight": -1.0}, "graph_weight must not be negative"),
+        ({"n_programs": 0}, "n_programs=0.*whole number from 1"),
+        ({"n_iterations": 0}, "n_iterations=0.*from 1"),
+        ({"n_starts": -1}, "n_starts=-1.*from 1"),
+        ({"graph_weight": -1.0}, "graph_weight=-1.0.*from 0"),
         ({"epsilon": 0.0}, r"epsilon must be positive, found 0\.0"),
     ],
 )

@@ -200,11 +200,15 @@ def test_noise_takes_confidence_away(rng: np.random.Generator, truth: np.ndarray
 
 
 @pytest.mark.parametrize("variance", [0.0, 1.0])
-def test_a_single_condition_says_nothing_of_others(rng: np.random.Generator, variance: float):
-    """Left out, nothing remains to predict it from."""
+def test_a_single_condition_says_nothing_of_others(
+    rng: np.random.Generator, variance: float, caplog: pytest.LogCaptureFixture
+):
+    """Left out, nothing remains to predict it from: confidence is not known, and not 0."""
     effects = make_effects(rng, SINGLES[:1], rng.normal(size=(1, N_GENES)), variance)
-    confidence = predict_here(trust(effects), [("T00",), ("X",), ("T00", "X")])
-    np.testing.assert_array_equal(confidence, np.zeros(3))
+    with caplog.at_level("WARNING"):
+        confidence = predict_here(trust(effects), [("T00",), ("X",), ("T00", "X")])
+    np.testing.assert_array_equal(confidence, np.full(3, np.nan))
+    assert "One condition was trained on" in caplog.text
 
 
 def test_without_effects_there_is_no_confidence(rng: np.random.Generator):

@@ -45,11 +45,11 @@ def test_conditions_that_a_screen_lacks_can_be_left_out():
         ({"test": (), "val": ((),)}, "val of split 's' names the control"),
         ({"test": (("B", "A"),)}, "a condition is a sorted tuple"),
         ({"test": (("A", "A"),)}, "a condition is a sorted tuple"),
-        ({"test": ("AB",)}, "a condition is a sorted tuple"),
+        ({"test": ("AB",)}, r"test='AB'. Give a tuple"),
         ({"test": (("A",), ("A",))}, "names A more than once"),
         ({"test": (("A",),), "test_contexts": ("x",)}, r"Name them: context_keys=\('cell_line',"),
-        ({"test": (("A",),), "n_cells": 0}, "n_cells=0; keep a whole number"),
-        ({"test": (("A",),), "n_cells": 2.5}, "n_cells=2.5; keep a whole number"),
+        ({"test": (("A",),), "n_cells": 0}, "n_cells=0.*whole number"),
+        ({"test": (("A",),), "n_cells": 2.5}, "n_cells=2.5.*whole number"),
     ],
 )
 def test_what_leaks_or_has_no_meaning_is_refused(values: dict, message: str):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from anndata import AnnData
 
+from scbig._annotations import checked
 from scbig._types import Arrays, Values
 from scbig.data import Effects, Targets
 from scbig.predictor import BasePredictor, Method, Task, Vocabulary
@@ -36,6 +37,10 @@ class Baseline(BasePredictor):
     ----------
     adata
         Screen registered with :meth:`setup_anndata`.
+    missing_embedding
+        What to do when asked for a target of which nothing is known, neither seen in training nor
+        a measured gene: raise an ``"error"``, or predict what the rule says of unseen targets,
+        ``"mean"``, as benchmarks have it.
     seed
         Seed of the control cells drawn by :meth:`predict`; by default ``scvi.settings.seed``,
         or else 0.
@@ -45,14 +50,25 @@ class Baseline(BasePredictor):
     rule: ClassVar[FloorRule]
     compares_with_floors = False
 
-    def __init__(self, adata: AnnData, *, seed: int | None = None) -> None:
-        super().__init__(adata, missing_embedding="mean", seed=seed)
+    @checked
+    def __init__(
+        self,
+        adata: AnnData,
+        *,
+        missing_embedding: Literal["error", "mean"] = "error",
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(adata, missing_embedding=missing_embedding, seed=seed)
         vocabulary, _ = self.read_screen()
         self.start(vocabulary, RuleMethod(vocabulary, self.rule), locals())
 
     def _choose_validation(self, conditions: Sequence[Targets]) -> Sequence[Targets]:
         """Hold nothing out where there is nothing to choose."""
         return super()._choose_validation(conditions) if self.rule.is_tuned else []
+
+    def _check_known(self, targets: Collection[str]) -> None:
+        """Raise for what is no gene of the screen; of others the rule says what is expected."""
+        super()._check_known(set(targets).difference(self._vocabulary.genes))
 
     @classmethod
     def load_method(
@@ -76,19 +92,23 @@ class EmbeddingBaseline(Baseline):
         which the targets have that are measured genes.
     aliases
         Other names of genes.
+    missing_embedding
+        As for :class:`Baseline`; what has an embedding is known, too.
     seed
         Seed of everything random; by default ``scvi.settings.seed``, or else 0.
     """
 
+    @checked
     def __init__(
         self,
         adata: AnnData,
         *,
         gene_embedding: GeneEmbedding | None = None,
         aliases: GeneAliases | None = None,
+        missing_embedding: Literal["error", "mean"] = "error",
         seed: int | None = None,
     ) -> None:
-        BasePredictor.__init__(self, adata, missing_embedding="mean", seed=seed)
+        BasePredictor.__init__(self, adata, missing_embedding=missing_embedding, seed=seed)
         vocabulary, cells = self.read_screen()
         table = choose_embedding(gene_embedding) or make_coexpression_embedding(
             cells.expression, cells.screen, vocabulary.genes, np.random.default_rng(self._seed)

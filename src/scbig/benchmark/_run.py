@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 from anndata import AnnData
 
+from scbig._annotations import checked
 from scbig._protocols import Predictor
 from scbig.benchmark._folder import BenchmarkFolder, Config, make_config
 from scbig.benchmark._parts import Part, PartResult, ShowProgress, Tracker, make_parts
@@ -69,6 +70,7 @@ class BenchmarkResult:
     judged: pd.DataFrame | None = None
 
 
+@checked
 @say_once()
 def run(
     adata: AnnData,

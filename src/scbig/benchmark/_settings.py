@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from anndata import AnnData
 
+from scbig._annotations import check_fields
+from scbig._arguments import MAX_SEED, MAX_STEPS
 from scbig._protocols import Predictor
 from scbig.benchmark.catalogue import CATALOGUE, PredictorSpec, find_spec, get_names
 from scbig.data import Expression, ScreenSchema, get_gene_names, get_matrix
@@ -66,10 +68,8 @@ class BenchmarkSettings:
     judge: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("n_cells", "n_resamples"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name}={value}; give at least 1.")
+        seeds = {"seeds": MAX_SEED, "n_cells": MAX_STEPS, "n_resamples": 10**6}
+        check_fields(self, least={"seeds": 0}, most=seeds)
         if self.seeds is not None and (not self.seeds or len(set(self.seeds)) < len(self.seeds)):
             raise ValueError(f"seeds={self.seeds}: give each seed once, and at least one.")
         if self.judge not in (None, *JUDGES):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from scbig._annotations import checked
 from scbig.benchmark._settings import CEILING, POOLED
 from scbig.metrics import METRICS
 
@@ -16,6 +17,7 @@ BETTER, WORSE, LEVEL_WITH = "better", "worse", "level"
 LEVEL = 0.95
 
 
+@checked
 def summarise(scores: pd.DataFrame, *, n_resamples: int = 2000) -> pd.DataFrame:
     """Average scores over conditions.
 

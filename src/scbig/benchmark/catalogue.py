@@ -224,8 +224,9 @@ _FLOORS = {
 _LENIENT = MappingProxyType({"missing_embedding": "mean"})
 _QUIET = MappingProxyType({"use_progress_bar": False})
 
+_FLOOR: dict[str, Any] = {"is_floor": True, "is_model": False, "init_settings": _LENIENT}
 # Floors for cells, where the conditions are known.
-_OF_SEEN: dict[str, Any] = {"is_floor": True, "is_model": False, "tasks": ("seen",)}
+_OF_SEEN = _FLOOR | {"tasks": ("seen",)}
 
 _REGRESSION = PredictorSpec(
     "effect_regression",
@@ -240,7 +241,7 @@ _REGRESSION = PredictorSpec(
 #: without its networks, and the models.
 CATALOGUE: tuple[PredictorSpec, ...] = (
     *(
-        PredictorSpec(name, f"scbig.baselines:{found}", help=words, is_floor=True, is_model=False)
+        PredictorSpec(name, f"scbig.baselines:{found}", help=words, **_FLOOR)
         for name, (found, words) in _FLOORS.items()
     ),
     PredictorSpec("own_mean", "scbig.baselines:OwnMean", help="its own mean effect", **_OF_SEEN),

@@ -10,6 +10,7 @@ from scbig.data._check_cells import (
     check_matrices as check_matrices,
     check_readable as check_readable,
     say_once as say_once,
+    take_labels as take_labels,
     warn_of_empty as warn_of_empty,
 )
 from scbig.data._check_values import check_expression, warn_of_depth as warn_of_depth

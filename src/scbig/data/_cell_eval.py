@@ -12,6 +12,7 @@ from anndata import AnnData
 from anndata.utils import make_index_unique
 from scipy import sparse
 
+from scbig._annotations import checked
 from scbig._constants import COUNTS_SUFFIX, JUDGE, SOURCE_SUFFIX
 from scbig.data._conventions import infer_schema
 from scbig.data._count_units import (
@@ -32,6 +33,7 @@ FindDonors = Callable[[], Mapping[str, np.ndarray]]
 _FILES = ("predicted.h5ad", "real.h5ad")
 
 
+@checked
 def to_cell_eval(
     predicted: AnnData,
     real: AnnData | None = None,

@@ -1,4 +1,4 @@
-"""What of expression and counts is refused, or warned of, where cells enter?"""
+"""What is refused, or warned of, where cells enter: other objects, expression and counts."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
@@ -6,9 +6,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
+from scbig._arguments import check_adata, check_labels, refuse, show
 from scbig._constants import COUNTS
 from scbig.cells import check_counts
 from scbig.data._check_values import (
@@ -26,7 +28,7 @@ from scbig.data._raw_counts import (
     find_largest_count,
     read_matrices,
 )
-from scbig.data._screen import ScreenSchema, make_screen
+from scbig.data._screen import Perturbations, ScreenSchema, make_screen
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +36,38 @@ logger = logging.getLogger(__name__)
 _MAX_COUNT = 2**31 - 1
 # Files that warn of what a screen holds.
 _WARNING = ("_check_cells", "_check_values", "_target_names")
+
+
+def take_labels(
+    adata: Any, perturbations: Perturbations | None
+) -> tuple[AnnData | None, Perturbations | None]:
+    """Tell data from perturbations that stand in their place, as in ``predict(["A"])``.
+
+    Parameters
+    ----------
+    adata, perturbations
+        What a user gave.
+
+    Returns
+    -------
+    Both, with what is no AnnData in the second place.
+
+    Raises
+    ------
+    ValueError
+        When something else stands there, such as a path.
+    """
+    is_list = isinstance(adata, list | tuple | set | pd.Index | pd.Series | np.ndarray)
+    if is_list and perturbations is None:
+        return None, check_labels("perturbations", adata)
+    if isinstance(adata, str):
+        raise refuse(
+            "adata",
+            adata,
+            f"an AnnData, anndata.read_h5ad({show(adata)}), or name perturbations: "
+            f"perturbations=[{show(adata)}]",
+        )
+    return None if adata is None else check_adata(adata), perturbations
 
 
 def check_matrices(

@@ -11,6 +11,7 @@ from dataclasses import replace
 import pandas as pd
 from anndata import AnnData
 
+from scbig._annotations import checked
 from scbig.data._doubts import is_ensembl
 from scbig.data._label_audit import check_labels, find_other_controls
 from scbig.data._label_column import (
@@ -32,6 +33,7 @@ from scbig.data._schema import Guides, ScreenSchema, read_guides
 logger = logging.getLogger(__name__)
 
 
+@checked
 def infer_schema(
     adata: AnnData,
     *,

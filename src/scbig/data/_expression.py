@@ -15,6 +15,8 @@ from anndata.abc import CSCDataset
 from mudata import MuData
 from scipy import sparse
 
+from scbig._annotations import checked
+
 logger = logging.getLogger(__name__)
 
 CHUNK_SIZE = 4096
@@ -169,6 +171,7 @@ def is_csc(matrix: Any) -> bool:
     return isinstance(matrix, CSCDataset) or (sparse.issparse(matrix) and matrix.format == "csc")
 
 
+@checked
 def from_mudata(mdata: MuData, modality: str = "rna") -> AnnData:
     """Take one modality of a MuData, with the annotation that all modalities share.
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from anndata import AnnData
 
+from scbig._annotations import checked
 from scbig.data._conventions import infer_schema
 from scbig.data._label_audit import LOCUS_KEY
 from scbig.data._schema import Guides, ScreenSchema
@@ -57,6 +58,7 @@ def infer_locus_schema(
     )
 
 
+@checked
 def find_locus_labels(
     adata: AnnData,
     *,
@@ -85,6 +87,10 @@ def find_locus_labels(
     ValueError
         When two columns are named.
     """
+    if locus_key is not None and locus_key not in adata.obs:
+        raise ValueError(
+            f"locus_key={locus_key!r} is not a column of obs. Columns found: {list(adata.obs)}."
+        )
     if locus_key is not None and perturbation_key not in (None, locus_key):
         raise ValueError(
             f"locus_key={locus_key!r} and perturbation_key={perturbation_key!r} name two columns "

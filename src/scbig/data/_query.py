@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from scbig._arguments import check_whole
 from scbig._constants import OBS
 from scbig.data._expression import Expression, get_matrix, take_log_base
 from scbig.data._raw_counts import CellMatrices
@@ -27,8 +28,8 @@ logger = logging.getLogger(__name__)
 MAX_CELLS = 500
 # Means of fewer cells vary by the chance of cells about as much as by the errors of effects.
 _FEW_CELLS = 100
-# More cells of drawn effects find no room in one object.
-_MAX_DRAWN = 10_000_000
+# More cells find no room in one object.
+MAX_ROWS = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,9 @@ def make_query(
     labels = _read_labels(perturbations, schema)
     controls = make_screen(cells.obs, schema, contexts)
     at_hand = [controls.get_controls(i) for i in range(len(controls.contexts))]
+    if n_cells is not None:
+        n_cells = check_whole("n_cells", n_cells, hint=", or leave it out")
+        _check_size(n_cells, len(labels) - 1, sum(len(rows) > 0 for rows in at_hand))
     drawn = [_draw(rows, n_cells, rng) for rows in at_hand]
     if chosen is not None:
         is_chosen = find_chosen(chosen, controls.contexts, at_hand)
@@ -174,12 +178,11 @@ def repeat_query(query: Query, n_draws: int) -> Query:
         When the number is no whole number from 1, there would be more than ten million cells, or
         a column of that name is kept.
     """
-    if not isinstance(n_draws, int | np.integer) or isinstance(n_draws, bool) or n_draws < 1:
-        raise ValueError(f"n_draws={n_draws!r} is no whole number from 1, such as n_draws=20.")
+    n_draws = check_whole("n_draws", n_draws, hint=", such as n_draws=20")
     n_perturbed = int((~query.screen.is_control).sum())
-    if n_perturbed * int(n_draws) > _MAX_DRAWN:
+    if n_perturbed * n_draws > MAX_ROWS:
         raise ValueError(
-            f"n_draws={n_draws} draws of {n_perturbed} cells are more than {_MAX_DRAWN:,} cells, "
+            f"n_draws={n_draws} draws of {n_perturbed} cells are more than {MAX_ROWS:,} cells, "
             "which find no room. Give a smaller n_draws (20 to 100 tell how effects vary), a "
             "smaller n_cells, or some perturbations or contexts at a time."
         )
@@ -319,6 +322,15 @@ def find_chosen(
     return {known[name] for name in wanted}
 
 
+def _check_size(n_cells: int, n_conditions: int, n_contexts: int) -> None:
+    if n_cells * n_conditions * n_contexts > MAX_ROWS:
+        raise ValueError(
+            f"n_cells={n_cells} cells of {n_conditions} perturbation(s) in {n_contexts} "
+            f"context(s) are more than {MAX_ROWS:,}, which find no room. Give a smaller n_cells "
+            "(500 tell how cells vary), or some perturbations or contexts at a time."
+        )
+
+
 def _log_repeats(
     names: Sequence[str], controls: Sequence[np.ndarray], drawn: Sequence[np.ndarray]
 ) -> None:
@@ -336,10 +348,6 @@ def _draw(controls: np.ndarray, n_cells: int | None, rng: np.random.Generator) -
     if not len(controls):
         return controls
     wanted = min(len(controls), MAX_CELLS) if n_cells is None else n_cells
-    if not isinstance(wanted, int | np.integer):
-        raise ValueError(f"n_cells={wanted!r} is no whole number: give one from 1, or none.")
-    if wanted < 1:
-        raise ValueError(f"n_cells={wanted} cells were asked for; give at least 1.")
     if wanted <= len(controls):
         return np.sort(rng.choice(controls, wanted, replace=False))
     # All of them, as often as each other.

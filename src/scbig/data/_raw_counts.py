@@ -8,6 +8,7 @@ import numpy as np
 from anndata import AnnData
 from scipy import sparse
 
+from scbig._arguments import check_number
 from scbig._constants import COUNTS
 from scbig.data._check_values import choose_some, iter_pieces, name_matrix
 from scbig.data._expression import Expression, get_log_base, get_matrix, is_csc
@@ -122,8 +123,8 @@ def read_matrices(
         When the named layer with counts is not there, or the target sum is not positive; when the
         expression is raw counts, and the layer with counts holds others.
     """
-    if target_sum is not None and not target_sum > 0:
-        raise ValueError(f"target_sum={target_sum!r}: give a positive sum, such as 10_000.")
+    if target_sum is not None:
+        check_number("target_sum", target_sum, is_open=True, hint=", such as 10_000")
     kept = _find_counts_layer(adata, counts_layer, layer)
     matrix = get_matrix(adata, layer)
     if not is_log1p and holds_counts(adata, layer, n_cells=_N_CHECKED):
@@ -156,7 +157,9 @@ def _find_counts_layer(adata: AnnData, wanted: str | None, layer: str | None) ->
     if wanted is not None and wanted not in adata.layers:
         # anndata 0.13 lists X among the layers, under None.
         found = [name for name in adata.layers if name is not None]
-        raise ValueError(f"There is no layer {wanted!r} with counts. Layers found: {found}.")
+        raise ValueError(
+            f"There is no layer {wanted!r} with counts (counts_layer). Layers found: {found}."
+        )
     name = COUNTS if wanted is None else wanted
     return name if name in adata.layers and name != layer else None
 

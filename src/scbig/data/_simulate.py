@@ -10,6 +10,7 @@ import scanpy as sc
 from anndata import AnnData
 from scipy import sparse, special
 
+from scbig._annotations import checked
 from scbig._constants import UNS
 from scbig.data._simulate_effects import (
     Circuit,
@@ -30,6 +31,7 @@ _SHAPE = 3.0  # gamma shape: variance = mean + mean^2 / shape
 _DROPOUT_MIDPOINT = np.log(0.4)  # expected count at which every second value is lost
 
 
+@checked
 def simulate_screen(
     n_cells: int = 6000,
     n_genes: int = 800,

@@ -10,6 +10,7 @@ import pandas as pd
 from anndata import AnnData
 from numpy.lib.stride_tricks import sliding_window_view
 
+from scbig._annotations import checked
 from scbig._constants import UNS
 from scbig.data._simulate import CellPlan, draw_cell_plan, draw_counts, make_log1p_cells
 from scbig.data._simulate_effects import Circuit, draw_circuit
@@ -37,6 +38,7 @@ _GENE_DISTANCE = (4_000, 6_000)
 _LINE = 60  # bases on a line of FASTA
 
 
+@checked
 def simulate_locus_screen(
     out_dir: str | PathLike[str],
     *,

@@ -10,6 +10,7 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
+from scbig._arguments import InvalidArgumentError, check_flag, show
 from scbig._constants import (
     CONFIDENCE_SUFFIX,
     COUNTS,
@@ -19,6 +20,7 @@ from scbig._constants import (
 )
 from scbig.data._expression import Expression, GeneMatch, get_matrix
 from scbig.data._query import Query
+from scbig.data._screen import ScreenSchema
 
 logger = logging.getLogger(__name__)
 
@@ -163,7 +165,12 @@ def _put_column(adata: AnnData, name: str, values: np.ndarray | None) -> None:
 
 
 def check_key(
-    key_added: str | None, adata: AnnData | None, measured: str | None, default: str
+    key_added: str | None,
+    adata: AnnData | None,
+    schema: ScreenSchema,
+    default: str,
+    *,
+    overwrite: bool = False,
 ) -> str:
     """Return the name of a layer to write; raise if it is unusable, or other data would be lost.
 
@@ -173,10 +180,12 @@ def check_key(
         Name that a user gave, or ``None``.
     adata
         Data to write into; ``None`` where they are made anew.
-    measured
-        Layer with the measured expression.
+    schema
+        Where the screen keeps its labels and measured expression, which are never overwritten.
     default
         The name where none was given, or to propose.
+    overwrite
+        Overwrite what else is there.
 
     Returns
     -------
@@ -189,33 +198,42 @@ def check_key(
     """
     key = default if key_added is None else key_added
     other = default if key != default else f"{default}_new"
-    if not isinstance(key, str) or not key.strip() or "/" in key or key == COUNTS:
-        raise ValueError(
-            f"key_added={key!r} cannot name a layer of predictions: it is empty, no text, has a "
-            "'/', which files take for a folder, or is the name of measured counts. Choose "
+    is_name = isinstance(key, str) and key.strip(" .") and not set(key) & {"/", "\0"}
+    if not is_name or key == COUNTS:
+        raise InvalidArgumentError(
+            f"key_added={show(key)} cannot name a layer of predictions: it is empty, no text, has "
+            "a '/', which files take for a folder, or is the name of measured counts. Choose "
             f"another: key_added={other!r}"
         )
+    places = {
+        "uns": [key],
+        "layers": [key, key + COUNTS_SUFFIX],
+        "obs": [key + suffix for suffix in _OBS_SUFFIXES],
+    }
+    if key == "log1p" or set(places["obs"]) & set(schema.obs_keys):
+        raise ValueError(
+            f"key_added={key!r} would take the place of uns['log1p'] or of the labels "
+            f"{schema.obs_keys} of the screen. Choose another name: key_added={other!r}"
+        )
+    is_forced = check_flag("overwrite", overwrite)
     if adata is None:
         return key
-    if key == measured:
+    if key == schema.layer:
         raise ValueError(
-            f"layers[{key!r}] holds the measured expression and would be overwritten. "
-            f"Choose another name: key_added={other!r}"
+            f"layers[{key!r}] holds the measured expression, which predictions start from, and "
+            f"would be overwritten. Choose another name: key_added={other!r}"
         )
     note = adata.uns.get(key)
-    if isinstance(note, Mapping) and {"class", "version"} <= set(note):
+    if is_forced or (isinstance(note, Mapping) and {"class", "version"} <= set(note)):
         return key
-    places = {
-        "uns": (adata.uns, [key]),
-        "layers": (adata.layers, [key, key + COUNTS_SUFFIX]),
-        "obs": (adata.obs, [key + suffix for suffix in _OBS_SUFFIXES]),
-    }
-    taken = [f"{at}[{k!r}]" for at, (there, keys) in places.items() for k in keys if k in there]
+    taken = [
+        f"{at}[{k!r}]" for at, keys in places.items() for k in keys if k in getattr(adata, at)
+    ]
     if taken:
         raise ValueError(
-            f"{' and '.join(taken)} would be overwritten, and uns[{key!r}] does not say that "
-            f"scbig wrote it. Choose another name: key_added={other!r}, or delete it: "
-            f"del adata.{taken[0]}"
+            f"{' and '.join(taken)} would be overwritten by key_added={key!r}, and uns[{key!r}] "
+            f"does not say that scbig wrote it. Choose another name: key_added={other!r}, "
+            f"delete it, del adata.{taken[0]}, or insist: overwrite=True"
         )
     return key
 

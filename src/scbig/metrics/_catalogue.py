@@ -8,6 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from scbig._annotations import checked
+from scbig._arguments import show
 from scbig.metrics._calibration import (
     auroc_changed,
     auroc_direction,
@@ -193,6 +195,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
 )
 
 
+@checked
 def choose_metrics(names: str | Sequence[str] | None) -> dict[str, Metric]:
     """Look up metrics by name.
 
@@ -219,7 +222,7 @@ def choose_metrics(names: str | Sequence[str] | None) -> dict[str, Metric]:
     if unknown := [name for name in wanted if name not in METRICS]:
         raise ValueError(
             f"There are no metrics {unknown}. Choose from {list(METRICS)}, or the groups "
-            f"{list(groups)}."
+            f"{list(groups)}, not metrics={show(names)}."
         )
     if not wanted:
         raise ValueError(

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from scbig._annotations import checked
 from scbig.data import ScreenSchema, infer_schema
 from scbig.metrics._catalogue import Metric, choose_metrics
 from scbig.metrics._ground_truth import Sample, make_ground_truth, sample_predicted, sample_real
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from scbig.metrics._told_effects import EffectScorer
 
 
+@checked
 def evaluate(
     real: AnnData,
     predicted: AnnData,
@@ -89,6 +91,7 @@ def evaluate(
     return Evaluator(real, schema, reference=reference, metrics=metrics).score(predicted)
 
 
+@checked
 def summarise(scores: pd.DataFrame) -> pd.DataFrame:
     """Average scores over conditions and contexts.
 
@@ -182,6 +185,7 @@ class Evaluator:
     ['perturbation', 'context', 'metric', 'value', 'status']
     """
 
+    @checked
     def __init__(
         self,
         real: AnnData,
@@ -210,6 +214,7 @@ class Evaluator:
         """Whether effects are scored that a prediction tells with their errors."""
         return any(metric.level == "effects" for metric in self._metrics.values())
 
+    @checked
     def score(
         self,
         predicted: AnnData,

@@ -14,6 +14,7 @@ from anndata import AnnData
 from numpy.typing import ArrayLike, DTypeLike
 from scipy import sparse
 
+from scbig._arguments import check_array
 from scbig.data import (
     Expression,
     Screen,
@@ -73,7 +74,7 @@ class Averages:
             return given
         array = np.asarray(given)
         found = array.dtype if dtype is None else np.dtype(dtype)
-        values = array.astype(np.float64)
+        values = check_array("values", array)
         # Of the least values of 16 bits the last place is larger than their share.
         least = 2.0**-24 if found == np.float16 else 0.0
         return cls(values, get_rounding(found) * np.abs(values) + least)

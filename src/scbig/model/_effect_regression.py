@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from anndata import AnnData
 
+from scbig._annotations import checked
 from scbig._types import Arrays, Values
 from scbig.data import Effects, Targets
 from scbig.predictor import (
@@ -59,6 +60,7 @@ class EffectRegression(BasePredictor):
     default_key = "effect_regression"
     method_class: ClassVar[type[RegressionMethod]] = RegressionMethod
 
+    @checked
     def __init__(
         self,
         adata: AnnData,

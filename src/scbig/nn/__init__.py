@@ -25,7 +25,6 @@ from scbig.nn._losses import (
 )
 from scbig.nn._mamba import MambaBlock, S6Mixer, SSDMixer, compute_block_influence
 from scbig.nn._modules import (
-    check_seed as check_seed,
     evaluating as evaluating,
     get_weights as get_weights,
     read_weights as read_weights,

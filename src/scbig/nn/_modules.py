@@ -2,37 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from numbers import Integral
 
 import torch
 
 from scbig._types import Arrays
-
-_MAX_SEED = 2**32 - 1
-
-
-def check_seed(seed: int) -> int:
-    """Raise unless a seed is a whole number that all generators take.
-
-    Parameters
-    ----------
-    seed
-        What a user gave.
-
-    Returns
-    -------
-    The same as an ``int``.
-
-    Raises
-    ------
-    ValueError
-        When it is no whole number from 0 to 2**32 - 1.
-    """
-    if not isinstance(seed, Integral) or not 0 <= seed <= _MAX_SEED:
-        raise ValueError(
-            f"seed={seed!r}: give a whole number from 0 to {_MAX_SEED}, such as seed=0."
-        )
-    return int(seed)
 
 
 @contextmanager

@@ -6,9 +6,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
+from scbig._annotations import checked
+from scbig._arguments import check_array
 from scbig.pl._axes import BLUE, GREY, ORANGE, get_axes, place_labels
 
 
+@checked
 def effect_scatter(
     real_delta: ArrayLike,
     predicted_delta: ArrayLike,
@@ -50,7 +53,8 @@ def effect_scatter(
     >>> import scbig
     >>> ax = scbig.pl.effect_scatter([0.1, 0.9, -0.4], [0.2, 0.7, -0.1], title="KLF1")
     """
-    real, predicted = np.asarray(real_delta, float), np.asarray(predicted_delta, float)
+    real = check_array("real_delta", real_delta)
+    predicted = check_array("predicted_delta", predicted_delta)
     _check_lengths(real, predicted, gene_names)
     ax = get_axes(ax, (4.2, 4.2))
     named = np.argsort(-np.abs(real), kind="stable")[: n_labels if gene_names is not None else 0]

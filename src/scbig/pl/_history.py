@@ -6,9 +6,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from scbig._annotations import checked
 from scbig.pl._axes import CYCLE, get_axes
 
 
+@checked
 def history(
     history: Mapping[str, pd.DataFrame],
     *,

@@ -4,11 +4,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from scbig._annotations import checked
 from scbig.pl._axes import get_axes
 
 _MAX_TICKS = 60
 
 
+@checked
 def programs(
     shifts: pd.DataFrame,
     *,

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from scbig._annotations import checked
 from scbig.pl._axes import BLUE, GREY, ORANGE, get_axes
 
 _COLUMNS = ("predicted", "observed", "n")
@@ -17,6 +18,7 @@ TOLERANCE = 0.05
 MIN_SHOWN = 100
 
 
+@checked
 def reliability(
     table: pd.DataFrame,
     *,
@@ -92,7 +94,9 @@ def _choose(table: pd.DataFrame, kind: str) -> pd.DataFrame:
             "Evaluator.get_reliability(model.predict_effects([...])) returns."
         )
     if missing := [name for name in _COLUMNS if name not in table]:
-        raise ValueError(f"table lacks the columns {missing}; expected {list(_COLUMNS)}.")
+        raise ValueError(
+            f"table lacks the columns {missing}; expected {list(_COLUMNS)}, found {list(table)}."
+        )
     chosen = table[table["kind"] == kind] if "kind" in table else table
     chosen = chosen.dropna(subset=list(_COLUMNS))
     if chosen.empty:

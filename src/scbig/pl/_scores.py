@@ -4,11 +4,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from scbig._annotations import checked
 from scbig.pl._axes import BLUE, ORANGE, get_axes
 
 _COLUMNS = ("predictor", "perturbation", "metric", "value")
 
 
+@checked
 def scores(
     scores: pd.DataFrame,
     *,

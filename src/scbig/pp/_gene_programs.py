@@ -8,6 +8,7 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
+from scbig._annotations import checked
 from scbig._constants import UNS, VAR
 from scbig.data import check_expression, get_gene_names, get_matrix, infer_schema, make_screen
 from scbig.priors import GeneEmbedding, GeneGraph
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 MAX_CONTROL_CELLS = 10_000
 
 
+@checked
 def gene_programs(
     adata: AnnData,
     n_programs: int = 32,
@@ -99,6 +101,7 @@ def gene_programs(
     _write(adata, programs)
 
 
+@checked
 def set_gene_programs(
     adata: AnnData,
     groups: str | Mapping[str, str] | pd.Series,

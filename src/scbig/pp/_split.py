@@ -5,10 +5,12 @@ from dataclasses import replace
 
 from anndata import AnnData
 
+from scbig._annotations import checked
 from scbig.data import ScreenSchema, infer_schema
 from scbig.splits import Split, assign_split, make_split
 
 
+@checked
 def split(
     adata: AnnData,
     task: str,

@@ -7,6 +7,7 @@ import pandas as pd
 from anndata import AnnData
 
 from scbig import __version__
+from scbig._annotations import checked
 from scbig.data import (
     ERRORS,
     Expression,
@@ -27,6 +28,7 @@ from scbig.predictor._judge import average_change
 class ConditionTables(StoredModel):
     """Tells of conditions what is known of them."""
 
+    @checked
     def predict_effects(
         self, perturbations: Perturbations, *, contexts: Perturbations | None = None
     ) -> AnnData:
@@ -96,6 +98,7 @@ class ConditionTables(StoredModel):
         rows = make_screen(controls.obs, known.schema, known.contexts).get_controls(context)
         return Expression(controls.X).rows(rows[choose_averaged(len(rows))])
 
+    @checked
     def get_confidence(self, perturbations: Perturbations) -> pd.Series:
         """Forecast how well each condition is predicted.
 
@@ -111,7 +114,8 @@ class ConditionTables(StoredModel):
 
         Returns
         -------
-        Expected correlation in [0, 1] by label; the mean over contexts.
+        Expected correlation in [0, 1] by label; the mean over contexts. NaN where there was
+        nothing to calibrate on, which training says in the log.
 
         Raises
         ------
@@ -131,6 +135,7 @@ class ConditionTables(StoredModel):
         mean = values.reshape(n_contexts, len(targets)).mean(axis=0)
         return pd.Series(mean, index=list(wanted), name="confidence")
 
+    @checked
     def get_responders(self, perturbations: Perturbations | None = None) -> pd.DataFrame:
         """Tell which share of the cells of each condition responds.
 

@@ -10,6 +10,7 @@ import pandas as pd
 from anndata import AnnData
 from scvi.model.base import BaseModelClass
 
+from scbig._annotations import checked
 from scbig._types import Arrays, Values
 from scbig.cells import ScreenModel
 from scbig.data import (
@@ -130,6 +131,7 @@ class StoredModel(RegisteredModel):
             )
         return self.adata if adata is None else adata
 
+    @checked
     def save(self, dir_path: str | PathLike[str], *, overwrite: bool = False) -> None:
         """Save to a folder: arrays as safetensors, all else as JSON.
 
@@ -173,6 +175,7 @@ class StoredModel(RegisteredModel):
         write_folder(dir_path, type(self).__name__, values, arrays, overwrite=overwrite)
 
     @classmethod
+    @checked
     def load(cls, dir_path: str | PathLike[str], adata: AnnData | None = None) -> Self:
         """Load what :meth:`save` wrote; nothing is unpickled.
 

@@ -11,6 +11,8 @@ from scvi import settings
 from scvi.model.base import BaseModelClass
 
 from scbig import __version__
+from scbig._annotations import checked
+from scbig._arguments import check_seed
 from scbig._constants import REGISTRY
 from scbig.data import (
     Perturbations,
@@ -19,9 +21,10 @@ from scbig.data import (
     ScreenSchema,
     Targets,
     check_key,
+    take_labels,
     write_prediction,
 )
-from scbig.nn import check_seed, seeded
+from scbig.nn import seeded
 from scbig.predictor._conditions import ConditionTables
 from scbig.predictor._judge import CellMover
 from scbig.predictor._method import Method
@@ -61,6 +64,7 @@ class BasePredictor(ConditionTables):
     #: Whether training ends by a comparison with the floors.
     compares_with_floors: ClassVar[bool] = True
 
+    @checked
     def __init__(
         self,
         adata: AnnData,
@@ -68,17 +72,14 @@ class BasePredictor(ConditionTables):
         missing_embedding: Literal["error", "mean"] = "error",
         seed: int | None = None,
     ) -> None:
-        super().__init__(adata)
-        if missing_embedding not in ("error", "mean"):
-            raise ValueError(
-                f"missing_embedding={missing_embedding!r} is unknown. Choose 'error' or 'mean'."
-            )
+        super().__init__(self._check_registered(adata))
         self._missing_embedding = missing_embedding
         # The seed of scvi-tools counts where the user set one.
         self._seed = check_seed((settings.seed or 0) if seed is None else seed)
 
     def read_screen(self) -> tuple[Vocabulary, ScreenCells]:
         """Read the registered screen, for the constructor of a subclass."""
+        self._check_unchanged()
         registry = self.adata_manager.get_state_registry(REGISTRY.PERTURBATION)
         schema = ScreenSchema.from_dict(dict(registry["schema"]))
         rng = np.random.default_rng(self._seed)
@@ -104,6 +105,7 @@ class BasePredictor(ConditionTables):
 
     # --- training ----------------------------------------------------------------------------
 
+    @checked
     def train(
         self,
         *,
@@ -138,6 +140,7 @@ class BasePredictor(ConditionTables):
     ) -> None:
         """Run the recipe; see :class:`~scbig.predictor.TrainingRequest` for the budgets."""
         adata = self._get_adata(None)
+        self._check_unchanged()
         cells = self._vocabulary.read_screen(adata, self._get_setup("responder_key"))
         self._check_trainable(cells.screen.targets)
         if validation is None:
@@ -186,9 +189,10 @@ class BasePredictor(ConditionTables):
 
     # --- prediction --------------------------------------------------------------------------
 
+    @checked
     def predict(
         self,
-        adata: AnnData | None = None,
+        adata: AnnData | Perturbations | None = None,
         *,
         perturbations: Perturbations | None = None,
         key_added: str | None = None,
@@ -197,6 +201,7 @@ class BasePredictor(ConditionTables):
         sampling: bool = True,
         n_draws: int | None = None,
         seed: int | None = None,
+        overwrite: bool = False,
     ) -> AnnData:
         """Predict perturbed cells and write them into a layer.
 
@@ -214,7 +219,8 @@ class BasePredictor(ConditionTables):
         ----------
         adata
             Data with control cells. By default the control cells that came with the training
-            data (with ``perturbations``) or the training data (without).
+            data (with ``perturbations``) or the training data (without). A list of labels in
+            this place is taken for ``perturbations``.
         perturbations
             Labels as the screen writes them, such as ``["A", "A+B"]``, or sequences of targets.
         key_added
@@ -233,6 +239,8 @@ class BasePredictor(ConditionTables):
             default there is one, with the expected effect. Take at least 100 cells a draw.
         seed
             Seed of all that is drawn; by default the model's.
+        overwrite
+            Write ``key_added`` in any case, over what is not of scbig, too.
 
         Returns
         -------
@@ -247,11 +255,13 @@ class BasePredictor(ConditionTables):
         RuntimeError
             When the model has not been trained.
         ValueError
-            When the data do not fit, nothing is known of a target, or nothing of the errors of
-            effects that are to be drawn.
+            When an argument or the data do not fit, ``key_added`` is in use, nothing is known of
+            a target, or nothing of the errors of effects that are to be drawn.
         """
+        adata, perturbations = take_labels(adata, perturbations)
         into = self._get_adata(adata) if perturbations is None else None
-        key = check_key(key_added, into, self._vocabulary.schema.layer, self.default_key)
+        schema = self._vocabulary.schema
+        key = check_key(key_added, into, schema, self.default_key, overwrite=overwrite)
         asked = perturbations, n_cells, contexts, seed, n_draws
         request, prediction = self._predict(adata, asked, sampling)
         confidence = self._method.get_confidence(request.targets, request.context)
@@ -270,9 +280,10 @@ class BasePredictor(ConditionTables):
             },
         )
 
+    @checked
     def get_predicted_expression(
         self,
-        adata: AnnData | None = None,
+        adata: AnnData | Perturbations | None = None,
         *,
         perturbations: Perturbations | None = None,
         n_cells: int | None = None,
@@ -292,6 +303,7 @@ class BasePredictor(ConditionTables):
         Predicted log1p expression, shape ``(n_rows, n_vars)``, in the order of the rows that
         :meth:`predict` returns.
         """
+        adata, perturbations = take_labels(adata, perturbations)
         asked = perturbations, n_cells, contexts, seed, None
         values = self._predict(adata, asked, sampling)[1].expression
         return values if isinstance(values, np.ndarray) else values.toarray()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from anndata import AnnData
 
+from scbig._arguments import check_seed, check_whole
 from scbig.cells import ScreenModel
 from scbig.data import (
     Effects,
@@ -28,7 +29,6 @@ from scbig.data import (
     spawn,
     warn_of_empty,
 )
-from scbig.nn import check_seed
 from scbig.predictor._judge import CellMover, EffectMover
 from scbig.predictor._method import Method
 from scbig.predictor._vocabulary import Vocabulary
@@ -67,6 +67,9 @@ def read_request(
 ) -> Request:
     """Read what is to be predicted; without perturbations, each row of ``adata`` for its label."""
     perturbations, n_cells, chosen, given_seed, n_draws = asked
+    for name, value in {"n_cells": n_cells, "n_draws": n_draws}.items():
+        if value is not None:
+            check_whole(name, value, hint=f", such as {name}=100, or leave it out")
     seed = check_seed(default_seed if given_seed is None else given_seed)
     rng = np.random.default_rng(seed)
     if adata is vocabulary.controls:

@@ -6,14 +6,18 @@ from typing import Any, ClassVar, NoReturn
 
 import rich.pretty  # noqa: F401 - scvi-tools 1.4 uses it in view_anndata_setup unimported
 from anndata import AnnData
-from mudata import MuData
 from scvi.data import AnnDataManager
+from scvi.data._constants import _SCVI_UUID_KEY
 from scvi.model.base import BaseModelClass
 
+from scbig._annotations import checked
+from scbig._arguments import check_adata, check_number, show
+from scbig._constants import REGISTRY
 from scbig.data import (
     ExpressionField,
     Guides,
     PerturbationField,
+    ScreenSchema,
     check_matrices,
     describe_labels,
     infer_schema,
@@ -67,6 +71,7 @@ class RegisteredModel(BaseModelClass):
     setup_annbatch: ClassVar = NotOffered(_OWN_READING)
 
     @classmethod
+    @checked
     def setup_anndata(
         cls,
         adata: AnnData,
@@ -128,15 +133,13 @@ class RegisteredModel(BaseModelClass):
             When labels or expression cannot be read, or can be read in two ways; the message
             says what was found, where, and what mends it.
         """
-        if isinstance(adata, MuData):
-            raise ValueError(
-                f"A MuData was given; it holds {list(adata.mod)}. Take the modality with the "
-                f"expression: adata = scbig.data.from_mudata(mdata, modality='...')"
-            )
+        check_adata(adata, takes_views=False)
         # As a saved model keeps it.
         context_keys = [context_keys] if isinstance(context_keys, str) else list(context_keys)
         # And as such files can hold it.
         guide_to_gene = dict(read_guides(guide_to_gene)) or None
+        if target_sum is not None:
+            target_sum = check_number("target_sum", target_sum, is_open=True)
         setup_args = BaseModelClass._get_setup_method_args(**locals())
         schema = infer_schema(
             adata,
@@ -159,3 +162,30 @@ class RegisteredModel(BaseModelClass):
             logger.info(line)
         if cls.perturbs_genes:
             report_targets(adata, schema)
+
+    @classmethod
+    def _check_registered(cls, adata: AnnData) -> AnnData:
+        """Raise unless data were set up for this class."""
+        check_adata(adata, takes_views=False)
+        key = adata.uns.get(_SCVI_UUID_KEY)
+        manager = cls._setup_adata_manager_store.get(key)
+        if manager is None or manager.adata is not adata:
+            other = ", or is a copy of data that were" if manager else ""
+            raise ValueError(
+                f"adata, {show(adata)}, was not set up for {cls.__name__}{other}. "
+                f"Run first: {cls.__name__}.setup_anndata(adata)"
+            )
+        return adata
+
+    def _check_unchanged(self) -> None:
+        """Raise when data that were set up can be read no more; users write into them."""
+        manager, adata = self.adata_manager, self.adata
+        known = manager.get_state_registry(REGISTRY.PERTURBATION)
+        schema = ScreenSchema.from_dict(dict(known["schema"]))
+        if lost := [key for key in schema.obs_keys if key not in adata.obs]:
+            raise ValueError(
+                f"adata has lost the columns {lost} of obs since setup_anndata. Put them back, or "
+                f"set the data up again. Columns found: {list(adata.obs)}."
+            )
+        for field in manager.fields:
+            field.validate_field(adata)

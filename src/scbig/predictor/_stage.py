@@ -5,6 +5,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Self
 
 import lightning.pytorch as pl
@@ -14,11 +15,14 @@ from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
 from scvi.model.base import BaseModelClass
 from scvi.train import TrainRunner
 
+from scbig._arguments import check_choice, check_flag, refuse
+
 logger = logging.getLogger(__name__)
 
 History = dict[str, pd.DataFrame]
 N_EPOCHS = 20
 PATIENCE = 6
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,28 @@ class Hardware:
     accelerator: str = "auto"
     devices: int | list[int] | str = "auto"
     use_progress_bar: bool = True
+
+    def __post_init__(self) -> None:
+        check_choice("accelerator", self.accelerator, ACCELERATORS)
+        check_flag("use_progress_bar", self.use_progress_bar)
+        has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
+        is_there = {"gpu": has_gpu, "cuda": torch.cuda.is_available()}
+        is_there["mps"] = torch.backends.mps.is_available()
+        if not is_there.get(self.accelerator, True):
+            raise ValueError(
+                f"accelerator={self.accelerator!r}: torch finds no such device on this machine. "
+                "Write accelerator='auto', or 'cpu'."
+            )
+        listed = isinstance(self.devices, list | tuple) and [*self.devices]
+        is_index = listed and len(listed) == 1 and isinstance(listed[0], Integral)
+        is_index = is_index and (is_there["gpu"] and self.accelerator != "cpu")
+        if isinstance(self.devices, bool) or not (self.devices in ("auto", "1", 1) or is_index):
+            raise refuse(
+                "devices",
+                self.devices,
+                "'auto' or 1: networks are trained on one device. Another than the first GPU: "
+                "accelerator='gpu', devices=[1]",
+            )
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ refit, calibrate. Held-out conditions are read here and by the judge, and nowher
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from numbers import Integral
 
 import numpy as np
 
+from scbig._arguments import check_budget
 from scbig.cells import ScreenModel
 from scbig.data import (
     Effects,
@@ -48,13 +48,8 @@ class TrainingRequest:
     seed: int
 
     def __post_init__(self) -> None:
-        for budget in (self.first_budget, self.max_steps):
-            is_whole = isinstance(budget, Integral) and not isinstance(budget, bool)
-            if budget is not None and not (is_whole and budget >= 0):
-                raise ValueError(
-                    f"Training cannot take {budget!r} epochs or steps. Give a whole number of at "
-                    "least 0, as in max_steps=1000, or None for the default."
-                )
+        check_budget("first_budget", self.first_budget)
+        check_budget("max_steps", self.max_steps)
 
 
 @dataclass(frozen=True)

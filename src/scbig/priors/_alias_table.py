@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
+from scbig._annotations import checked
 from scbig.priors._aliases import GeneAliases
 from scbig.priors._gene_embedding import log_coverage, make_coverage
 from scbig.priors._tables import check_columns, read_header, read_table
@@ -16,6 +17,7 @@ _LIST_COLUMNS = ("alias_symbol", "prev_symbol")
 _ENSEMBL = "ensembl_gene_id"
 
 
+@checked
 def load_aliases(
     path: str | PathLike[str], *, var_names: Sequence[str] | None = None
 ) -> GeneAliases:

@@ -4,6 +4,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
 
+from scbig._annotations import checked
+
 _VERSIONED_ENSEMBL = re.compile(r"(ENS[A-Z]*G\d+)\.\d+")
 
 
@@ -29,6 +31,7 @@ class GeneAliases(Mapping[str, str]):
     'KIAA1804'
     """
 
+    @checked
     def __init__(self, other_names: Mapping[str, Sequence[str]]) -> None:
         self._other_names = {
             symbol: tuple(dict.fromkeys(others)) for symbol, others in other_names.items()

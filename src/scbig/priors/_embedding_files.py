@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from scbig._annotations import checked
 from scbig.priors._gene_embedding import GeneEmbedding, log_coverage
 from scbig.priors._safe_loading import load_plain_npz, load_plain_pickle, load_plain_torch
 from scbig.priors._tables import read_header, read_table
@@ -21,6 +22,7 @@ _NAME_KEYS = ("names", "genes")
 _VECTOR_KEYS = ("vectors", "embeddings")
 
 
+@checked
 def load_gene_embedding(
     path: str | PathLike[str],
     *,

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 
+from scbig._arguments import check_array, check_instance, list_values
 from scbig.priors._aliases import GeneAliases
 
 logger = logging.getLogger(__name__)
@@ -149,9 +150,11 @@ class GeneEmbedding:
     source: str
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "names", check_names(self.names, self.source))
+        check_instance("source", self.source, str, "text that says where it is from")
+        names = list_values("names", self.names, "names of genes, such as ('KLF1', 'CEBPA')")
+        object.__setattr__(self, "names", check_names(names, self.source))
         with np.errstate(over="ignore"):  # what overflows is refused below, by name
-            vectors = np.asarray(self.vectors, dtype=np.float32)
+            vectors = check_array("vectors", self.vectors).astype(np.float32)
         object.__setattr__(self, "vectors", vectors)
         if vectors.ndim != 2 or len(vectors) != len(self.names) or not vectors.shape[1]:
             raise ValueError(

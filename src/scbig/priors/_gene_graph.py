@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from pyarrow import csv
 from scipy import sparse
 
+from scbig._annotations import checked
 from scbig.priors._aliases import GeneAliases
 from scbig.priors._gene_embedding import (
     Coverage,
@@ -146,6 +147,7 @@ class GeneGraph:
         return AlignedGraph((selection @ self.adjacency @ selection.T).tocsr(), is_found, coverage)
 
 
+@checked
 def load_string(
     links: str | PathLike[str],
     info: str | PathLike[str],

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
+from scbig._annotations import checked
+from scbig._arguments import check_instance, list_values
 from scbig.priors._aliases import GeneAliases
 from scbig.priors._gene_embedding import (
     Coverage,
@@ -69,8 +71,11 @@ class GeneSets:
     source: str
 
     def __post_init__(self) -> None:
+        check_instance("source", self.source, str, "text that says where they are from")
+        check_instance("sets", self.sets, Mapping, "a dict of names of genes, by set")
         check_names(self.sets, f"{self.source}, names of sets")
         for name, genes in self.sets.items():
+            list_values(f"sets[{name!r}]", genes, "names of genes")
             check_names(genes, f"{self.source}, set {name!r}")
 
     @cached_property
@@ -152,6 +157,7 @@ class GeneSets:
         return AlignedSets(kept, membership[is_kept], coverage)
 
 
+@checked
 def load_gene_sets(
     path: str | PathLike[str], *, var_names: Sequence[str] | None = None
 ) -> GeneSets:

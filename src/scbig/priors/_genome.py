@@ -9,6 +9,7 @@ from typing import Self
 
 import numpy as np
 
+from scbig._annotations import checked
 from scbig._optional import require
 from scbig.priors._loci import Loci
 from scbig.priors._locus import Locus
@@ -68,6 +69,7 @@ class Genome:
     ...     windows = genome.get_windows(loci, width=8192)
     """
 
+    @checked
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = Path(path)
         if not self.path.is_file():

@@ -15,6 +15,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from scbig._annotations import checked
 from scbig.priors._locus import Coordinates, Locus, parse_guide, parse_locus, to_half_open
 from scbig.priors._tables import read_header, read_table
 
@@ -215,6 +216,7 @@ def _pair(order: pd.Index, is_linked: pd.Series) -> np.ndarray:
     return np.stack([order[linked - 1], order[linked]])
 
 
+@checked
 def load_loci(path: str | PathLike[str], *, assembly: str, coordinates: Coordinates) -> Loci:
     """Read places in the genome from a table.
 
@@ -263,6 +265,7 @@ def _read_frame(path: Path) -> pd.DataFrame:
     return table.to_pandas()
 
 
+@checked
 def make_loci(
     frame: pd.DataFrame, *, assembly: str, coordinates: Coordinates, source: str = "table"
 ) -> Loci:

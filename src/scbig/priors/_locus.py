@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from scbig._annotations import checked
+
 # Within scbig every interval is 0-based and half-open, as in BED. What is read says which it is.
 Coordinates = Literal["0-based", "1-based"]
 
@@ -94,6 +96,7 @@ class GuideName:
     tss_label: str | None
 
 
+@checked
 def parse_guide(name: str) -> GuideName:
     """Read the name of a guide as the libraries hCRISPRi-v2 and hCRISPRa-v2 write it.
 
@@ -128,6 +131,7 @@ def parse_guide(name: str) -> GuideName:
     )
 
 
+@checked
 def parse_locus(text: str, *, coordinates: Coordinates = "1-based") -> Locus:
     """Read a place such as ``"chr8:127735434"``.
 

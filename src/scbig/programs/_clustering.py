@@ -16,6 +16,8 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
+from scbig._annotations import check_fields
+from scbig._arguments import MAX_SEED
 from scbig.data import Expression, Screen, thin
 from scbig.ot import balanced_capacities, entropic_plan, round_to_capacities
 from scbig.priors import GeneEmbedding
@@ -63,12 +65,7 @@ class ProgramConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("n_programs", "n_iterations", "n_starts"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}.")
-        for name in ("semantic_weight", "graph_weight"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, found {getattr(self, name)}.")
+        check_fields(self, least={"seed": 0}, most={"seed": MAX_SEED})
         if self.epsilon <= 0:
             raise ValueError(f"epsilon must be positive, found {self.epsilon}.")
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from scbig._arguments import show
 from scbig._constants import UNS
 from scbig.priors import AlignedEmbedding, AlignedGraph, Coverage
 from scbig.programs._clustering import (
@@ -263,7 +264,13 @@ def get_gene_programs(uns: Mapping[str, Any]) -> GenePrograms:
             f"uns has no {UNS.PROGRAMS!r}; found {sorted(uns)}. "
             "Run scbig.pp.gene_programs(adata) first."
         )
-    return GenePrograms.from_dict(uns[UNS.PROGRAMS])
+    try:
+        return GenePrograms.from_dict(uns[UNS.PROGRAMS])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"uns[{UNS.PROGRAMS!r}] is no record of gene programs: {show(uns[UNS.PROGRAMS])} "
+            f"({error}). Make it again: scbig.pp.gene_programs(adata)"
+        ) from error
 
 
 def make_program_names(n_programs: int) -> tuple[str, ...]:

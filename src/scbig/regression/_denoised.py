@@ -13,6 +13,7 @@ from itertools import product
 
 import numpy as np
 
+from scbig._annotations import check_fields
 from scbig.data import Effects, Targets
 from scbig.regression._gaussian_process import (
     ComponentRegression,
@@ -55,6 +56,9 @@ class Denoising:
     use_own_gene: bool = True
     use_saturation: bool = True
     use_measured: bool = True
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 class DenoisedRegression:

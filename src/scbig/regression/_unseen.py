@@ -5,6 +5,7 @@ regressions without the group, or the network would learn to trust what it never
 well such regressions predict is also what a prediction can be expected to score.
 """
 
+import logging
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,6 +19,8 @@ from scbig.regression._denoised import DenoisedRegression, Denoising
 from scbig.regression._gaussian_process import KernelRegression, TargetKernel
 
 # More targets to leave out would take long and change nothing.
+logger = logging.getLogger(__name__)
+
 MAX_TARGETS = 200
 # Weak: a dozen conditions outweigh it.
 _PENALTY = 1.0
@@ -160,7 +163,8 @@ class Confidence:
         The regression to be trusted or not.
     weights
         Intercept, and weights of the size and of the number of unseen targets, shape ``(3,)``;
-        see :meth:`calibrate`.
+        see :meth:`calibrate`. NaN where there was nothing to calibrate on, and so is then all
+        confidence.
     """
 
     def __init__(self, regression: DenoisedRegression, weights: np.ndarray) -> None:
@@ -185,7 +189,13 @@ class Confidence:
         score
             Scores predicted effects against real ones, one score a group.
         """
-        confidence = cls(regression, np.zeros(3))
+        confidence = cls(regression, np.full(3, np.nan))
+        if len(set(regression.effects.targets)) < 2:
+            logger.warning(
+                "One condition was trained on: left out, nothing is there to predict it from, so "
+                "that confidence cannot be told and is NaN."
+            )
+            return confidence
         features, scores = confidence._make_examples(score)
         scale = features.std(axis=0)
         # Where all examples are alike, rounding leaves a trace.

@@ -1,6 +1,6 @@
 """Which conditions, or cells of them, are trained on, stopped on and tested on."""
 
-from scbig.splits._assign import assign_split, get_roles, make_split
+from scbig.splits._assign import ROLES as ROLES, assign_split, get_roles, make_split
 from scbig.splits._conditions import (
     choose_validation,
     make_additive,

@@ -1,7 +1,7 @@
 """How is a screen split for a task, and which part does each cell play?"""
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 
@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from scbig._annotations import checked
+from scbig._arguments import show
 from scbig._constants import OBS
 from scbig.data import Screen, ScreenSchema, Targets, infer_schema, make_screen
 from scbig.splits._conditions import (
@@ -42,6 +44,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 }
 
 
+@checked
 def make_split(
     adata: AnnData,
     task: str,
@@ -88,7 +91,7 @@ def make_split(
         what the task needs.
     """
     options = {"candidates": candidates, "context": context, "share": share, "n_cells": n_cells}
-    _check_options(task, [name for name, value in options.items() if value is not None])
+    _check_options(task, {name: v for name, v in options.items() if v is not None})
     schema = infer_schema(adata) if schema is None else schema
     if task in ("context", "replicate"):
         return _make_by_context(adata.obs, schema, task, context, seed, share)
@@ -113,6 +116,7 @@ def make_split(
     return make_additive(conditions, seed=seed, test_share=share)
 
 
+@checked
 def assign_split(
     adata: AnnData, split: Split, schema: ScreenSchema, *, key_added: str = OBS.SPLIT
 ) -> None:
@@ -173,6 +177,7 @@ def get_roles(obs: pd.DataFrame, split: Split, schema: ScreenSchema) -> np.ndarr
     ValueError
         As :func:`assign_split`.
     """
+    _check_columns(obs, [schema.perturbation_key], "label")
     _check_columns(obs, split.context_keys)
     screen = make_screen(obs, replace(schema, context_keys=split.context_keys))
     _check_contexts(screen, split)
@@ -195,13 +200,14 @@ def get_roles(obs: pd.DataFrame, split: Split, schema: ScreenSchema) -> np.ndarr
     return roles
 
 
-def _check_options(task: str, given: Collection[str]) -> None:
+def _check_options(task: str, given: Mapping[str, object]) -> None:
     if task not in OPTIONS:
         raise ValueError(f"There is no task {task!r}. Choose one of {list(OPTIONS)}.")
     if foreign := [name for name in given if name not in OPTIONS[task]]:
         tasks = [name for name, options in OPTIONS.items() if foreign[0] in options]
         raise ValueError(
-            f"{foreign[0]} cannot be set for task {task!r}; it belongs to {tasks}. Leave it out."
+            f"{foreign[0]} cannot be set for task {task!r}; it belongs to {tasks}. "
+            f"Leave it out: {foreign[0]}={show(given[foreign[0]])}"
         )
 
 
@@ -276,10 +282,10 @@ def _get_written(obs: pd.DataFrame, schema: ScreenSchema) -> list[Targets]:
     return [tuple(schema.list_targets(label)) for label in labels]
 
 
-def _check_columns(obs: pd.DataFrame, keys: Iterable[str]) -> None:
-    """Raise when columns that name contexts are absent."""
+def _check_columns(obs: pd.DataFrame, keys: Iterable[str], what: str = "context") -> None:
+    """Raise when columns of labels or contexts are absent."""
     if absent := [key for key in keys if key not in obs]:
-        raise ValueError(f"obs has no context column(s) {absent}. Columns found: {list(obs)}.")
+        raise ValueError(f"obs has no {what} column(s) {absent}. Columns found: {list(obs)}.")
 
 
 def _is_one_of(

@@ -10,8 +10,10 @@ from typing import TypeVar
 
 import numpy as np
 
+from scbig._annotations import checked
+from scbig._arguments import check_seed, refuse, show
 from scbig.data import Targets
-from scbig.splits._split import Split, is_whole
+from scbig.splits._split import Split
 
 Item = TypeVar("Item", str, Targets)
 
@@ -30,6 +32,7 @@ ROUNDING = 1e-9
 N_SHOWN = 20
 
 
+@checked
 def make_additive(
     conditions: Iterable[Sequence[str]],
     *,
@@ -83,6 +86,7 @@ def make_additive(
     return Split(f"additive_seed{seed}", "additive", int(seed), tuple(test), tuple(val))
 
 
+@checked
 def make_unseen(
     conditions: Iterable[Sequence[str]],
     *,
@@ -137,6 +141,7 @@ def make_unseen(
     return Split(f"unseen_seed{seed}", "unseen", int(seed), tuple(test), tuple(val))
 
 
+@checked
 def make_low_sample(
     conditions: Iterable[Sequence[str]],
     n_cells: int,
@@ -180,8 +185,8 @@ def make_low_sample(
     is_combinatorial = len(conditions[-1]) > 1
     if is_combinatorial and candidates is not None:
         raise ValueError(
-            "candidates are targets to hold out, but this screen has combinations, and those are "
-            "held out. Leave candidates out."
+            f"candidates={show(candidates)} are targets to hold out, but this screen has "
+            "combinations, and those are held out. Leave candidates out."
         )
     if is_combinatorial:
         share = ADDITIVE_TEST_SHARE if test_share is None else test_share
@@ -193,6 +198,7 @@ def make_low_sample(
     return replace(split, name=name, task="low_sample", n_cells=n_cells)
 
 
+@checked
 def make_seen(
     conditions: Iterable[Sequence[str]],
     *,
@@ -262,7 +268,10 @@ def choose_validation(
 
 def clean_conditions(conditions: Iterable[Sequence[str]]) -> list[Targets]:
     """Return the distinct perturbed conditions, their targets sorted, in a fixed order."""
-    distinct = {tuple(sorted(set(targets))) for targets in conditions} - {()}
+    listed = list(conditions)
+    if text := [one for one in listed if isinstance(one, str)]:
+        raise refuse("conditions", text[0], "sets of targets, such as [('AHR',), ('AHR', 'KLF1')]")
+    distinct = {tuple(sorted(set(targets))) for targets in listed} - {()}
     if not distinct:
         raise ValueError("There are no perturbed conditions to split, only control cells.")
     return sorted(distinct, key=lambda targets: (len(targets), targets))
@@ -281,12 +290,6 @@ def make_generator(seed: int) -> np.random.Generator:
     """Start the random numbers of one split."""
     check_seed(seed)
     return np.random.default_rng(seed)
-
-
-def check_seed(seed: int) -> None:
-    """Raise when a seed is no whole number of at least 0."""
-    if not is_whole(seed) or seed < 0:
-        raise ValueError(f"seed={seed!r} is not a whole number of at least 0, such as seed=0.")
 
 
 def draw(items: Collection[Item], n_drawn: int, rng: np.random.Generator) -> list[Item]:
@@ -309,9 +312,12 @@ def _count_validation(share: float, n_items: int) -> int:
 
 
 def _check_share(verb: str, share: float, *, is_zero_allowed: bool) -> None:
+    name = "test_share" if verb == "test" else "val_share"
     if not 0 <= share <= 1 or (share == 0 and not is_zero_allowed):
         least = "from 0" if is_zero_allowed else "above 0 and up"
-        raise ValueError(f"The share to {verb} on is {share!r}. Give a number {least} to 1.")
+        raise ValueError(
+            f"The share to {verb} on is {share!r}. Give a number {least} to 1, {name}=0.1."
+        )
 
 
 def _get_candidates(

@@ -3,8 +3,10 @@
 import logging
 from collections.abc import Collection, Sequence
 
+from scbig._annotations import checked
+from scbig._arguments import check_seed
 from scbig.data import Targets
-from scbig.splits._conditions import check_seed, count_test, draw, make_generator
+from scbig.splits._conditions import count_test, draw, make_generator
 from scbig.splits._split import Split
 
 logger = logging.getLogger(__name__)
@@ -13,6 +15,7 @@ logger = logging.getLogger(__name__)
 REPEAT_SHARE = 0.5
 
 
+@checked
 def make_context(
     groups: Collection[tuple[Targets, str]],
     context_keys: Sequence[str],
@@ -53,6 +56,7 @@ def make_context(
     return _hold_out("context", groups, tuple(context_keys), context, seed, share)
 
 
+@checked
 def make_replicate(
     groups: Collection[tuple[Targets, str]],
     batch_key: str,

@@ -4,11 +4,13 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from scbig._annotations import checked
 from scbig.data import Targets
-from scbig.splits._conditions import check_seed, check_training, clean_conditions
+from scbig.splits._conditions import check_training, clean_conditions
 from scbig.splits._split import JOIN, Split
 
 
+@checked
 def make_gears(
     conditions: Iterable[Sequence[str]],
     *,
@@ -46,8 +48,7 @@ def make_gears(
         When a condition has more than two targets, a share is not between 0 and 1, or too few
         conditions are left to train or test on.
     """
-    check_seed(seed)
-    _check_shares(train_share, inner_share)
+    _check_shares({"train_share": train_share, "inner_share": inner_share})
     written = _get_written(conditions)
     if long := [targets for targets in written if len(targets) > 2]:
         raise ValueError(
@@ -68,7 +69,9 @@ def make_gears(
 
 def _get_written(conditions: Iterable[Sequence[str]]) -> dict[Targets, Targets]:
     """Find one spelling of each condition."""
-    spellings = sorted(map(tuple, conditions))
+    listed = list(conditions)
+    clean_conditions(listed)  # raises for what is none
+    spellings = sorted(map(tuple, listed))
     in_order = {tuple(sorted(set(targets))): targets for targets in spellings}
     return {targets: in_order[targets] for targets in clean_conditions(spellings)}
 
@@ -86,7 +89,7 @@ def _choose_training(written: dict[Targets, Targets], share: float, seed: int) -
     return {t for t in known if len(t) == 1} | {pairs[labels[i]] for i in kept}
 
 
-def _check_shares(*shares: float) -> None:
-    for share in shares:
+def _check_shares(shares: dict[str, float]) -> None:
+    for name, share in shares.items():
         if not 0 < share < 1:
-            raise ValueError(f"A share of {share!r} does not split. Give one between 0 and 1.")
+            raise ValueError(f"A share of {share!r} does not split. Give {name} between 0 and 1.")

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from scbig._annotations import check_fields, checked
+from scbig._arguments import MAX_SEED, MAX_STEPS, refuse
 from scbig.data import ScreenSchema, Targets
 
 logger = logging.getLogger(__name__)
@@ -21,6 +24,8 @@ N_SHOWN = 5
 OPTIONAL = ("context_keys", "test_contexts", "n_cells", "cell_share")
 KNOWN = ("test", "val", "train", "task", "seed", *OPTIONAL)
 CUSTOM = "custom"
+# Files are named after splits.
+MAX_NAME = 120
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,13 @@ class Split:
     cell_share: float | None = None
 
     def __post_init__(self) -> None:
+        check_fields(
+            self,
+            least={"seed": 0, "cell_share": -math.inf},
+            most={"seed": MAX_SEED, "n_cells": MAX_STEPS},
+        )
+        if not 0 < len(self.name.strip()) <= MAX_NAME or set(self.name) & {"/", "\0"}:
+            raise refuse("name", self.name, f"a name of 1 to {MAX_NAME} letters without '/'")
         _check_conditions(self.name, "test", self.test)
         _check_conditions(self.name, "val", self.val)
         both = sorted(set(self.test) & set(self.val))
@@ -87,11 +99,6 @@ class Split:
             raise ValueError(
                 f"Split {self.name!r} has test_contexts={list(self.test_contexts)} but does not "
                 "say which columns of obs hold them. Name them: context_keys=('cell_line',)"
-            )
-        if self.n_cells is not None and (not is_whole(self.n_cells) or self.n_cells < 1):
-            raise ValueError(
-                f"Split {self.name!r} has n_cells={self.n_cells!r}; keep a whole number of "
-                "cells of each condition, at least one: n_cells=16"
             )
         if self.cell_share is not None and not 0 < self.cell_share < 1:
             raise ValueError(
@@ -148,6 +155,7 @@ class Split:
         return replace(self, test=test, val=val)
 
 
+@checked
 def write_splits(path: str | Path, splits: Iterable[Split] | Mapping[str, Split]) -> None:
     """Write splits as JSON.
 
@@ -177,6 +185,7 @@ def write_splits(path: str | Path, splits: Iterable[Split] | Mapping[str, Split]
     Path(path).write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
 
 
+@checked
 def read_splits(path: str | Path, schema: ScreenSchema) -> dict[str, Split]:
     """Read splits from JSON.
 
@@ -205,6 +214,7 @@ def read_splits(path: str | Path, schema: ScreenSchema) -> dict[str, Split]:
     return splits
 
 
+@checked
 def parse_condition(label: str, schema: ScreenSchema) -> Targets:
     """Read a label of a split file or a command line.
 
@@ -272,6 +282,8 @@ def _to_entry(split: Split) -> dict[str, Any]:
 
 
 def _load(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file of splits at {path}.")
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pandas as pd
 from anndata import AnnData
 
+from scbig._annotations import checked
 from scbig._constants import OBS, SOURCE_SUFFIX
 from scbig.baselines import FLOORS, Baseline, EmbeddingBaseline, OwnMean
 from scbig.data import Guides, ScreenSchema, infer_schema, put_sources, say_once
@@ -28,6 +29,7 @@ N_CELLS = 200
 SEED = 0
 
 
+@checked
 @say_once()
 def evaluate(
     adata: AnnData,
@@ -122,6 +124,7 @@ def evaluate(
     return _frame(layer, scores, evaluator, parts, gene_embedding, is_log1p=is_log1p)
 
 
+@checked
 @say_once()
 def evaluate_cells(
     adata: AnnData,
@@ -251,9 +254,9 @@ def _predict_floor(
         is_log1p=is_log1p,
     )
     baseline = (
-        floor(parts.training, gene_embedding=gene_embedding, seed=SEED)
+        floor(parts.training, gene_embedding=gene_embedding, missing_embedding="mean", seed=SEED)
         if issubclass(floor, EmbeddingBaseline)
-        else floor(parts.training, seed=SEED)
+        else floor(parts.training, missing_embedding="mean", seed=SEED)
     )
     baseline.train(validation=parts.validation or None)
     return baseline.predict(parts.controls, perturbations=parts.test, n_cells=n_cells, seed=SEED)

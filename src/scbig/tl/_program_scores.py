@@ -4,11 +4,13 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from scbig._annotations import checked
 from scbig._constants import UNS
 from scbig.data import Expression, get_matrix
 from scbig.programs import compute_program_means, get_gene_programs
 
 
+@checked
 def program_scores(
     adata: AnnData, *, layer: str | None = None, key_added: str = UNS.PROGRAMS
 ) -> None:

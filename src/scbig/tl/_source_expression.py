@@ -7,12 +7,14 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
+from scbig._annotations import checked
 from scbig._constants import SOURCE_SUFFIX
 from scbig.data import Expression, get_matrix, holds_counts
 
 _N_AT_ONCE = 2048
 
 
+@checked
 def source_expression(
     predicted: AnnData,
     source: AnnData,
@@ -66,7 +68,7 @@ def source_expression(
     if column not in predicted.obs:
         raise ValueError(
             f"obs has no column {column!r} with the names of control cells. Columns found: "
-            f"{list(predicted.obs)}. predict(key_added={layer!r}) writes it."
+            f"{list(predicted.obs)}. predict(key_added={layer!r}) writes it (layer={layer!r})."
         )
     names = predicted.obs[column].astype(str)
     rows = _find(source.obs_names, names, "cells")

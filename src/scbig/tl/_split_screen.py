@@ -7,6 +7,7 @@ import pandas as pd
 from anndata import AnnData
 
 from scbig.data import ScreenSchema, get_matrix, make_screen, take_log_base
+from scbig.splits import ROLES
 
 TRAINED = ("train", "val")
 TEST = "test"
@@ -95,11 +96,17 @@ def take_cells(
 def _read_parts(adata: AnnData, split_key: str) -> np.ndarray:
     if split_key not in adata.obs:
         raise ValueError(
-            f"obs has no column {split_key!r} that says what was trained on and what is tested. "
-            f"Columns found: {list(adata.obs)}. Make it before training: "
+            f"obs has no column {split_key!r} that says what was trained on and what is tested "
+            f"(split_key). Columns found: {list(adata.obs)}. Make it before training: "
             "scbig.pp.split(adata, 'unseen')"
         )
-    return adata.obs[split_key].astype(object).to_numpy()
+    parts = adata.obs[split_key].astype(object).to_numpy()
+    if unknown := sorted({str(part) for part in parts} - set(ROLES)):
+        raise ValueError(
+            f"obs[{split_key!r}] has values that are no part of a split: {unknown[:5]}. Known are "
+            f"{list(ROLES)}; what is to play no part is 'unused'."
+        )
+    return parts
 
 
 def _check_parts(column: pd.Series, masks: dict[str, np.ndarray], split_key: str) -> None:

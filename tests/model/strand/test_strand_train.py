@@ -100,13 +100,16 @@ def test_named_conditions_are_held_out_and_unknown_ones_refused(loci_screen, fit
         model.train(validation=["TARGET001-P1+TARGET002-P1"], accelerator="cpu")
 
 
-def test_without_held_out_loci_there_is_no_confidence(loci_screen, fit_strand):
+def test_without_held_out_loci_confidence_is_not_known(loci_screen, fit_strand, caplog):
     quick = {"max_locus_steps": 20, "max_steps": 20, "validation": []}
-    model = fit_strand(loci_screen, train=quick)
+    with caplog.at_level("WARNING"):
+        model = fit_strand(loci_screen, train=quick)
+    assert "0 conditions are held out, and 8 are needed to calibrate confidence" in caplog.text
     assert model.comparison_ is None
-    with pytest.raises(NotImplementedError):
-        model.get_confidence(["TARGET001-P1"])
-    assert "strand_confidence" not in model.predict(perturbations=["TARGET001-P1"]).obs
+    assert model.get_confidence(["TARGET001-P1"]).isna().all()
+    out = model.predict(perturbations=["TARGET001-P1"])
+    is_control = out.obs["locus"] == "control"
+    assert (out.obs["strand_confidence"].isna() == ~is_control).all()
 
 
 def test_training_is_the_same_with_the_same_seed(loci_screen, fit_strand):

@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
+from scbig._annotations import check_fields
+from scbig._arguments import MAX_STEPS
 from scbig.regression import Denoising
 
 
@@ -49,6 +51,11 @@ class DualStreamConfig:
         moving average of the weights (0 for none).
     groups_per_step, cells_per_group
         Conditions in a step, and perturbed cells that are averaged into the effect to learn.
+
+    Raises
+    ------
+    ValueError
+        When a setting is of a wrong type, out of range or an unknown choice.
     """
 
     max_tokens: int = 128
@@ -78,6 +85,11 @@ class DualStreamConfig:
     ema_decay: float = 0.99
     groups_per_step: int = 16
     cells_per_group: int = 32
+
+    def __post_init__(self) -> None:
+        wide = ("max_tokens", "genes_per_token")
+        most = {"ema_decay": 1, "n_steps": MAX_STEPS} | dict.fromkeys(wide, 10**6)
+        check_fields(self, least={"n_steps": 0, "n_blocks": 0}, most=most)
 
     def get_token_size(self, n_genes: int) -> int:
         """Find how many genes share a token, at least 1.

@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from anndata import AnnData
 
+from scbig._annotations import checked
 from scbig._types import Arrays, Values
 from scbig.data import Effects, Perturbations
 from scbig.model.dualstream._config import PRESETS, DualStreamConfig
@@ -74,6 +75,7 @@ class DualStreamMamba(BasePredictor):
     default_key = "dualstream"
     _method: AnchoredStreams
 
+    @checked
     def __init__(
         self,
         adata: AnnData,
@@ -110,6 +112,7 @@ class DualStreamMamba(BasePredictor):
         genes = self._vocabulary.genes
         return tuple(genes[i] for i in self.module.patches.order.tolist())
 
+    @checked
     def train(
         self,
         *,
@@ -162,6 +165,7 @@ class DualStreamMamba(BasePredictor):
     ) -> AnchoredStreams:
         return AnchoredStreams.from_plain(vocabulary, effects, values, arrays)
 
+    @checked
     def get_gene_influence(
         self,
         perturbation: str | Sequence[str],

@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
+from scbig._annotations import check_fields
+from scbig._arguments import MAX_STEPS
 from scbig.regression import Denoising
 
 
@@ -52,6 +54,11 @@ class SCBIGConfig:
         Decay of the moving average of the weights of the second stage; 0 for none.
     clip_norm
         Largest gradient norm of the second stage.
+
+    Raises
+    ------
+    ValueError
+        When a setting is of a wrong type, out of range or an unknown choice.
     """
 
     autoencoder: Literal["programs", "pca", "activity"] = "programs"
@@ -84,6 +91,17 @@ class SCBIGConfig:
     cells_per_group: int = 32
     ema_decay: float = 0.99
     clip_norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        steps = ("autoencoder_epochs", "autoencoder_steps", "flow_steps", "align_every")
+        most = dict.fromkeys(("dropout", "ema_decay"), 1) | dict.fromkeys(steps, MAX_STEPS)
+        least = dict.fromkeys(steps, 0) | {"n_layers": 0, "autoencoder_steps": -1}
+        check_fields(self, least=least, most=most | {"cells_per_batch": 10**6})
+        if self.n_hidden % self.n_heads:
+            raise ValueError(
+                f"n_hidden={self.n_hidden} is shared by n_heads={self.n_heads} heads: give a "
+                "multiple, such as n_hidden=64, n_heads=4."
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain values, ready for JSON."""

@@ -73,6 +73,7 @@ class AnchoredFlow(RegressionMethod):
         self.n_steps = config.flow_steps
         self.is_anchored = config.use_anchor
         self.use_gate = config.use_gate
+        self.is_encoding = False  # until its autoencoder is trained
         sizes = FlowSizes(
             len(vocabulary.targets), len(vocabulary.contexts), vocabulary.embeddings.dim
         )
@@ -99,7 +100,7 @@ class AnchoredFlow(RegressionMethod):
     def fit(self, task: Task) -> None:
         """Train the autoencoder, unless there is one already, and fit the regression."""
         # An autoencoder that is there is kept, unless it is asked for.
-        if (task.first_budget is None and not task.is_continued) or task.first_budget:
+        if (task.first_budget is None and not self.is_encoding) or task.first_budget:
             if n_earlier := len(task.trained) - len(task.measured):
                 raise ValueError(
                     f"max_epochs={task.first_budget} would train the autoencoder again, but "
@@ -107,6 +108,7 @@ class AnchoredFlow(RegressionMethod):
                     "latents only. Leave max_epochs out, or train a new model on both screens."
                 )
             fit_autoencoder(self.module, task)
+            self.is_encoding = True
         self._latents = compute_latents(self.module, task.cells.expression)
         self._before = self._anchor
         super().fit(task)
@@ -218,6 +220,7 @@ class AnchoredFlow(RegressionMethod):
         if self.priors.pathways is not None:
             arrays["pathways"] = self.priors.pathways
         values |= {"config": self.config.to_dict(), "programs": programs}
+        values["is_encoding"] = self.is_encoding
         return values, arrays | get_weights(self.module)
 
     @classmethod
@@ -235,6 +238,7 @@ class AnchoredFlow(RegressionMethod):
         config, gene_mean = SCBIGConfig.from_dict(values["config"]), arrays["module.gene_mean"]
         method = cls(vocabulary, config, priors, gene_mean)
         set_weights(method.module, arrays)
+        method.is_encoding = values.get("is_encoding", effects is not None)
         method.restore(effects, values, arrays)
         return method
 

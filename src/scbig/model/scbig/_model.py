@@ -7,6 +7,8 @@ import pandas as pd
 import torch
 from anndata import AnnData
 
+from scbig._annotations import checked
+from scbig._arguments import check_budget
 from scbig._types import Arrays, Values
 from scbig.data import Effects, Perturbations
 from scbig.model.scbig._config import PRESETS, SCBIGConfig
@@ -68,6 +70,7 @@ class SCBIG(BasePredictor):
     default_key = "scbig"
     _method: AnchoredFlow
 
+    @checked
     def __init__(
         self,
         adata: AnnData,
@@ -96,6 +99,7 @@ class SCBIG(BasePredictor):
             method = AnchoredFlow(vocabulary, config, priors, vocabulary.expected_expression)
         self.start(vocabulary, method, locals())
 
+    @checked
     def train(
         self,
         *,
@@ -128,7 +132,7 @@ class SCBIG(BasePredictor):
         ----------
         max_epochs
             Largest number of epochs of the autoencoder over all cells; by default the preset's
-            budget.
+            budget, or none with ``max_steps=0``: the next training then makes up for it.
         max_steps
             Largest number of steps of the flow; by default the preset's, or none where no
             condition is held out and the model has an anchor: an unchecked flow can do harm.
@@ -147,6 +151,8 @@ class SCBIG(BasePredictor):
         ValueError
             When the model has no data, or a condition to stop on has no cells.
         """
+        if check_budget("max_epochs", max_epochs) is None and max_steps == 0:
+            max_epochs = 0  # no network has a use for it
         self._train(
             validation,
             use_refit=use_refit,
@@ -161,6 +167,7 @@ class SCBIG(BasePredictor):
     ) -> AnchoredFlow:
         return AnchoredFlow.from_plain(vocabulary, effects, values, arrays)
 
+    @checked
     def get_latent_representation(
         self, adata: AnnData | None = None, *, layer: str | None = None
     ) -> np.ndarray:
@@ -180,6 +187,7 @@ class SCBIG(BasePredictor):
         self._check_trained()
         return compute_latents(self.module, self._vocabulary.read(self._get_adata(adata), layer))
 
+    @checked
     def get_program_activity(
         self, adata: AnnData | None = None, *, layer: str | None = None
     ) -> pd.DataFrame:
@@ -204,6 +212,7 @@ class SCBIG(BasePredictor):
         )
 
     @torch.no_grad()
+    @checked
     def get_attention(
         self,
         adata: AnnData | None = None,

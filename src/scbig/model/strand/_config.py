@@ -3,16 +3,19 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Literal
+
+from scbig._annotations import check_fields
+from scbig._arguments import MAX_STEPS
 
 Sequence = Literal["real", "shuffled", "random", "gene"]
 Target = Literal["mask", "window"]
 Transport = Literal["bridge", "regression"]
 Pairing = Literal["ot", "random"]
 
-_CHOICES: Mapping[str, Any] = {
-    "sequence": Sequence, "target": Target, "transport": Transport, "pairing": Pairing
-}  # fmt: skip
+_STEPS = ("locus_steps", "bridge_steps")
+_ZERO = ("n_convolutions", "n_blocks", "n_readings", "bridge_blocks", *_STEPS)
+_SHARES = ("dropout", "drop_locus", "locus_ema", "bridge_ema")
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,8 @@ class STRANDConfig:
     Raises
     ------
     ValueError
-        When a choice is unknown; the message lists the known ones.
+        When a setting is of a wrong type, out of range or an unknown choice; the message says
+        what is taken.
     """
 
     sequence: Sequence = "real"
@@ -103,12 +107,9 @@ class STRANDConfig:
     clip_norm: float = 1.0
 
     def __post_init__(self) -> None:
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in get_args(choices):
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r} is unknown. Choose one of "
-                    f"{list(get_args(choices))}."
-                )
+        most = dict.fromkeys(_SHARES, 1) | {"window": 2**20, "n_solver_steps": 10**4}
+        most |= dict.fromkeys(_STEPS, MAX_STEPS)
+        check_fields(self, least=dict.fromkeys(_ZERO, 0), most=most)
 
 
 PRESETS: Mapping[str, STRANDConfig] = MappingProxyType({"default": STRANDConfig()})

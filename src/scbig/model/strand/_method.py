@@ -229,11 +229,17 @@ class LocusBridge(Method):
         if len(judge):
             predicted = self.predict_effects(judge.targets, judge.context)
             self._confidence = HeldOutConfidence.fit(predicted, judge.score_each(predicted))
+        if self._confidence is None:
+            logger.warning(
+                "%d conditions are held out, and %d are needed to calibrate confidence, which is "
+                "NaN.",
+                *(len(judge), _LEAST_CONDITIONS),
+            )
 
     def get_confidence(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray | None:
-        """Expected ``pearson_delta`` of the mean effects, in [0, 1]."""
+        """Expected ``pearson_delta`` of the mean effects, in [0, 1]; NaN where not calibrated."""
         if self._confidence is None:
-            return None
+            return np.full(len(targets), np.nan)
         return self._confidence.predict(self.predict_effects(targets, context))
 
     # --- saving ------------------------------------------------------------------------------

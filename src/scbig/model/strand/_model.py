@@ -9,8 +9,18 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from scbig._annotations import checked
+from scbig._arguments import check_budget
 from scbig._types import Arrays, Values
-from scbig.data import Effects, Guides, Perturbations, Targets, find_locus_labels, read_folder
+from scbig.data import (
+    Effects,
+    Guides,
+    Perturbations,
+    Targets,
+    find_locus_labels,
+    read_folder,
+    take_labels,
+)
 from scbig.model.strand._config import PRESETS, STRANDConfig
 from scbig.model.strand._method import Fasta, LocusBridge
 from scbig.nn import CellLatent, seeded
@@ -63,6 +73,7 @@ class STRAND(BasePredictor):
     perturbs_genes = False
     _method: LocusBridge
 
+    @checked
     def __init__(
         self,
         adata: AnnData,
@@ -77,10 +88,6 @@ class STRAND(BasePredictor):
         seed: int | None = None,
     ) -> None:
         super().__init__(adata, seed=seed)
-        if missing_locus not in ("error", "unknown"):
-            raise ValueError(
-                f"missing_locus={missing_locus!r} is unknown. Choose 'error' or 'unknown'."
-            )
         config = choose_preset(preset, PRESETS, STRANDConfig)
         genes = tuple(dict.fromkeys(locus.gene or locus.id for locus in loci))
         fingerprint = None if encoder is None else encoder.fingerprint
@@ -95,6 +102,7 @@ class STRAND(BasePredictor):
         self.start(vocabulary, method, locals())
 
     @classmethod
+    @checked
     def setup_anndata(
         cls,
         adata: AnnData,
@@ -151,6 +159,7 @@ class STRAND(BasePredictor):
             guide_to_gene=guide_to_gene,
         )
 
+    @checked
     def train(
         self,
         *,
@@ -197,6 +206,7 @@ class STRAND(BasePredictor):
             Without data, or where a perturbation has no locus, or one to stop on no cells.
         """
         method = self._method
+        check_budget("max_locus_steps", max_locus_steps)
         if method.config.transport == "regression":
             max_steps = 0
         elif max_steps is None and self.uses_networks:
@@ -218,9 +228,10 @@ class STRAND(BasePredictor):
 
     _check_trainable = _check_known
 
+    @checked
     def predict(
         self,
-        adata: AnnData | None = None,
+        adata: AnnData | Perturbations | None = None,
         *,
         perturbations: Perturbations | None = None,
         key_added: str | None = None,
@@ -229,6 +240,7 @@ class STRAND(BasePredictor):
         sampling: bool = True,
         n_draws: int | None = None,
         seed: int | None = None,
+        overwrite: bool = False,
         loci: Loci | None = None,
         fasta: Fasta | None = None,
     ) -> AnnData:
@@ -238,7 +250,7 @@ class STRAND(BasePredictor):
 
         Parameters
         ----------
-        adata, key_added, n_cells, contexts, sampling, n_draws, seed
+        adata, key_added, n_cells, contexts, sampling, n_draws, seed, overwrite
             See :meth:`scbig.model.SCBIG.predict`.
         perturbations
             Locus ids, guides, genes (all loci of one at once), places such as
@@ -253,7 +265,8 @@ class STRAND(BasePredictor):
         ValueError
             When a locus is unknown or has no DNA; the message names it.
         """
-        self._read_loci(perturbations or [], loci, fasta)
+        adata, perturbations = take_labels(adata, perturbations)
+        self._read_loci([] if perturbations is None else perturbations, loci, fasta)
         return super().predict(
             adata,
             perturbations=perturbations,
@@ -263,8 +276,10 @@ class STRAND(BasePredictor):
             sampling=sampling,
             n_draws=n_draws,
             seed=seed,
+            overwrite=overwrite,
         )
 
+    @checked
     def predict_effects(
         self,
         perturbations: Perturbations,
@@ -294,6 +309,7 @@ class STRAND(BasePredictor):
             if places := table.find_new_places(targets):
                 self.add_loci(Loci.from_text(places, assembly=table.loci.assembly), fasta=fasta)
 
+    @checked
     def add_loci(
         self, loci: Loci, *, fasta: Fasta | None = None, encoder: DNAEncoder | None = None
     ) -> None:
@@ -316,6 +332,7 @@ class STRAND(BasePredictor):
         """
         self._method.add_loci(loci, fasta, encoder)
 
+    @checked
     def get_locus_embedding(self, ids: Sequence[str] | None = None) -> pd.DataFrame:
         """Return the vectors of loci.
 
@@ -336,29 +353,23 @@ class STRAND(BasePredictor):
         """
         self._check_trained()
         loci = self._method.table.loci
-        wanted = list(loci.ids) if ids is None else list(ids)
+        wanted = list(loci.ids) if ids is None else [ids] if isinstance(ids, str) else list(ids)
         loci.match(wanted)
         no_context = np.full(len(wanted), -1)
         vectors = self._method.embed([(label,) for label in wanted], no_context)
         return pd.DataFrame(vectors.numpy(), index=pd.Index(wanted, name="locus"))
 
+    @checked
     def get_latent_representation(
         self, adata: AnnData | None = None, *, layer: str | None = None
     ) -> np.ndarray:
-        """Encode cells into latents, shape ``(n_cells, n_latent)``.
-
-        Parameters
-        ----------
-        adata
-            Cells to encode; by default the training data.
-        layer
-            Layer to read, such as a predicted one; by default that of the training data.
-        """
+        """Encode cells; see :meth:`scbig.model.SCBIG.get_latent_representation`."""
         self._check_trained()
         expression = self._vocabulary.read(self._get_adata(adata), layer)
         return self._method.module.compute_latents(expression)
 
     @classmethod
+    @checked
     def load(
         cls,
         dir_path: str | PathLike[str],
@@ -391,11 +402,5 @@ class STRAND(BasePredictor):
         arrays: Arrays,
         latent: CellLatent | None = None,
     ) -> LocusBridge:
-        """Rebuild the method.
-
-        Parameters
-        ----------
-        latent
-            The latent space, where it is not of principal components.
-        """
+        """Rebuild the method, in a latent space that may not be of principal components."""
         return LocusBridge.from_plain(vocabulary, effects, values, arrays, latent)
