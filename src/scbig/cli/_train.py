@@ -67,6 +67,7 @@ class Preset(StrEnum):
 
     DEFAULT = "default"
     PAPER = "paper"
+    PAPER_FAST = "paper-fast"
 
 
 class MissingEmbedding(StrEnum):
