@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -134,15 +135,17 @@ def schedule_rate(
     """Let the learning rate of a stage rise and fall, where the settings say so."""
     if config.schedule == "constant":
         return optimizer
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer,
-        max_lr=optimizer.param_groups[0]["lr"],
-        total_steps=int(plan.trainer.estimated_stepping_batches),
-        pct_start=WARM_UP,
-        # The momentum of Adam stays as it is.
-        cycle_momentum=False,
-    )
+    share = partial(rise_and_fall, n_steps=int(plan.trainer.estimated_stepping_batches))
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def rise_and_fall(step: int, n_steps: int) -> float:
+    """Share of the learning rate at a step: a line up, and then a half of a cosine down."""
+    n_up = max(1, round(WARM_UP * n_steps))
+    if step < n_up:
+        return (step + 1) / n_up
+    return (1 + math.cos(math.pi * (step - n_up) / max(1, n_steps - n_up))) / 2
 
 
 # --- second stage ------------------------------------------------------------------------------
