@@ -320,7 +320,7 @@ def test_the_fast_recipe_has_the_networks_and_losses_of_the_slow_one() -> None:
     assert {name for name in slow if slow[name] != fast[name]} == {
         *("autoencoder_lr", "autoencoder_steps", "flow_lr", "flow_steps", "flow_accumulation"),
         *("groups_per_step", "cells_per_group", "align_every", "align_lr", "schedule"),
-        "ema_decay",
+        *("ema_decay", "solver", "n_solver_steps"),
     }
 
 
