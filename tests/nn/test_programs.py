@@ -143,3 +143,27 @@ def test_dropout_acts_in_training_only() -> None:
     assert not torch.equal(block(tokens), block(tokens))
     block.eval()
     assert torch.equal(block(tokens), block(tokens))
+
+
+def test_dropout_sits_inside_and_after_the_feed_forward_layer(block) -> None:
+    tokens = torch.randn(2, 7, 12)
+    seen = {}
+    block.feed_forward.register_forward_hook(lambda *args: seen.update(attended=args[1][0]))
+    full = InducedBlock(12, 3, 4, dropout=0.5)
+    full.load_state_dict(
+        {
+            name.replace("feed_forward.2", "feed_forward.3"): w
+            for name, w in block.state_dict().items()
+        }
+    )
+    for attention in (full.gather, full.mix, full.scatter):
+        assert attention.dropout == 0.5
+        attention.dropout = 0.0
+    inner, after = full.feed_forward[2], full.dropout
+    block(tokens)
+    # All dropped after the layer, the tokens alone are left; all inside, its last bias too.
+    inner.p, after.p = 0.0, 1.0
+    torch.testing.assert_close(full(tokens), full.norms[3](seen["attended"]))
+    inner.p, after.p = 1.0, 0.0
+    expected = full.norms[3](seen["attended"] + full.feed_forward[-1].bias)
+    torch.testing.assert_close(full(tokens), expected)

@@ -367,3 +367,19 @@ def test_a_published_condition_makes_room_for_contexts_alone() -> None:
     encoder.extend(6, 3)
     assert encoder.own is None
     assert encoder.context.weight.shape == (3, 16)
+
+
+def test_the_tokens_of_the_decoder_have_dropout_too() -> None:
+    torch.manual_seed(0)
+    config = _shrink("paper")
+    tokens = _module.ProgramSemantics(torch.randn(3, 5), config.n_hidden)
+    decoder = _module.ProgramDecoder(torch.arange(3).repeat(4), tokens, config).eval()
+    assert decoder.dropout.p == 0.1
+    z = torch.randn(2, config.n_latent)
+    first, second = decoder(z)
+    assert not torch.allclose(first, second, atol=1e-3)
+    # All tokens dropped, nothing of the latents is left.
+    decoder.dropout.p = 1.0
+    decoder.dropout.train()
+    first, second = decoder(z)
+    torch.testing.assert_close(first, second)
