@@ -68,7 +68,7 @@ CHANGES = (
     Change(
         "transport pairing of the flow left out",
         "scbig/model/scbig/_stages.py",
-        "        z1 = z1.gather(1, pair_batches(z0, z1).unsqueeze(-1).expand_as(z1))\n",
+        "        z0, z1 = self._pair(z0, z1)\n",
         "",
     ),
     Change(

@@ -80,6 +80,26 @@ def test_both_ways_have_the_same_gradient(attention) -> None:
     torch.testing.assert_close(fast, slow)
 
 
+@pytest.mark.parametrize("name", ["forward", "attend"])
+def test_dropout_drops_weights_of_attention_and_keeps_their_mean(name) -> None:
+    attention, n_draws = Attention(DIM, N_HEADS, dropout=0.5), 4000
+    queries, context = torch.randn(1, 2, DIM), torch.randn(1, 5, DIM)
+
+    def read() -> torch.Tensor:
+        found = getattr(attention, name)(queries, context.expand(n_draws, -1, -1))
+        return found if name == "forward" else found[0]
+
+    with torch.no_grad():
+        dropped = read()
+        attention.eval()
+        expected = read()[0]
+    assert dropped.std(0).min() > 0.01
+    # Values are dropped, not features: a head whose weights all go has the bias alone.
+    error = (dropped.mean(0) - expected).abs() / (dropped.std(0) / n_draws**0.5)
+    assert error.max() < 5
+    assert torch.equal(read()[1], expected)
+
+
 def test_heads_must_divide_the_width() -> None:
     with pytest.raises(ValueError, match="dim 12 cannot be cut into 5 heads"):
         Attention(12, 5)

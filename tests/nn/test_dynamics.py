@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from scbig.flow import integrate
-from scbig.nn import MLP, BridgeNet, FourierTime, VelocityNet
+from scbig.nn import MLP, BridgeNet, FourierTime, GeometricTime, VelocityNet
 
 
 @pytest.fixture
@@ -17,8 +17,16 @@ def net() -> VelocityNet:
 def test_the_parts_are_joined_in_order(net) -> None:
     t, z, condition = torch.rand(4), torch.randn(4, 3), torch.randn(4, 5)
     time, latent = net.time(t), net.latent(z)
-    joined = torch.cat([time * time.sigmoid(), latent * latent.sigmoid(), condition], dim=1)
-    torch.testing.assert_close(net(t, z, condition), net.velocity(joined))
+    torch.testing.assert_close(
+        net(t, z, condition), net.velocity(torch.cat([time, latent, condition], 1))
+    )
+    # The branch of the point ends in an activation, that of the time in a linear layer.
+    linear = net.latent[0](z)
+    torch.testing.assert_close(latent, linear * linear.sigmoid())
+    features, (first, _, last) = net.time
+    hidden = features(t) @ first.weight.T + first.bias
+    hidden = hidden * hidden.sigmoid()
+    torch.testing.assert_close(time, hidden @ last.weight.T + last.bias)
 
 
 def test_time_and_condition_broadcast(net) -> None:
@@ -55,6 +63,26 @@ def test_dropout_acts_in_training_only() -> None:
     assert not torch.equal(net(*args), net(*args))
     net.eval()
     assert torch.equal(net(*args), net(*args))
+
+
+def test_dropout_follows_the_activations_of_point_and_join_and_spares_the_time() -> None:
+    net = VelocityNet(3, 5, hidden=(16, 8), dropout=0.5, zero_last=False)
+
+    def list_kinds(part: nn.Module) -> list[type]:
+        kinds = [type(layer) for layer in part.modules()]
+        return [kind for kind in kinds if kind not in (nn.Sequential, MLP)]
+
+    hidden = [nn.Linear, nn.SiLU, nn.Dropout]
+    assert list_kinds(net.latent) == 2 * hidden
+    assert list_kinds(net.velocity) == [*(2 * hidden), nn.Linear]
+    assert list_kinds(net.time) == [FourierTime, nn.Linear, nn.SiLU, nn.Linear]
+
+
+def test_any_features_of_time_serve() -> None:
+    net = VelocityNet(3, 5, hidden=(16,), zero_last=False, time=GeometricTime(6))
+    t, z, condition = torch.rand(4), torch.randn(4, 3), torch.randn(4, 5)
+    joined = [net.time[1](GeometricTime(6)(t)), net.latent(z), condition]
+    torch.testing.assert_close(net(t, z, condition), net.velocity(torch.cat(joined, dim=1)))
 
 
 def _make(**sizes: int) -> BridgeNet:
@@ -159,6 +187,17 @@ def test_shape_follows_the_times_and_the_ends_differ() -> None:
     assert (start - end).abs().max() == pytest.approx(2.0, abs=1e-5)
 
 
-def test_odd_dim_is_refused() -> None:
+@pytest.mark.parametrize("features", [FourierTime, GeometricTime])
+def test_odd_dim_is_refused(features) -> None:
     with pytest.raises(ValueError, match="dim is 5"):
-        FourierTime(5)
+        features(5)
+
+
+@pytest.mark.parametrize("n", [4, 16])
+def test_geometric_features_are_cosines_then_sines_from_ten_thousand_down(n: int) -> None:
+    t = np.array([0.0, 0.3, 1.0])
+    angle = np.outer(1e4 * t, 1e4 ** -(np.arange(n // 2) / (n // 2)))
+    expected = np.hstack([np.cos(angle), np.sin(angle)])
+    features = GeometricTime(n)(torch.tensor(t, dtype=torch.float32))
+    assert features.shape == (3, n)
+    np.testing.assert_allclose(features.numpy(), expected, atol=1e-3)

@@ -102,7 +102,7 @@ def block() -> InducedBlock:
 def _normalise(norm: nn.LayerNorm, x: torch.Tensor) -> torch.Tensor:
     centred = x - x.mean(-1, keepdim=True)
     return (
-        centred / (x.var(-1, correction=0, keepdim=True) + 1e-5).sqrt() * norm.weight + norm.bias
+        centred / (x.var(-1, correction=0, keepdim=True) + 1e-6).sqrt() * norm.weight + norm.bias
     )
 
 
@@ -113,7 +113,7 @@ def test_forward_is_the_four_steps(block) -> None:
     points = _normalise(block.norms[1], points + block.mix(points, points))
     after = _normalise(block.norms[2], tokens + block.scatter(tokens, points))
     up, _, down = block.feed_forward
-    change = F.gelu(after @ up.weight.T + up.bias) @ down.weight.T + down.bias
+    change = F.gelu(after @ up.weight.T + up.bias, approximate="tanh") @ down.weight.T + down.bias
     assert up.out_features == 24
     torch.testing.assert_close(block(tokens), _normalise(block.norms[3], after + change))
 
@@ -143,3 +143,27 @@ def test_dropout_acts_in_training_only() -> None:
     assert not torch.equal(block(tokens), block(tokens))
     block.eval()
     assert torch.equal(block(tokens), block(tokens))
+
+
+def test_dropout_sits_inside_and_after_the_feed_forward_layer(block) -> None:
+    tokens = torch.randn(2, 7, 12)
+    seen = {}
+    block.feed_forward.register_forward_hook(lambda *args: seen.update(attended=args[1][0]))
+    full = InducedBlock(12, 3, 4, dropout=0.5)
+    full.load_state_dict(
+        {
+            name.replace("feed_forward.2", "feed_forward.3"): w
+            for name, w in block.state_dict().items()
+        }
+    )
+    for attention in (full.gather, full.mix, full.scatter):
+        assert attention.dropout == 0.5
+        attention.dropout = 0.0
+    inner, after = full.feed_forward[2], full.dropout
+    block(tokens)
+    # All dropped after the layer, the tokens alone are left; all inside, its last bias too.
+    inner.p, after.p = 0.0, 1.0
+    torch.testing.assert_close(full(tokens), full.norms[3](seen["attended"]))
+    inner.p, after.p = 1.0, 0.0
+    expected = full.norms[3](seen["attended"] + full.feed_forward[-1].bias)
+    torch.testing.assert_close(full(tokens), expected)

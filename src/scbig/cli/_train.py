@@ -69,6 +69,7 @@ class Preset(StrEnum):
 
     DEFAULT = "default"
     PAPER = "paper"
+    PAPER_FAST = "paper-fast"
 
 
 class MissingEmbedding(StrEnum):

@@ -1,7 +1,14 @@
 """Building blocks of the networks, in plain torch."""
 
 from scbig.nn._dna import BP_PER_TOKEN, DNATower
-from scbig.nn._dynamics import MLP, BridgeNet, FourierTime, VelocityNet, add_change
+from scbig.nn._dynamics import (
+    MLP,
+    BridgeNet,
+    FourierTime,
+    GeometricTime,
+    VelocityNet,
+    add_change,
+)
 from scbig.nn._latent import CellLatent, PrincipalComponents, find_components
 from scbig.nn._locus import DistanceBias, LocusAttention, LocusSet, compute_distance
 from scbig.nn._locus_readers import (
@@ -39,21 +46,24 @@ from scbig.nn._patches import (
     sum_pairs,
     take_rows,
 )
+from scbig.nn._pooling import SeedPooling, SetPooling
 from scbig.nn._s6 import s6_kernel, s6_scan
 from scbig.nn._ssd import ssd_kernel, ssd_scan
 from scbig.nn._tokens import (
+    NORM_EPS,
     Attention,
     AttentionMaps,
     InducedBlock,
     ProgramLinear,
     ProgramUnlinear,
-    SetPooling,
+    init_lecun_normal,
     make_program_index,
 )
 
 __all__ = [
     "BP_PER_TOKEN",
     "MLP",
+    "NORM_EPS",
     "AlignmentLoss",
     "Attention",
     "AttentionMaps",
@@ -67,6 +77,7 @@ __all__ = [
     "GenePatches",
     "GeneReader",
     "GeneReadout",
+    "GeometricTime",
     "InducedBlock",
     "LocusAttention",
     "LocusCondition",
@@ -80,6 +91,7 @@ __all__ = [
     "ReaderSizes",
     "S6Mixer",
     "SSDMixer",
+    "SeedPooling",
     "SetPooling",
     "TokenReader",
     "VelocityNet",
@@ -93,6 +105,7 @@ __all__ = [
     "extend_rows",
     "find_components",
     "gaussian_loss",
+    "init_lecun_normal",
     "make_program_index",
     "make_reader",
     "s6_kernel",

@@ -1,6 +1,7 @@
-"""Layers on tokens: attention, the pooling of sets, and genes to program tokens and back."""
+"""Layers on tokens: attention, and genes to program tokens and back."""
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -8,6 +9,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from scbig.nn._dynamics import MLP
+
+# Of every normalisation beside programs, as published.
+NORM_EPS = 1e-6
+# Standard deviation of the inducing points that are started as published.
+_POINT_STD = 0.02
+# Of a standard normal that is cut off at two standard deviations.
+_TRUNCATED_STD = 0.87962566
 
 
 class Attention(nn.Module):
@@ -21,6 +29,8 @@ class Attention(nn.Module):
         Width of queries, context and output.
     n_heads
         Number of heads; divides `dim`.
+    dropout
+        Probability of dropping a weight of attention.
 
     Raises
     ------
@@ -28,11 +38,12 @@ class Attention(nn.Module):
         When `n_heads` does not divide `dim`.
     """
 
-    def __init__(self, dim: int, n_heads: int) -> None:
+    def __init__(self, dim: int, n_heads: int, dropout: float = 0.0) -> None:
         super().__init__()
         if n_heads < 1 or dim % n_heads:
             raise ValueError(f"dim {dim} cannot be cut into {n_heads} heads; pass a divisor.")
         self.n_heads = n_heads
+        self.dropout = dropout
         self.query = nn.Linear(dim, dim)
         self.key_value = nn.Linear(dim, 2 * dim)
         self.output = nn.Linear(dim, dim)
@@ -66,7 +77,10 @@ class Attention(nn.Module):
         visible = None if mask is None else mask[:, None, None, :]
         if bias is not None:
             visible = _add_bias(bias.unsqueeze(2), visible)
-        heads = F.scaled_dot_product_attention(query, key, value, attn_mask=visible)
+        dropout = self.dropout if self.training else 0.0
+        heads = F.scaled_dot_product_attention(
+            query, key, value, attn_mask=visible, dropout_p=dropout
+        )
         return self._merge(heads)
 
     def attend(
@@ -93,7 +107,8 @@ class Attention(nn.Module):
         if mask is not None:
             scores = scores.masked_fill(~mask[:, None, None, :], -math.inf)
         weights = scores.softmax(-1)
-        return self._merge(weights @ value), weights.mean(1)
+        kept = F.dropout(weights, self.dropout, self.training)
+        return self._merge(kept @ value), weights.mean(1)
 
     def _project(
         self, queries: torch.Tensor, context: torch.Tensor
@@ -108,50 +123,6 @@ class Attention(nn.Module):
 
     def _merge(self, heads: torch.Tensor) -> torch.Tensor:
         return self.output(heads.transpose(1, 2).flatten(-2))
-
-
-class SetPooling(nn.Module):
-    """A learned seed attends over a set (arXiv 1810.00825).
-
-    The order of the members and the padding do not matter. An empty set holds one learned
-    token in their stead, so all empty sets have the same, well-defined vector.
-
-    Parameters
-    ----------
-    dim
-        Width of the members and of the result.
-    n_heads
-        Number of attention heads; divides `dim`.
-    """
-
-    def __init__(self, dim: int, n_heads: int = 4) -> None:
-        super().__init__()
-        self.seed = nn.Parameter(torch.randn(1, 1, dim) / dim**0.5)
-        self.empty = nn.Parameter(torch.randn(1, 1, dim) / dim**0.5)
-        self.attention = Attention(dim, n_heads)
-        self.norm = nn.LayerNorm(dim)
-
-    def forward(self, members: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Pool.
-
-        Parameters
-        ----------
-        members
-            Shape `(B, T, dim)`; what stands at padding is not read.
-        mask
-            True at members, False at padding, shape `(B, T)`.
-
-        Returns
-        -------
-        Shape `(B, dim)`.
-        """
-        # A row without any True would be NaN: the learned token is visible exactly there.
-        is_empty = ~mask.any(1, keepdim=True)
-        visible = torch.cat([is_empty, mask], dim=1)
-        members = members.masked_fill(~mask.unsqueeze(-1), 0.0)
-        context = torch.cat([self.empty.expand(len(members), -1, -1), members], dim=1)
-        pooled = self.attention(self.seed, context, visible)
-        return self.norm(self.seed + pooled).squeeze(1)
 
 
 def _add_bias(bias: torch.Tensor, visible: torch.Tensor | None) -> torch.Tensor:
@@ -209,6 +180,7 @@ class _ProgramWeights(nn.Module):
     index: torch.Tensor
     is_padding: torch.Tensor
     slot: torch.Tensor
+    bias: nn.Parameter
 
     def __init__(self, labels: torch.Tensor, dim: int) -> None:
         super().__init__()
@@ -221,6 +193,12 @@ class _ProgramWeights(nn.Module):
         self.register_buffer("is_padding", (flat < 0).unsqueeze(-1))
         self.register_buffer("slot", slots[flat[slots].argsort()])
         self.weight = nn.Parameter(torch.empty(len(labels), dim))
+
+    @property
+    def n_inputs(self) -> torch.Tensor:
+        """Number of genes in the program of each gene, shape (G, 1)."""
+        sizes = (~self.is_padding).view(self.n_programs, -1).sum(1)
+        return sizes[self.slot // self.n_slots].unsqueeze(-1)
 
     def _weight_by_program(self) -> torch.Tensor:
         """Weights of shape (K, S, dim), zero at padding."""
@@ -246,9 +224,8 @@ class ProgramLinear(_ProgramWeights):
         super().__init__(labels, dim)
         self.bias = nn.Parameter(torch.zeros(self.n_programs, dim))
         # As in torch.nn.Linear, with the size of the gene's program as the number of inputs.
-        bound = labels.bincount()[labels].rsqrt().unsqueeze(-1).to(self.weight)
         with torch.no_grad():
-            self.weight.uniform_(-1.0, 1.0).mul_(bound)
+            self.weight.uniform_(-1.0, 1.0).mul_(self.n_inputs.to(self.weight).rsqrt())
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map genes `(B, G)` to tokens `(B, K, dim)`."""
@@ -317,8 +294,8 @@ class InducedBlock(nn.Module):
     n_inducing
         Number M of inducing points.
     dropout
-        Probability of dropping a unit of a step's output before it is added. The weights
-        of attention are not dropped, which keeps the fused kernel.
+        Probability of dropping a weight of attention, and a unit inside and after the
+        feed-forward layer.
     """
 
     def __init__(
@@ -326,11 +303,13 @@ class InducedBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.points = nn.Parameter(torch.randn(1, n_inducing, dim) / dim**0.5)
-        self.gather = Attention(dim, n_heads)
-        self.mix = Attention(dim, n_heads)
-        self.scatter = Attention(dim, n_heads)
-        self.feed_forward = MLP((dim, 2 * dim, dim), activation=nn.GELU)
-        self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(4))
+        self.gather = Attention(dim, n_heads, dropout)
+        self.mix = Attention(dim, n_heads, dropout)
+        self.scatter = Attention(dim, n_heads, dropout)
+        gelu = partial(nn.GELU, approximate="tanh")
+        self.feed_forward = MLP((dim, 2 * dim, dim), activation=gelu, dropout=dropout)
+        # The authors' library has this epsilon, and this GELU.
+        self.norms = nn.ModuleList(nn.LayerNorm(dim, eps=NORM_EPS) for _ in range(4))
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -338,7 +317,7 @@ class InducedBlock(nn.Module):
         points = self._add(0, self.points, self.gather(self.points, tokens))
         points = self._add(1, points, self.mix(points, points))
         tokens = self._add(2, tokens, self.scatter(tokens, points))
-        return self._add(3, tokens, self.feed_forward(tokens))
+        return self._add(3, tokens, self.dropout(self.feed_forward(tokens)))
 
     def attend(self, tokens: torch.Tensor) -> tuple[torch.Tensor, AttentionMaps]:
         """Do what :meth:`forward` does, and return the attention weights too.
@@ -359,7 +338,37 @@ class InducedBlock(nn.Module):
         read, tokens_to_points = self.scatter.attend(tokens, points)
         tokens = self._add(2, tokens, read)
         maps = AttentionMaps(points_to_tokens, points_to_points, tokens_to_points)
-        return self._add(3, tokens, self.feed_forward(tokens)), maps
+        return self._add(3, tokens, self.dropout(self.feed_forward(tokens))), maps
 
     def _add(self, step: int, x: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
-        return self.norms[step](x + self.dropout(change))
+        return self.norms[step](x + change)
+
+
+@torch.no_grad()
+def init_lecun_normal(module: nn.Module) -> None:
+    """Start the weights of a module as those of arXiv 2602.04901 start.
+
+    Linear maps, those of programs among them, have truncated normal weights of variance one
+    over the number of inputs, and no bias; inducing points have a standard deviation of 0.02.
+    What starts at zero stays at zero.
+
+    Parameters
+    ----------
+    module
+        Changed in place.
+    """
+    for part in module.modules():
+        if isinstance(part, InducedBlock):
+            part.points.normal_(std=_POINT_STD)
+        elif isinstance(part, ProgramLinear):
+            _draw_lecun(part, part.n_inputs)
+        elif isinstance(part, nn.Linear | ProgramUnlinear):
+            _draw_lecun(part, torch.tensor(part.weight.shape[1]))
+
+
+def _draw_lecun(part: nn.Linear | _ProgramWeights, n_inputs: torch.Tensor) -> None:
+    part.bias.zero_()
+    if part.weight.any():
+        std = 1 / _TRUNCATED_STD
+        nn.init.trunc_normal_(part.weight, std=std, a=-2 * std, b=2 * std)
+        part.weight.mul_(n_inputs.to(part.weight).clamp(min=1).rsqrt())

@@ -5,6 +5,7 @@ from scbig.ot._entropic import (
     balanced_capacities,
     entropic_plan,
     round_to_capacities,
+    sample_pairs,
     sinkhorn_cost,
 )
 from scbig.ot._exact import exact_coupling, pair_batches
@@ -16,5 +17,6 @@ __all__ = [
     "exact_coupling",
     "pair_batches",
     "round_to_capacities",
+    "sample_pairs",
     "sinkhorn_cost",
 ]

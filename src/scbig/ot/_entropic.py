@@ -7,6 +7,9 @@ import ot
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+# Pairs that are drawn from a plan do not show a smaller error of its marginals.
+_SAMPLING_TOL = 1e-3
+
 
 @dataclass(frozen=True)
 class EntropicPlan:
@@ -124,6 +127,53 @@ def sinkhorn_cost(
     cost = (x.unsqueeze(-2) - y.unsqueeze(-3)).square().sum(-1)
     result = entropic_plan(cost, epsilon=epsilon, n_iter=n_iter, tol=0.0)
     return (result.plan * cost).sum((-2, -1))
+
+
+@torch.no_grad()
+def sample_pairs(
+    x0: torch.Tensor,
+    x1: torch.Tensor,
+    generator: torch.Generator | None = None,
+    *,
+    epsilon: float = 1.0,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draw pairs from the entropic plan between the points of each minibatch.
+
+    The coupling of flow matching in arXiv 2602.04901, after 2302.00482. Pairs are drawn with
+    replacement: a point may be in several of them, or in none.
+
+    Parameters
+    ----------
+    x0
+        Source points, shape `(b, n, d)`.
+    x1
+        Target points, shape `(b, m, d)`.
+    generator
+        Source of the draws, on the device of the points.
+    epsilon
+        Entropic regularisation, in units of the mean squared distance of each minibatch.
+
+    Returns
+    -------
+    Positions in `x0` and in `x1` of `n` pairs a minibatch, both of shape `(b, n)`.
+
+    Raises
+    ------
+    ValueError
+        When the shapes do not fit or `epsilon` is not positive.
+    """
+    if x0.ndim != 3 or x1.ndim != 3 or (len(x0), x0.shape[2]) != (len(x1), x1.shape[2]):
+        raise ValueError(
+            f"x0 has shape {tuple(x0.shape)} and x1 {tuple(x1.shape)}; "
+            "pass (batch, n, d) and (batch, m, d)."
+        )
+    cost = torch.cdist(x0, x1).square()
+    unit = cost.mean((1, 2), keepdim=True)
+    # Points that all coincide have no distance to be measured in, and any pair is as good.
+    cost = cost / torch.where(unit > 0, unit, 1.0)
+    plan = entropic_plan(cost, epsilon=epsilon, tol=_SAMPLING_TOL).plan
+    drawn = torch.multinomial(plan.flatten(1), x0.shape[1], replacement=True, generator=generator)
+    return drawn // x1.shape[1], drawn % x1.shape[1]
 
 
 def _get_mass(

@@ -143,6 +143,7 @@ def test_history_has_both_stages(trained: SCBIG) -> None:
         "flow_train_loss": 4,
         "flow_validation_score": 4,
         "flow_correlation_loss": 2,
+        "flow_alignment_ratio": 2,
     }
     for name, values in trained.history.items():
         assert np.isfinite(values[name].astype(float)).all()
@@ -322,8 +323,8 @@ def test_the_published_recipe_takes_a_step_and_predicts(
         align_every=2,
     )
     model = fit(screen, preset=small, train={"max_epochs": 1, "max_steps": 1})
-    # One epoch of three batches, and one step of two batches.
-    assert model._n_steps == 3 + 1
+    # One epoch of two batches (control cells are held out), and one step of two batches.
+    assert model._n_steps == 2 + 1
     assert len(model.history["flow_correlation_loss"]) == 1
     out = model.predict(perturbations=[targets[0]], n_cells=10)
     predicted = out.layers["scbig"].toarray()

@@ -130,12 +130,12 @@ class AnchoredFlow(RegressionMethod):
     def fit_networks(self, task: Task, n_steps: int) -> None:
         """Train the condition encoder and the velocity network."""
         config = self.config
-        n_epochs, n_steps = plan_epochs(n_steps)
+        n_epochs, n_steps = plan_epochs(n_steps, config.n_validations)
         stopping, validate = None, self._prepare_score(task)
         if validate is not None:
             # Without training an anchored flow is its anchor; a free one is nothing.
             initial = validate() if config.use_anchor else -np.inf
-            stopping = Stopping("flow_validation_score", initial=initial)
+            stopping = Stopping("flow_validation_score", config.patience, initial)
         data = self._make_data(task)
         n_copies = len(data.effect) // len(task.groups)
         n_batches = n_steps * config.flow_accumulation

@@ -1,5 +1,6 @@
 """SCBIG: predict perturbed cells from control cells, by an anchored flow between programs."""
 
+import logging
 from typing import Literal
 
 import numpy as np
@@ -20,6 +21,8 @@ from scbig.predictor import BasePredictor, Hardware, Vocabulary, choose_preset
 from scbig.priors import GeneAliases, GeneEmbedding, GeneGraph, GeneSets
 from scbig.programs import GenePrograms
 
+logger = logging.getLogger(__name__)
+
 
 class SCBIG(BasePredictor):
     """Perturbation responses from gene programs and conditional flow matching.
@@ -34,7 +37,8 @@ class SCBIG(BasePredictor):
     adata
         Screen registered with :meth:`setup_anndata`.
     preset
-        ``"default"``, ``"paper"``, or a :class:`~scbig.model.SCBIGConfig`.
+        ``"default"``, ``"paper"``, ``"paper-fast"`` (the same networks and losses in half an
+        hour of one core), or a :class:`~scbig.model.SCBIGConfig`.
     programs
         Gene programs; by default those in ``adata.uns["scbig_programs"]``, or else made from
         the priors given, or else from the data.
@@ -88,6 +92,11 @@ class SCBIG(BasePredictor):
     ) -> None:
         super().__init__(adata, missing_embedding=missing_embedding, seed=seed)
         config = choose_preset(preset, PRESETS, SCBIGConfig)
+        if config.needs_gene_sets and gene_sets is None:
+            logger.warning(
+                "No gene_sets are given: the pathway loss of arXiv 2602.04901 is left out. Give "
+                "some, SCBIG(adata, gene_sets=scbig.priors.load_gene_sets(...))."
+            )
         vocabulary, cells = self.read_screen()
         tables = perturbation_embedding, gene_embedding
         vocabulary, coexpression = vocabulary.add_embeddings(cells, tables, aliases, self._seed)
@@ -182,7 +191,7 @@ class SCBIG(BasePredictor):
 
         Returns
         -------
-        Standardised latents, shape ``(n_cells, n_latent)``.
+        Latents, shape ``(n_cells, n_latent)``; standardised, but for the published presets.
         """
         self._check_trained()
         return compute_latents(self.module, self._vocabulary.read(self._get_adata(adata), layer))

@@ -16,13 +16,18 @@ from scbig.data import Targets
 from scbig.flow import integrate, integrate_adaptive
 from scbig.model.scbig._config import SCBIGConfig
 from scbig.nn import (
+    NORM_EPS,
     AttentionMaps,
+    FourierTime,
+    GeometricTime,
     InducedBlock,
     ProgramLinear,
     ProgramUnlinear,
+    SeedPooling,
     SetPooling,
     VelocityNet,
     add_change,
+    init_lecun_normal,
 )
 from scbig.predictor import Vocabulary
 from scbig.priors import mask_targets
@@ -67,15 +72,19 @@ class SCBIGModule(BaseModuleClass):
             self.encoder = ProgramEncoder(labels, tokens, config)
             self.decoder = ProgramDecoder(labels, tokens, config)
         self.condition = ConditionEncoder(*sizes, config)
+        time = FourierTime if config.time == "harmonic" else GeometricTime
         self.velocity = VelocityNet(
             config.n_latent,
             config.n_condition,
             config.velocity_hidden,
             dropout=config.dropout,
             zero_last=config.use_anchor,
+            time=time(config.n_time_features),
         )
+        if config.initialisation == "lecun":
+            init_lecun_normal(self)
         self.register_buffer("gene_mean", gene_mean)
-        # Latents are standardised for the flow once the autoencoder has been trained.
+        # Latents may be standardised for the flow once the autoencoder has been trained.
         self.register_buffer("latent_mean", torch.zeros(config.n_latent))
         self.register_buffer("latent_std", torch.ones(config.n_latent))
 
@@ -111,11 +120,11 @@ class SCBIGModule(BaseModuleClass):
         return LossOutput(loss=error, n_obs_minibatch=len(x))
 
     def encode(self, x: torch.Tensor) -> torch.Tensor:
-        """Encode expression ``(B, G)`` into standardised latents ``(B, n_latent)``."""
+        """Encode expression ``(B, G)`` into latents ``(B, n_latent)``."""
         return (self.encoder(x - self.gene_mean) - self.latent_mean) / self.latent_std
 
     def decode(self, z: torch.Tensor) -> torch.Tensor:
-        """Decode standardised latents ``(B, n_latent)`` into expression ``(B, G)``."""
+        """Decode latents ``(B, n_latent)`` into expression ``(B, G)``."""
         return self.decoder(z * self.latent_std + self.latent_mean) + self.gene_mean
 
     @torch.no_grad()
@@ -141,11 +150,16 @@ class SCBIGModule(BaseModuleClass):
         velocity = self.velocity(t, z, vector)
         return velocity + anchor if self.config.use_anchor else velocity
 
-    def transport(self, z: torch.Tensor, condition: FlowCondition) -> torch.Tensor:
-        """Carry control latents to perturbed ones; shape ``(B, N, n_latent)`` for B conditions."""
+    def transport(
+        self, z: torch.Tensor, condition: FlowCondition, *, is_fixed: bool = False
+    ) -> torch.Tensor:
+        """Carry control latents to perturbed ones; shape ``(B, N, n_latent)`` for B conditions.
+
+        A gradient is cheap through fixed steps alone, whatever the solver of predictions.
+        """
         vector = self.condition(condition).unsqueeze(1)
         velocity = partial(self.get_velocity, vector=vector, anchor=condition.anchor.unsqueeze(1))
-        if self.config.solver == "heun":
+        if is_fixed or self.config.solver == "heun":
             return integrate(velocity, z, method="heun", n_steps=self.config.n_solver_steps)
         return integrate_adaptive(velocity, z, method=self.config.solver)
 
@@ -156,9 +170,11 @@ class SCBIGModule(BaseModuleClass):
         condition: FlowCondition,
         effect: torch.Tensor,  # what the anchor expects, (B, G); unused without anchor
         control_mean: torch.Tensor,  # of the context of each condition, (B, G)
+        *,
+        is_fixed: bool = False,  # see :meth:`transport`
     ) -> torch.Tensor:
         """Predict perturbed cells from control cells: non-negative, ``(B, N, G)``."""
-        end = self.transport(z, condition)
+        end = self.transport(z, condition, is_fixed=is_fixed)
         if self.config.decoding == "direct":
             return self._decode_cells(end).clamp(min=0)
         # The decoder is only asked for the difference to the anchored cell, so what the latent
@@ -235,7 +251,7 @@ class ProgramSemantics(nn.Module):
         super().__init__()
         self.register_buffer("embedding", embedding)
         self.project = nn.Linear(embedding.shape[1], n_hidden)
-        self.norm = nn.LayerNorm(n_hidden)
+        self.norm = nn.LayerNorm(n_hidden, eps=NORM_EPS)
 
     def forward(self) -> torch.Tensor:
         """Return one token a program, shape ``(K, n_hidden)``."""
@@ -283,12 +299,13 @@ class ProgramDecoder(nn.Module):
         super().__init__()
         self.latent = nn.Linear(config.n_latent, config.n_hidden)
         self.semantics = semantics
+        self.dropout = nn.Dropout(config.dropout)
         self.blocks = _make_blocks(config)
         self.expression = ProgramUnlinear(labels, config.n_hidden)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         """Decode latents ``(B, n_latent)`` into centred expression ``(B, G)``."""
-        tokens = self.latent(z).unsqueeze(1) + self.semantics()
+        tokens = self.dropout(self.latent(z).unsqueeze(1) + self.semantics())
         for block in self.blocks:
             tokens = block(tokens)
         return self.expression(tokens)
@@ -341,8 +358,8 @@ class LinearDecoder(nn.Module):
 class ConditionEncoder(nn.Module):
     """Set of targets, context and anchor (where there is one), as one vector.
 
-    A target is its embedding, projected, plus a vector of its own where it was seen in
-    training. The set is pooled by attention, so the order of targets does not matter.
+    The set is pooled by attention, so the order of targets does not matter. A target is its
+    embedding as it is, or projected, plus a vector of its own where it was seen in training.
     """
 
     def __init__(
@@ -350,27 +367,42 @@ class ConditionEncoder(nn.Module):
     ) -> None:
         super().__init__()
         dim = config.n_condition
-        self.own = nn.Embedding(n_targets, dim)
-        self.project = nn.Linear(n_embedding, dim)
-        self.pool = SetPooling(dim, config.n_heads)
-        self.context = nn.Embedding(n_contexts, dim)
+        self.own: nn.Embedding | None = None
+        self.pool: SeedPooling | SetPooling
+        if config.pooling == "seed":
+            self.pool = SeedPooling(n_embedding, dim)
+        else:
+            self.own = _make_table(n_targets, dim)
+            self.project = nn.Linear(n_embedding, dim)
+            self.pool = SetPooling(dim, config.n_heads)
+        self.context = _make_table(n_contexts, dim)
         self.anchor = nn.Linear(config.n_latent, dim) if config.use_anchor else None
-        nn.init.zeros_(self.own.weight)
-        nn.init.zeros_(self.context.weight)
+        self.dropout = nn.Dropout(config.condition_dropout)
 
     def extend(self, n_targets: int, n_contexts: int) -> None:
         """Make room for further targets and contexts, which start without a vector."""
-        self.own = _extend(self.own, n_targets)
+        if self.own is not None:
+            self.own = _extend(self.own, n_targets)
         self.context = _extend(self.context, n_contexts)
 
     def forward(self, condition: FlowCondition) -> torch.Tensor:
         """Return condition vectors ``(B, n_condition)``."""
-        own = self.own(condition.target) * condition.is_seen.unsqueeze(-1)
-        pooled = self.pool(own + self.project(condition.embedding), condition.mask)
+        members = condition.embedding
+        if self.own is not None:
+            own = self.own(condition.target) * condition.is_seen.unsqueeze(-1)
+            members = own + self.project(members)
         is_known = (condition.context >= 0).unsqueeze(-1)
         context = self.context(condition.context.clamp(min=0)) * is_known
-        vector = pooled + context
-        return vector if self.anchor is None else vector + self.anchor(condition.anchor)
+        vector = self.pool(members, condition.mask) + context
+        if self.anchor is not None:
+            vector = vector + self.anchor(condition.anchor)
+        return self.dropout(vector)
+
+
+def _make_table(n_rows: int, dim: int) -> nn.Embedding:
+    table = nn.Embedding(n_rows, dim)
+    nn.init.zeros_(table.weight)
+    return table
 
 
 @torch.no_grad()

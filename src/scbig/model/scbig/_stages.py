@@ -1,12 +1,14 @@
 """What SCBIG's networks learn in each of their two stages: the autoencoder, and the flow."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch.nn import functional as F
 
 from scbig.data import CellBatches, Expression, Pairs, compute_group_means
@@ -14,15 +16,18 @@ from scbig.flow import LinearPath
 from scbig.model.scbig._config import SCBIGConfig
 from scbig.model.scbig._module import FlowCondition, LinearEncoder, SCBIGModule
 from scbig.nn import find_components
-from scbig.ot import pair_batches, sinkhorn_cost
+from scbig.ot import pair_batches, sample_pairs, sinkhorn_cost
 from scbig.predictor import Schedule, StageData, StagePlan, Stopping, Task
 
 HELD_OUT_CELLS = 0.05
 MAX_HELD_OUT_CELLS = 2000
+MAX_HELD_OUT_CONTROLS = 300
 # Enough cells to find some tens of components; a large screen is not read whole.
 MAX_PCA_CELLS = 20_000
 N_VALIDATIONS = 20
 PATIENCE = 4
+# Share of the steps in which a learning rate rises, before it falls.
+WARM_UP = 0.05
 
 _MIN_STD = 1e-6
 _MAX_STANDARDISED = 10.0
@@ -41,20 +46,20 @@ def fit_autoencoder(module: SCBIGModule, task: Task) -> None:
             find_components(x, module.encoder.components, task.seed)
     else:
         _train_autoencoder(module, task, cells)
-    latents = compute_latents(module, expression)[rows]
-    module.set_latent_scale(latents.mean(axis=0), latents.std(axis=0))
+    if module.config.standardises_latents:
+        latents = compute_latents(module, expression)[rows]
+        module.set_latent_scale(latents.mean(axis=0), latents.std(axis=0))
 
 
 def _train_autoencoder(module: SCBIGModule, task: Task, cells: np.ndarray) -> None:
-    """Train on shuffled cells, of which the first are held out to stop on."""
-    n_held_out = min(max(1, round(HELD_OUT_CELLS * len(cells))), MAX_HELD_OUT_CELLS)
-    n_epochs, n_batches = plan_autoencoder(
-        len(cells) - n_held_out, module.config, task.first_budget
-    )
+    """Train on shuffled cells, of which some are held out to stop on."""
+    held_out = hold_out(cells, task.cells.screen.is_control, module.config)
+    trained = np.setdiff1d(cells, held_out)
+    n_epochs, n_batches = plan_autoencoder(len(trained), module.config, task.first_budget)
     batches = CellBatches(
         task.cells.expression,
-        np.sort(cells[n_held_out:]),
-        np.sort(cells[:n_held_out]),
+        trained,
+        np.sort(held_out),
         batch_size=module.config.cells_per_batch,
         seed=task.seed,
         n_batches=n_batches,
@@ -65,6 +70,14 @@ def _train_autoencoder(module: SCBIGModule, task: Task, cells: np.ndarray) -> No
         Schedule(n_epochs, validate_every=max(1, n_epochs // N_VALIDATIONS)),
         Stopping("autoencoder_validation_score", PATIENCE),
     )
+
+
+def hold_out(cells: np.ndarray, is_control: np.ndarray, config: SCBIGConfig) -> np.ndarray:
+    """Choose shuffled cells to stop on: some of all of them, or of the control cells."""
+    if config.autoencoder_stops_on == "controls":
+        cells = cells[is_control[cells]]
+        return cells[: min(max(1, len(cells) // 2), MAX_HELD_OUT_CONTROLS)]
+    return cells[: min(max(1, round(HELD_OUT_CELLS * len(cells))), MAX_HELD_OUT_CELLS)]
 
 
 def plan_autoencoder(n_cells: int, config: SCBIGConfig, max_epochs: int | None) -> tuple[int, int]:
@@ -107,13 +120,33 @@ class AutoencoderPlan(StagePlan):
         _, _, loss = self.module(batch)
         self.log_value("validation_score", -loss.loss, loss.n_obs_minibatch)
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam on encoder and decoder alone."""
         module = self.module
         # Encoder and decoder share the semantic tokens, which must be listed once.
         weights = {*module.encoder.parameters(), *module.decoder.parameters()}
         in_order = [weight for weight in module.parameters() if weight in weights]
-        return torch.optim.Adam(in_order, lr=module.config.autoencoder_lr)
+        optimizer = torch.optim.Adam(in_order, lr=module.config.autoencoder_lr)
+        return schedule_rate(self, optimizer, module.config)
+
+
+def schedule_rate(
+    plan: StagePlan, optimizer: torch.optim.Optimizer, config: SCBIGConfig
+) -> OptimizerLRScheduler:
+    """Let the learning rate of a stage rise and fall, where the settings say so."""
+    if config.schedule == "constant":
+        return optimizer
+    share = partial(rise_and_fall, n_steps=int(plan.trainer.estimated_stepping_batches))
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def rise_and_fall(step: int, n_steps: int) -> float:
+    """Share of the learning rate at a step: a line up, and then a half of a cosine down."""
+    n_up = max(1, round(WARM_UP * n_steps))
+    if step < n_up:
+        return (step + 1) / n_up
+    return (1 + math.cos(math.pi * (step - n_up) / max(1, n_steps - n_up))) / 2
 
 
 # --- second stage ------------------------------------------------------------------------------
@@ -123,7 +156,7 @@ class AutoencoderPlan(StagePlan):
 class FlowData(StageData):
     """What the second stage learns from."""
 
-    latents: torch.Tensor  # of all cells, standardised, (n_cells, n_latent)
+    latents: torch.Tensor  # of all cells, (n_cells, n_latent)
     condition: FlowCondition  # training groups, anchored by regressions that have not seen them
     effect: torch.Tensor  # what the same regressions expect of genes, (n_groups, G)
     control_mean: torch.Tensor  # of the context of each group, (n_groups, G)
@@ -136,10 +169,16 @@ class FlowData(StageData):
 
 
 class FlowPlan(StagePlan):
-    """Second stage: regress the velocity from control to perturbed latents."""
+    """Second stage: regress the velocity from control to perturbed latents.
+
+    Now and then the structure of predicted cells is aligned with that of real ones, by an
+    optimiser of its own: summed with the loss of the flow, the two alignment losses would weigh
+    a thousandth of it.
+    """
 
     stage = "flow"
     module: SCBIGModule
+    _aligner: torch.optim.Adam
 
     def __init__(
         self, module: SCBIGModule, data: FlowData, validate: Callable[[], float] | None
@@ -147,6 +186,9 @@ class FlowPlan(StagePlan):
         super().__init__(module, validate)
         self._data = data
         self._path = LinearPath(module.config.sigma)
+        self._weights = [*module.condition.parameters(), *module.velocity.parameters()]
+        # Mean size of the gradients of the last alignment, until it is compared with the flow's.
+        self._alignment_size: torch.Tensor | None = None
 
     def on_train_start(self) -> None:
         """Keep dropout out of the encoder and the decoder, which are used as they are."""
@@ -154,23 +196,31 @@ class FlowPlan(StagePlan):
         self.module.decoder.eval()
 
     def training_step(self, batch: Pairs, batch_idx: int) -> torch.Tensor:
-        """Flow-matching loss, and now and then the alignment losses."""
+        """Flow-matching loss; now and then an alignment comes before it."""
+        every = self.module.config.align_every
+        if every > 0 and (self.trainer.fit_loop.total_batch_idx + 1) % every == 0:
+            self._align()
         loss = self._flow_loss(batch)
         self.log_value("train_loss", loss)
-        every = self.module.config.align_every
-        is_due = every > 0 and (self.trainer.fit_loop.total_batch_idx + 1) % every == 0
-        return loss + self._alignment_loss() if is_due else loss
+        return loss
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam on the condition encoder and the velocity network alone."""
-        module = self.module
-        weights = [*module.condition.parameters(), *module.velocity.parameters()]
-        return torch.optim.Adam(weights, lr=module.config.flow_lr)
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Log the gradient of an alignment as a share of the flow's, both before clipping."""
+        if self._alignment_size is not None:
+            flow = _measure([weight.grad for weight in self._weights if weight.grad is not None])
+            self.log_value("alignment_ratio", self._alignment_size / flow)
+            self._alignment_size = None
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Adam on the condition encoder and the velocity network alone; one more aligns them."""
+        config = self.module.config
+        self._aligner = torch.optim.Adam(self._weights, lr=config.align_lr)
+        return schedule_rate(self, torch.optim.Adam(self._weights, lr=config.flow_lr), config)
 
     def _flow_loss(self, batch: Pairs) -> torch.Tensor:
         data, device = self._data, self.device
         z0, z1 = data.latents[batch.control_rows], data.latents[batch.perturbed_rows]
-        z1 = z1.gather(1, pair_batches(z0, z1).unsqueeze(-1).expand_as(z1))
+        z0, z1 = self._pair(z0, z1)
         t = torch.rand(z0.shape[:2], generator=data.rng)
         z_t, velocity = (part.to(device) for part in self._path.sample(z0, z1, t, data.rng))
         condition = data.condition.select(batch.group, device)
@@ -180,10 +230,43 @@ class FlowPlan(StagePlan):
         )
         return F.mse_loss(predicted, velocity)
 
-    def _alignment_loss(self) -> torch.Tensor:
-        """Compare the structure of predicted and real cells of a few training groups."""
+    def _pair(self, z0: torch.Tensor, z1: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Bring the control and perturbed cells of each group into an order of pairs."""
+        if self.module.config.coupling == "exact":
+            return z0, _take(z1, pair_batches(z0, z1))
+        first, second = sample_pairs(z0, z1, self._data.rng)
+        return _take(z0, first), _take(z1, second)
+
+    def _align(self) -> None:
+        """Take a step of alignment for each of a few training groups, without dropout."""
+        networks, batch = (self.module.condition, self.module.velocity), self._data.draw()
+        for network in networks:
+            network.eval()
+        sizes = [
+            self._step_aside(self._alignment_loss(Pairs(*(part[i : i + 1] for part in batch))))
+            for i in range(len(batch.group))
+        ]
+        for network in networks:
+            network.train()
+        self._alignment_size = torch.stack(sizes).mean()
+
+    def _step_aside(self, loss: torch.Tensor) -> torch.Tensor:
+        """Take a step of the aligner, and leave the gradients of the flow as they are."""
+        config, weights = self.module.config, self._weights
+        gradients = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
+        of_flow = [weight.grad for weight in weights]
+        for weight, gradient in zip(weights, gradients, strict=True):
+            weight.grad = gradient.clamp(-config.align_clip, config.align_clip)
+        flow_rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        self._aligner.param_groups[0]["lr"] = config.align_lr * flow_rate / config.flow_lr
+        self._aligner.step()
+        for weight, kept in zip(weights, of_flow, strict=True):
+            weight.grad = kept
+        return _measure(gradients)
+
+    def _alignment_loss(self, batch: Pairs) -> torch.Tensor:
+        """Compare the structure of predicted and real cells of a group."""
         config, data, device = self.module.config, self._data, self.device
-        batch = data.draw()
         real = self._read(batch.perturbed_rows)
         predicted = self.module.predict_cells(
             self._read(batch.control_rows),
@@ -191,6 +274,7 @@ class FlowPlan(StagePlan):
             data.condition.select(batch.group, device),
             data.effect[batch.group].to(device),
             data.control_mean[batch.group].to(device),
+            is_fixed=True,
         )
         loss = correlation_loss(predicted, real, data.programs.to(device)).mean()
         self.log_value("correlation_loss", loss)
@@ -204,6 +288,16 @@ class FlowPlan(StagePlan):
     def _read(self, rows: torch.Tensor) -> torch.Tensor:
         x = self._data.expression.rows(rows.numpy().ravel())
         return torch.from_numpy(np.ascontiguousarray(x)).unflatten(0, rows.shape).to(self.device)
+
+
+def _take(points: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """Points ``(B, N, d)`` by their positions ``(B, N)`` in each group."""
+    return points.gather(1, rows.unsqueeze(-1).expand(-1, -1, points.shape[-1]))
+
+
+def _measure(gradients: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Euclidean norm of all gradients together."""
+    return torch.stack([gradient.norm() for gradient in gradients]).norm()
 
 
 def correlation_loss(
