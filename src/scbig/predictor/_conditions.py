@@ -7,6 +7,7 @@ import pandas as pd
 from anndata import AnnData
 
 from scbig import __version__
+from scbig._console import hush_libraries
 from scbig.data import (
     ERRORS,
     Expression,
@@ -26,6 +27,7 @@ from scbig.predictor._judge import average_change
 class ConditionTables(StoredModel):
     """Tells of conditions what is known of them."""
 
+    @hush_libraries()
     def predict_effects(
         self, perturbations: Perturbations, *, contexts: Perturbations | None = None
     ) -> AnnData:

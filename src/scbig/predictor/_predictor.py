@@ -11,7 +11,9 @@ from scvi import settings
 from scvi.model.base import BaseModelClass
 
 from scbig import __version__
+from scbig._console import hush_libraries, show_training
 from scbig._constants import REGISTRY
+from scbig._scvi_arguments import takes_scvi_arguments
 from scbig.data import (
     Perturbations,
     Prediction,
@@ -104,11 +106,13 @@ class BasePredictor(ConditionTables):
 
     # --- training ----------------------------------------------------------------------------
 
+    @takes_scvi_arguments
     def train(
         self,
         *,
         validation: Perturbations | None = None,
         use_refit: bool = True,
+        use_progress_bar: bool = True,
     ) -> None:
         """Train, or continue to train on a further screen.
 
@@ -119,13 +123,16 @@ class BasePredictor(ConditionTables):
             fewer than ten. An empty list holds none out.
         use_refit
             Learn from the held-out conditions too, once all choices are made.
+        use_progress_bar
+            Show which stage runs; otherwise nothing is shown.
 
         Raises
         ------
         ValueError
             When there are no data, a condition to hold out has no cells, or none is left.
         """
-        self._train(validation, use_refit=use_refit)
+        hardware = Hardware(use_progress_bar=use_progress_bar)
+        self._train(validation, use_refit=use_refit, hardware=hardware)
 
     def _train(
         self,
@@ -137,6 +144,17 @@ class BasePredictor(ConditionTables):
         hardware: Hardware | None = None,
     ) -> None:
         """Run the recipe; see :class:`~scbig.predictor.TrainingRequest` for the budgets."""
+        hardware = hardware or Hardware()
+        with show_training(type(self).__name__, hardware.use_progress_bar) as bar:
+            budgets = use_refit, first_budget, max_steps
+            self._run_recipe(validation, budgets, StageRunner(self, hardware, bar))
+
+    def _run_recipe(
+        self,
+        validation: Perturbations | None,
+        budgets: tuple[bool, int | None, int | None],
+        runner: StageRunner,
+    ) -> None:
         adata = self._get_adata(None)
         cells = self._vocabulary.read_screen(adata, self._get_setup("responder_key"))
         self._check_trainable(cells.screen.targets)
@@ -146,16 +164,14 @@ class BasePredictor(ConditionTables):
         else:
             held_out = read_validation(self._vocabulary, cells, validation)
         history = self.history_ or {}  # scvi-tools overwrites it
-        runner = StageRunner(self, hardware or Hardware())
-        request = TrainingRequest(held_out, use_refit, first_budget, max_steps, self._seed)
-        method = self._method
+        request = TrainingRequest(held_out, *budgets, self._seed)
+        method, name, known = self._method, type(self).__name__, self._effects
         with ExitStack() as undo, seeded(self._seed):
             # Whatever goes wrong, what was there before is there as it was.
             undo.callback(self._roll_back, method.copy(), history)
             rng = np.random.default_rng(self._seed)
             vocabulary = self._vocabulary.extend(cells, adata.obs, rng)
             method.extend(vocabulary)
-            name, known = type(self).__name__, self._effects
             recipe = Recipe(name, method, cells, vocabulary, known, request=request, runner=runner)
             outcome = recipe.run(
                 uses_networks=self._uses_networks, compares=self.compares_with_floors
@@ -183,6 +199,7 @@ class BasePredictor(ConditionTables):
 
     # --- prediction --------------------------------------------------------------------------
 
+    @hush_libraries()
     def predict(
         self,
         adata: AnnData | None = None,
@@ -267,6 +284,7 @@ class BasePredictor(ConditionTables):
             },
         )
 
+    @hush_libraries()
     def get_predicted_expression(
         self,
         adata: AnnData | None = None,

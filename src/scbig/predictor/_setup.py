@@ -10,6 +10,7 @@ from mudata import MuData
 from scvi.data import AnnDataManager
 from scvi.model.base import BaseModelClass
 
+from scbig._console import hush_libraries
 from scbig.data import (
     ExpressionField,
     Guides,
@@ -64,6 +65,7 @@ class RegisteredModel(BaseModelClass):
     setup_annbatch: ClassVar = NotOffered(_OWN_READING)
 
     @classmethod
+    @hush_libraries()
     def setup_anndata(
         cls,
         adata: AnnData,

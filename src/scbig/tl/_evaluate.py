@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pandas as pd
 from anndata import AnnData
 
+from scbig._console import quieten
 from scbig._constants import OBS, SOURCE_SUFFIX
 from scbig.baselines import FLOORS, Baseline, EmbeddingBaseline, OwnMean
 from scbig.data import Guides, ScreenSchema, infer_schema, put_sources
@@ -212,6 +213,7 @@ def _score_floors(
     return scores
 
 
+@quieten()
 def _predict_floor(
     floor: type[Baseline],
     parts: SplitScreen,

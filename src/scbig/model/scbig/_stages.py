@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -47,14 +47,15 @@ def fit_autoencoder(module: SCBIGModule, task: Task) -> None:
 def _train_autoencoder(module: SCBIGModule, task: Task, cells: np.ndarray) -> None:
     """Train on shuffled cells, of which the first are held out to stop on."""
     n_held_out = min(max(1, round(HELD_OUT_CELLS * len(cells))), MAX_HELD_OUT_CELLS)
-    n_epochs, n_batches = plan_autoencoder(
-        len(cells) - n_held_out, module.config, task.first_budget
-    )
+    config, batch_size = module.config, task.runner.hardware.batch_size
+    if batch_size is not None:
+        config = replace(config, cells_per_batch=batch_size)
+    n_epochs, n_batches = plan_autoencoder(len(cells) - n_held_out, config, task.first_budget)
     batches = CellBatches(
         task.cells.expression,
         np.sort(cells[n_held_out:]),
         np.sort(cells[:n_held_out]),
-        batch_size=module.config.cells_per_batch,
+        batch_size=config.cells_per_batch,
         seed=task.seed,
         n_batches=n_batches,
     )

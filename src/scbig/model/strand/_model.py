@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from scbig._scvi_arguments import takes_scvi_arguments
 from scbig._types import Arrays, Values
 from scbig.data import Effects, Guides, Perturbations, Targets, find_locus_labels, read_folder
 from scbig.model.strand._config import PRESETS, STRANDConfig
@@ -150,6 +151,7 @@ class STRAND(BasePredictor):
             guide_to_gene=guide_to_gene,
         )
 
+    @takes_scvi_arguments
     def train(
         self,
         *,
@@ -160,6 +162,8 @@ class STRAND(BasePredictor):
         accelerator: str = "auto",
         devices: int | list[int] | str = "auto",
         use_progress_bar: bool = True,
+        early_stopping: bool = True,
+        check_val_every_n_epoch: int | None = None,
     ) -> None:
         """Train the model, or continue to train it.
 
@@ -187,8 +191,8 @@ class STRAND(BasePredictor):
             whatever overlaps them, or none of fewer than ten. An empty list holds none out.
         use_refit
             For the protocol of all models: STRAND has no closed form to fit once more.
-        accelerator, devices, use_progress_bar
-            As scvi-tools takes them.
+        accelerator, devices, use_progress_bar, early_stopping, check_val_every_n_epoch
+            See :meth:`scbig.model.SCBIG.train`.
 
         Raises
         ------
@@ -206,7 +210,9 @@ class STRAND(BasePredictor):
             use_refit=use_refit,
             first_budget=max_locus_steps,
             max_steps=max_steps,
-            hardware=Hardware(accelerator, devices, use_progress_bar),
+            hardware=Hardware(
+                accelerator, devices, use_progress_bar, early_stopping, check_val_every_n_epoch
+            ),
         )
 
     def _choose_validation(self, conditions: Sequence[Targets]) -> Sequence[Targets]:
@@ -390,11 +396,4 @@ class STRAND(BasePredictor):
         arrays: Arrays,
         latent: CellLatent | None = None,
     ) -> LocusBridge:
-        """Rebuild the method.
-
-        Parameters
-        ----------
-        latent
-            The latent space, where it is not of principal components.
-        """
         return LocusBridge.from_plain(vocabulary, effects, values, arrays, latent)
