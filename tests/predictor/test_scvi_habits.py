@@ -1,6 +1,5 @@
 """What users of scvi-tools are used to: arguments of train, summaries, devices, history."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from rich.text import Text
 from scbig.baselines import Additive
 from scbig.data import simulate_screen
 from scbig.model import SCBIG, STRAND, DualStreamMamba, EffectRegression, SCBIGConfig
+from scbig.model.scbig._stages import AutoencoderPlan
 from scbig.predictor import Hardware
 
 QUIET = {"accelerator": "cpu", "use_progress_bar": False}
@@ -90,8 +90,6 @@ def test_batch_size_is_that_of_the_autoencoder(simulated: AnnData, monkeypatch):
         seen.append(len(batch["X"]))
         return training_step(self, batch, batch_idx)
 
-    from scbig.model.scbig._stages import AutoencoderPlan
-
     training_step = AutoencoderPlan.training_step
     monkeypatch.setattr(AutoencoderPlan, "training_step", watch)
     model = make(simulated, preset=CONFIG, n_programs=4)
@@ -111,16 +109,19 @@ def count_epochs(model) -> tuple[int, int]:
 NAMES = ("train_loss", "validation_score")
 
 
-def test_early_stopping_and_validations(simulated: AnnData):
-    # So large a rate that nothing gets better after some validations.
-    config = replace(CONFIG, autoencoder_lr=3.0)
-    stopped, whole, rare = (make(simulated, preset=config, n_programs=4) for _ in range(3))
+def test_early_stopping_and_validations(simulated: AnnData, monkeypatch):
+    def find_no_better(self, batch, batch_idx):
+        self.log_value("validation_score", torch.tensor(0.5))
+
+    monkeypatch.setattr(AutoencoderPlan, "validation_step", find_no_better)
+    stopped, whole, rare = (make(simulated, preset=CONFIG, n_programs=4) for _ in range(3))
     stopped.train(max_epochs=12, max_steps=0, **QUIET)
     whole.train(max_epochs=12, max_steps=0, early_stopping=False, **QUIET)
     rare.train(
         max_epochs=12, max_steps=0, early_stopping=False, check_val_every_n_epoch=5, **QUIET
     )
-    assert count_epochs(stopped)[0] < 12
+    # The first score is the best so far; after four more that are no better it stops.
+    assert count_epochs(stopped) == (5, 5)
     assert count_epochs(whole) == (12, 12)
     assert count_epochs(rare) == (12, 2)
 

@@ -52,15 +52,11 @@ from scbig.cli._options import (
     check_options,
     describe_counts,
     describe_models,
+    get_model_names,
     make_model_metavar,
     split_list,
 )
 from scbig.cli._session import Session, run_session
-
-HINT = (
-    "Arguments in this message are options here: control=... is --control, is_log1p=True is "
-    "--is-log1p, target_sum=... is --target-sum; raw counts are normalised."
-)
 
 
 class Preset(StrEnum):
@@ -87,6 +83,7 @@ def train(
             help=f"What to train. {describe_models()}",
             metavar=make_model_metavar(),
             callback=check_model_name,
+            autocompletion=get_model_names,
         ),
     ] = MODELS[0].name,
     overwrite: Overwrite = False,
@@ -177,7 +174,7 @@ def train(
     - scbig train screen.h5ad --model strand --loci loci.tsv --assembly hg38
       --coordinates 0-based --fasta hg38.fa --out model
     """
-    with run_session(context, HINT) as session:
+    with run_session(context) as session:
         spec = find_spec(model)
         check_options(context, spec)
         run_train(
