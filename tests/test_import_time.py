@@ -1,4 +1,4 @@
-"""The first seconds: `import scbig` loads next to nothing, a model not much more than scvi-tools."""
+"""The first seconds: `import scbig` loads next to nothing, a model little beyond scvi-tools."""
 
 import statistics
 import subprocess

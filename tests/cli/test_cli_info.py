@@ -17,7 +17,7 @@ from scbig.model import SCBIG
 
 
 def read_rows(output: str) -> dict[str, str]:
-    return {name: value for name, value in re.findall(r"^([\w :-]+?): +(.*)$", output, re.M)}
+    return dict(re.findall(r"^([\w :-]+?): +(.*)$", output, re.M))
 
 
 def test_versions_and_devices_for_a_report(scbig_command: Callable):
