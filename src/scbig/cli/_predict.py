@@ -14,6 +14,7 @@ from scbig.cli._options import (
     OWN,
     SCREEN,
     Assembly,
+    BorrowControls,
     Coordinates,
     Fasta,
     LociFile,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from scbig.data import ScreenSchema
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
-_OF_CELLS = ("n_cells", "n_draws", "key_added", "seed", "data")
+_OF_CELLS = ("n_cells", "n_draws", "borrow_controls", "key_added", "seed", "data")
 # What screens call the column of labels.
 _LABEL_COLUMNS = (
     "perturbation", "target_gene", "condition", "perturbation_name", "gene", "target",
@@ -99,6 +100,7 @@ def predict(
             metavar="A,B,C",
         ),
     ] = None,
+    borrow_controls: BorrowControls = None,
     key_added: Annotated[
         str | None, typer.Option(help="Name of the layer; that of the model by default.")
     ] = None,
@@ -162,6 +164,7 @@ def predict(
                 ),
                 model_class=model_class,
                 n_draws=n_draws,
+                borrow_controls=None if borrow_controls is None else borrow_controls.value,
                 is_table=effects,
             ),
             out,
@@ -207,7 +210,11 @@ def run_predict(
     schema = _get_schema(model)
     labels = _split_labels(schema, wanted.perturbations)
     # A model of the user's own need not know of contexts and draws.
-    given = {"contexts": wanted.contexts, "n_draws": wanted.n_draws}
+    given = {
+        "contexts": wanted.contexts,
+        "n_draws": wanted.n_draws,
+        "borrow_controls": wanted.borrow_controls,
+    }
     asked = {name: value for name, value in given.items() if value is not None}
     if wanted.is_table:
         _write_table(session, model, labels, known | asked, out)

@@ -21,6 +21,7 @@ from scbig.cli._options import (
     TRAINING,
     Aliases,
     Assembly,
+    BorrowControls,
     ContextKeys,
     Control,
     Coordinates,
@@ -98,6 +99,7 @@ def train(
     separator: Separator = None,
     guide_to_gene: GuideToGene = None,
     context_keys: ContextKeys = None,
+    borrow_controls: BorrowControls = None,
     gene_embedding: GeneEmbeddingFile = None,
     string_links: StringLinks = None,
     string_info: StringInfo = None,
@@ -219,6 +221,7 @@ def train(
                 seed=seed,
                 accelerator=accelerator,
                 model=model,
+                borrow_controls=None if borrow_controls is None else borrow_controls.value,
             ),
             out,
             overwrite=overwrite,
@@ -273,6 +276,8 @@ def run_train(
     adata, validation = hold_out(adata, schema, holding)
     # What was recognised on the whole screen holds, whatever is left of it.
     recognised = schema.to_dict() | {"separator": schema.separator or ""}
+    if training.borrow_controls is not None:
+        recognised["borrow_controls"] = training.borrow_controls
     model_class = spec.load_class()
     model_class.setup_anndata(adata, **recognised, is_log1p=is_log1p)
     model = spec.construct(adata, training.to_dict() | known)

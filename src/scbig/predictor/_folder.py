@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Collection
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from os import PathLike
 from typing import Any, Self
 
@@ -157,11 +157,17 @@ class StoredModel(RegisteredModel):
             counts_layer=layer if layer in adata.layers else None,
             target_sum=known.target_sum,
             responder_key=responder_key if responder_key in adata.obs else None,
+            borrow_controls=self._get_setup("borrow_controls"),
         )
         self._adata = adata
         self._adata_manager = cls._get_most_recent_anndata_manager(adata, required=True)
         self._register_manager_for_instance(self._adata_manager)
         self.registry_ = self._adata_manager.registry
+        # Its own contexts may borrow control cells, too.
+        state = self._adata_manager.get_state_registry(REGISTRY.PERTURBATION)
+        found = ScreenSchema.from_dict(dict(state["schema"])).lenders
+        lenders = tuple(dict([*schema.lenders, *found]).items())
+        self._vocabulary = replace(known, schema=replace(schema, lenders=lenders))
 
     def _check_trained(self) -> Effects:
         """Return the effects that the model was fitted on, or raise."""

@@ -15,6 +15,7 @@ from scbig._console import hush_libraries, show_training
 from scbig._constants import REGISTRY
 from scbig._scvi_arguments import takes_scvi_arguments
 from scbig.data import (
+    Lending,
     Perturbations,
     Prediction,
     ScreenCells,
@@ -211,6 +212,7 @@ class BasePredictor(ConditionTables):
         sampling: bool = True,
         n_draws: int | None = None,
         seed: int | None = None,
+        borrow_controls: Lending | None = None,
     ) -> AnnData:
         """Predict perturbed cells and write them into a layer.
 
@@ -247,6 +249,10 @@ class BasePredictor(ConditionTables):
             default there is one, with the expected effect. Take at least 100 cells a draw.
         seed
             Seed of all that is drawn; by default the model's.
+        borrow_controls
+            Whose control cells to take in contexts that have none: ``"nearest"``, ``"pooled"``
+            for those of all others, or names, ``{"day 7": "day 0"}``. By default those of
+            :meth:`setup_anndata`; without any, such a context is an error.
 
         Returns
         -------
@@ -266,7 +272,7 @@ class BasePredictor(ConditionTables):
         """
         into = self._get_adata(adata) if perturbations is None else None
         key = check_key(key_added, into, self._vocabulary.schema.layer, self.default_key)
-        asked = perturbations, n_cells, contexts, seed, n_draws
+        asked = perturbations, n_cells, contexts, seed, n_draws, borrow_controls
         request, prediction = self._predict(adata, asked, sampling)
         confidence = self._method.get_confidence(request.targets, request.context)
         return write_prediction(
@@ -294,12 +300,13 @@ class BasePredictor(ConditionTables):
         contexts: Perturbations | None = None,
         sampling: bool = True,
         seed: int | None = None,
+        borrow_controls: Lending | None = None,
     ) -> np.ndarray:
         """Predict as :meth:`predict` does, and write nothing.
 
         Parameters
         ----------
-        adata, perturbations, n_cells, contexts, sampling, seed
+        adata, perturbations, n_cells, contexts, sampling, seed, borrow_controls
             See :meth:`predict`.
 
         Returns
@@ -307,7 +314,7 @@ class BasePredictor(ConditionTables):
         Predicted log1p expression, shape ``(n_rows, n_vars)``, in the order of the rows that
         :meth:`predict` returns.
         """
-        asked = perturbations, n_cells, contexts, seed, None
+        asked = perturbations, n_cells, contexts, seed, None, borrow_controls
         values = self._predict(adata, asked, sampling)[1].expression
         return values if isinstance(values, np.ndarray) else values.toarray()
 

@@ -1,9 +1,9 @@
 """STRAND: predict perturbed cells from the DNA of the perturbed place."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from os import PathLike
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -110,6 +110,7 @@ class STRAND(BasePredictor):
         counts_layer: str | None = None,
         target_sum: float | None = None,
         responder_key: str | None = None,
+        borrow_controls: str | Mapping[str, Any] | None = None,
         guide_to_gene: Guides | None = None,
     ) -> None:
         """Register a screen as for all models; the labels are loci.
@@ -120,7 +121,8 @@ class STRAND(BasePredictor):
             Log1p-normalised expression of single cells with labels of loci.
         locus_key, perturbation_key
             Column of ``obs`` with locus ids, guides or genes; ``"locus"`` if there is one.
-        layer, control, context_keys, gene_key, is_log1p, counts_layer, target_sum, responder_key
+        layer, control, context_keys, gene_key, is_log1p, counts_layer, target_sum, responder_key,
+        borrow_controls
             See :meth:`scbig.model.SCBIG.setup_anndata`.
         guide_to_gene
             Locus, or label of controls, of each guide, as there.
@@ -148,6 +150,7 @@ class STRAND(BasePredictor):
             counts_layer=counts_layer,
             target_sum=target_sum,
             responder_key=responder_key,
+            borrow_controls=borrow_controls,
             guide_to_gene=guide_to_gene,
         )
 
@@ -234,6 +237,7 @@ class STRAND(BasePredictor):
         sampling: bool = True,
         n_draws: int | None = None,
         seed: int | None = None,
+        borrow_controls: str | Mapping[str, Any] | None = None,
         loci: Loci | None = None,
         fasta: Fasta | None = None,
     ) -> AnnData:
@@ -243,7 +247,7 @@ class STRAND(BasePredictor):
 
         Parameters
         ----------
-        adata, key_added, n_cells, contexts, sampling, n_draws, seed
+        adata, key_added, n_cells, contexts, sampling, n_draws, seed, borrow_controls
             See :meth:`scbig.model.SCBIG.predict`.
         perturbations
             Locus ids, guides, genes (all loci of one at once), places such as
@@ -252,11 +256,6 @@ class STRAND(BasePredictor):
             New loci.
         fasta
             Genome of new loci and places.
-
-        Raises
-        ------
-        ValueError
-            When a locus is unknown or has no DNA; the message names it.
         """
         self._read_loci(perturbations or [], loci, fasta)
         return super().predict(
@@ -268,6 +267,7 @@ class STRAND(BasePredictor):
             sampling=sampling,
             n_draws=n_draws,
             seed=seed,
+            borrow_controls=borrow_controls,
         )
 
     def predict_effects(
