@@ -69,7 +69,13 @@ class Screen:
         return np.flatnonzero(self.is_control & np.isin(self.context, self.lenders[context]))
 
     def get_own_controls(self, context: int) -> np.ndarray:
-        """Find the control cells that are in one context, by their row numbers."""
+        """Find the control cells that are in one context.
+
+        Parameters
+        ----------
+        context
+            Index into ``contexts``.
+        """
         return np.flatnonzero(self.is_control & (self.context == context))
 
     def get_groups(self) -> Iterator[tuple[Targets, int, np.ndarray]]:
