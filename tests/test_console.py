@@ -16,7 +16,7 @@ import pytest
 import scvi
 from anndata import AnnData
 
-from scbig import _console
+from scbig import _console, benchmark
 from scbig._console import (
     FollowingLogger,
     LineHandler,
@@ -28,6 +28,8 @@ from scbig._console import (
 )
 from scbig.data import simulate_screen
 from scbig.model import SCBIG, EffectRegression
+from scbig.model.scbig._stages import AutoencoderPlan
+from scbig.splits import make_split
 
 LOG = logging.getLogger("scbig.somewhere")
 SCRIPT = """
@@ -325,3 +327,29 @@ def test_a_fresh_process_shows_these_lines_and_nothing_else(tmp_path: Path):
     assert re.sub("[0-9.]+", "", "\n".join(shown)) == re.sub("[0-9.]+", "", "\n".join(lines))
     for stage in ("regression of effects", "autoencoder", "flow", "last fit"):
         assert f"SCBIG, {stage}" in text
+
+
+def test_an_interrupted_training_leaves_the_model_as_it_was(unset, screen, monkeypatch):
+    def interrupt(self, batch, batch_idx):
+        raise KeyboardInterrupt
+
+    adata, before = screen.copy(), signal.getsignal(signal.SIGINT)
+    SCBIG.setup_anndata(adata)
+    model = SCBIG(adata)
+    monkeypatch.setattr(AutoencoderPlan, "training_step", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        model.train(max_epochs=1, max_steps=2, accelerator="cpu")
+    assert (model.is_trained, model.history) == (False, {})
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_parts_of_a_benchmark_do_not_tell_of_themselves(unset, capsys, screen, tmp_path: Path):
+    settings = benchmark.BenchmarkSettings(metrics=("mse",), n_cells=20, n_resamples=10)
+    split = make_split(screen, "unseen", seed=0)
+    result = benchmark.run(
+        screen, [split], ["ridge", "scbig_anchor"], out=tmp_path, settings=settings
+    )
+    assert result.scores["status"].str.startswith("ok").all()
+    shown = capsys.readouterr()
+    told = ("as perturbations", "held-out condition", "trained in")
+    assert [text for text in told if text in shown.err + shown.out] == []

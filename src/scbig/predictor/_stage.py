@@ -144,7 +144,7 @@ class StageRunner:
 
     def run(
         self,
-        plan: "StagePlan",
+        plan: pl.LightningModule,
         batches: pl.LightningDataModule,
         schedule: Schedule,
         stopping: Stopping | None = None,
@@ -168,6 +168,7 @@ class StageRunner:
         every = hardware.check_val_every_n_epoch or schedule.validate_every
         # Once at least, or there would be no best weights; not at all where nothing is held out.
         every = min(every, schedule.n_epochs) if schedule.validate_every else schedule.n_epochs + 1
+        stage = getattr(plan, "stage", "networks")
         # What an earlier stage left in evaluation mode would train without its dropout.
         plan.train()
         # scvi-tools appends to the history of the last call, and only for names it had.
@@ -182,7 +183,7 @@ class StageRunner:
             check_val_every_n_epoch=every,
             gradient_clip_val=schedule.clip_norm,
             accumulate_grad_batches=schedule.accumulation,
-            callbacks=[*_make_callbacks(schedule, stopping), ShowEpochs(self.bar, plan.stage)],
+            callbacks=[*_make_callbacks(schedule, stopping), ShowEpochs(self.bar, stage)],
             enable_progress_bar=False,
             log_every_n_steps=1,
         )
