@@ -139,6 +139,14 @@ def test_the_level_is_that_of_the_root_where_it_has_handlers(
     assert LOG.getEffectiveLevel() == expected
 
 
+def test_a_handler_of_absl_is_nobodys_wish(unset):
+    handler_class = type("ABSLHandler", (logging.NullHandler,), {"__module__": "absl.logging"})
+    unset.setattr(logging.getLogger(), "handlers", [handler_class()])
+    unset.setattr(logging.getLogger(), "level", logging.WARNING)
+    clear_cache()
+    assert LOG.getEffectiveLevel() == logging.INFO
+
+
 def test_a_level_that_is_set_holds_and_one_that_is_put_back_does_not(unset, caplog):
     logger = logging.getLogger("scbig")
     assert isinstance(logger, FollowingLogger)

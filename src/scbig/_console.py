@@ -97,15 +97,16 @@ def _find_level() -> int:
     root = logging.getLogger()
     if verbosity != logging.INFO or not root.handlers:
         return verbosity
-    # Hosts of notebooks give the root a handler, at the level that it has by default.
-    is_of_host = root.level == logging.WARNING and is_notebook()
+    # Hosts of notebooks, and absl, give the root a handler, at the level that it has by default.
+    is_of_absl = all(type(one).__module__.startswith("absl.") for one in root.handlers)
+    is_of_host = root.level == logging.WARNING and (is_of_absl or is_notebook())
     return verbosity if is_of_host else root.level or verbosity
 
 
 def is_notebook() -> bool:
     """Whether this process is the kernel of a notebook."""
-    ipython: Any = sys.modules.get("IPython")
-    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
+    find_shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)
+    return hasattr(find_shell(), "kernel")
 
 
 # --- no noise ------------------------------------------------------------------------------------

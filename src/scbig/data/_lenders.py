@@ -188,7 +188,7 @@ def find_chosen(
         raise ValueError(
             f"{what}. Contexts with control cells: {list(known)}. Choose among them: "
             f"contexts={example}, leave contexts out for all, or predict from the control cells "
-            f"of others, predict(contexts={unknown or example}, {REMEDY})."
+            f"of others: {REMEDY}."
         )
     return {known[name] for name in wanted}
 
