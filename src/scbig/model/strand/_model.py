@@ -385,15 +385,10 @@ class STRAND(BasePredictor):
             made of principal components; its weights are read from the folder.
         """
         values, arrays = read_folder(dir_path, cls.__name__)
-        return cls._restore(values, arrays, adata, partial(cls.load_method, latent=latent))
+        return cls._restore(values, arrays, adata, partial(LocusBridge.from_plain, latent=latent))
 
     @classmethod
     def load_method(
-        cls,
-        vocabulary: Vocabulary,
-        effects: Effects | None,
-        values: Values,
-        arrays: Arrays,
-        latent: CellLatent | None = None,
+        cls, vocabulary: Vocabulary, effects: Effects | None, values: Values, arrays: Arrays
     ) -> LocusBridge:
-        return LocusBridge.from_plain(vocabulary, effects, values, arrays, latent)
+        return LocusBridge.from_plain(vocabulary, effects, values, arrays, None)
