@@ -3,10 +3,12 @@
 from importlib import import_module
 from types import ModuleType
 
+from scbig._console import show_lines
 from scbig._optional import get_version
 
 # Before all else, so that any module below may say `from scbig import __version__`.
 __version__ = get_version()
+show_lines()
 
 # The rooms of the public interface. They load on first use, so that `import scbig` and
 # `scbig --help` do not wait for torch and scvi-tools.

@@ -189,7 +189,7 @@ def test_the_judge_of_the_field(scbig_command: Callable, screen_file: Path, tmp_
     refused = scbig_command("benchmark", screen_file, *options, "--out", tmp_path / "judged")
     assert refused.exit_code == 1
     assert "to go on with these, ask the earlier judge" in " ".join(refused.output.split())
-    assert "judge=... is --judge" in " ".join(refused.output.split())
+    assert "--judge ..." in " ".join(refused.output.split())
 
 
 def test_cells_of_known_conditions_are_held_out(

@@ -204,7 +204,7 @@ def test_columns_are_read_as_probabilities():
 
 
 def test_training_says_how_many_conditions_have_responders_if_any(escaped: AnnData, caplog):
-    with caplog.at_level(logging.INFO, logger="scbig"):
+    with caplog.at_level(logging.DEBUG, logger="scbig"):
         train(escaped)
         assert "Only some cells respond in 1 of 2 conditions." in caplog.messages
         caplog.clear()

@@ -296,7 +296,7 @@ def test_settings_of_the_kernel_are_told_with_few_digits(simulated: AnnData, mon
     monkeypatch.setattr("scbig.predictor._method.choose_particular", choose)
     adata = simulated.copy()
     EffectRegression.setup_anndata(adata)
-    with caplog.at_level(logging.INFO, logger="scbig"):
+    with caplog.at_level(logging.DEBUG, logger="scbig"):
         EffectRegression(adata, seed=0).train(validation=[])
     [line] = [text for text in caplog.messages if "Regression of effects" in text]
     assert "particular=0.3," in line

@@ -289,7 +289,11 @@ def _explain_judge(changes: Sequence[str]) -> str:
     """Say how to go on where the judge alone is another: what was not judged cannot be."""
     if len(changes) > 1 or not changes[0].startswith("judge "):
         return ""
-    before = "leave the judge out" if "judge was None" in changes[0] else "ask the earlier judge"
+    before = (
+        "leave the judge out"
+        if "judge was None" in changes[0]
+        else "ask the earlier judge, judge=..."
+    )
     return f"Parts are judged when they are run: to go on with these, {before}. "
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from scbig._console import quieten
 from scbig._protocols import Predictor
 from scbig.benchmark._parts import Attempt, Meter, Part, PartResult
 from scbig.benchmark._settings import BenchmarkSettings, PredictorSpec, Resources
@@ -225,7 +226,8 @@ class SplitRunner:
         meter, attempt = Meter(), Attempt(part.name)
         effects = Attempt(f"{part.name}, asked for its effects")
         ask: Ask | None = None
-        with attempt:
+        # What a model says once would be said for every part.
+        with attempt, quieten():
             scores, ask = self._score(part, meter, effects)
         if attempt.error is not None:
             scores = self._evaluator.get_failed(attempt.error)

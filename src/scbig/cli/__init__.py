@@ -8,6 +8,7 @@ from scbig import __version__
 from scbig.cli._benchmark import benchmark
 from scbig.cli._demo import demo
 from scbig.cli._evaluate import evaluate
+from scbig.cli._info import info
 from scbig.cli._predict import predict
 from scbig.cli._session import Verbosity
 from scbig.cli._train import train
@@ -16,7 +17,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(train)
@@ -24,6 +24,7 @@ app.command()(predict)
 app.command()(evaluate)
 app.command()(benchmark)
 app.command()(demo)
+app.command()(info)
 
 
 def _show_version(is_wanted: bool) -> None:
@@ -50,5 +51,8 @@ def main(
     - scbig predict model --perturbations KLF1,CEBPA+KLF1 --out predicted.h5ad
     - scbig evaluate screen.h5ad --predicted predicted.h5ad --out scores.csv
     - scbig benchmark screen.h5ad --task unseen --out bench
+
+    `scbig info` shows versions and devices, `scbig info model` what a model is of, and
+    `scbig --install-completion` has the shell complete commands and options.
     """
     context.obj = Verbosity(is_quiet=quiet, is_debug=debug)

@@ -14,6 +14,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from scbig.benchmark.catalogue import get_names
 from scbig.cli._options import (
     LABELS,
     OWN,
@@ -57,13 +58,6 @@ if TYPE_CHECKING:
     from scbig.benchmark import BenchmarkResult, BenchmarkSettings
 
 HOLDING = "What is held out: a task, or a file"
-HINT = (
-    "Arguments in this message are options here: use_overwrite=True is --overwrite, "
-    "context_keys=... is --context-keys, is_log1p=True is --is-log1p, judge=... is "
-    "--judge; raw counts are normalised."
-)
-
-
 SHOWN = {
     "effects": ("pearson_delta", "pearson_delta_top20", "mse", "pds_l1", "energy_distance"),
     "cells": ("c2st_auc", "de_count", "de_top20_overlap", "zero_share_error", "variance_ratio"),
@@ -97,7 +91,7 @@ def benchmark(
     predictors: Annotated[
         str | None,
         typer.Option(
-            help=f"Such as scbig,kernel_ridge or your own, {OWN}; by default all.",
+            help=f"By default all of: {', '.join(get_names())}. Your own: {OWN}.",
             metavar="A,B,C",
         ),
     ] = None,
@@ -204,7 +198,7 @@ def benchmark(
     - scbig benchmark counts.h5ad --normalize --task context --context-keys cell_line --out bench
     - scbig benchmark counts.h5ad --normalize --task seen --judge vcc2026 --out bench
     """
-    with run_session(context, HINT) as session:
+    with run_session(context) as session:
         run_benchmark(
             session,
             ScreenFile(

@@ -45,9 +45,7 @@ if TYPE_CHECKING:
     from scbig.data import ScreenSchema
 
 HINT = (
-    "Arguments in this message are options here: control=... is --control, "
-    "guide_to_gene=... is --guide-to-gene FILE; a split is given by "
-    "--split-file and --split, or in a column of obs that --split-key names."
+    "A split is given by --split-file and --split, or in a column of obs that --split-key names."
 )
 
 

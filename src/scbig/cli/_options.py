@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -210,6 +211,19 @@ ContextKeys = Annotated[
         rich_help_panel=LABELS,
     ),
 ]
+
+
+class LendingWay(StrEnum):
+    """Whose control cells serve contexts that have none."""
+
+    NEAREST = "nearest"
+    POOLED = "pooled"
+
+
+BorrowControls = Annotated[
+    LendingWay | None,
+    typer.Option(help="Who lends control cells to contexts without.", rich_help_panel=LABELS),
+]
 GeneEmbeddingFile = Annotated[
     Path | None, file_option("Embedding: parquet, csv, tsv, npz, h5ad, pt.", PRIORS)
 ]
@@ -338,6 +352,7 @@ class Training:
     seed: int = 0
     accelerator: str = "auto"
     model: str = "scbig"
+    borrow_controls: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the arguments."""
@@ -356,6 +371,7 @@ class PredictionRequest:
     loci: PriorFiles = PriorFiles()
     model_class: str | None = None
     n_draws: int | None = None
+    borrow_controls: str | None = None
     is_table: bool = False
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +14,7 @@ from scbig.cli._options import (
     OWN,
     SCREEN,
     Assembly,
+    BorrowControls,
     Coordinates,
     Fasta,
     LociFile,
@@ -36,7 +38,11 @@ if TYPE_CHECKING:
     from scbig.data import ScreenSchema
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
-_OF_CELLS = ("n_cells", "n_draws", "key_added", "seed", "data")
+_OF_CELLS = ("n_cells", "n_draws", "borrow_controls", "key_added", "seed", "data")
+# What screens call the column of labels.
+_LABEL_COLUMNS = (
+    "perturbation", "target_gene", "condition", "perturbation_name", "gene", "target",
+)  # fmt: skip
 # Conditions that are written at once.
 _AT_ONCE = 100
 # What mends that nothing is known of a target, here where the model is trained already.
@@ -55,14 +61,23 @@ def predict(
             help="Folder written by scbig train.", exists=True, file_okay=False, metavar="MODEL"
         ),
     ],
-    perturbations: Annotated[
-        str,
-        typer.Option(help="What to predict: A,B,A+B. + joins targets.", metavar="A,B,A+B"),
-    ],
     out: Annotated[
         Path,
         typer.Option(help="File to write, .h5ad; with --effects also .csv, .tsv.", metavar="FILE"),
     ],
+    perturbations: Annotated[
+        str | None,
+        typer.Option(help="What to predict: A,B,A+B. + joins targets.", metavar="A,B,A+B"),
+    ] = None,
+    perturbations_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="The same from a file: a label a line, or a column of a .csv or .tsv.",
+            exists=True,
+            dir_okay=False,
+            metavar="FILE",
+        ),
+    ] = None,
     overwrite: Overwrite = False,
     effects: Annotated[
         bool,
@@ -91,6 +106,7 @@ def predict(
             metavar="A,B,C",
         ),
     ] = None,
+    borrow_controls: BorrowControls = None,
     key_added: Annotated[
         str | None, typer.Option(help="Name of the layer; that of the model by default.")
     ] = None,
@@ -125,6 +141,7 @@ def predict(
     Examples
     --------
     - scbig predict model --perturbations KLF1,CEBPA+KLF1 --out predicted.h5ad
+    - scbig predict model --perturbations-file targets.txt --out predicted.h5ad
     - scbig predict model --perturbations KLF1 --data new.h5ad --out predicted.h5ad
     - scbig predict model --perturbations KLF1 --contexts K562 --out predicted.h5ad
     - scbig predict model --perturbations KLF1,CEBPA+KLF1 --effects --out effects.h5ad
@@ -143,7 +160,7 @@ def predict(
             model,
             file,
             PredictionRequest(
-                perturbations=split_list(perturbations),
+                perturbations=_read_perturbations(perturbations, perturbations_file),
                 n_cells=n_cells,
                 contexts=split_list(contexts) or None,
                 key_added=key_added,
@@ -153,6 +170,7 @@ def predict(
                 ),
                 model_class=model_class,
                 n_draws=n_draws,
+                borrow_controls=None if borrow_controls is None else borrow_controls.value,
                 is_table=effects,
             ),
             out,
@@ -215,7 +233,11 @@ def _predict(
     schema = _get_schema(model)
     labels = _split_labels(schema, wanted.perturbations)
     # A model of the user's own need not know of contexts and draws.
-    given = {"contexts": wanted.contexts, "n_draws": wanted.n_draws}
+    given = {
+        "contexts": wanted.contexts,
+        "n_draws": wanted.n_draws,
+        "borrow_controls": wanted.borrow_controls,
+    }
     asked = {name: value for name, value in given.items() if value is not None}
     if wanted.is_table:
         _write_table(session, model, labels, known | asked, out)
@@ -237,6 +259,43 @@ def _predict(
         f"Wrote {predicted.n_obs} cells x {predicted.n_vars} genes to "
         f"[bold]{escape(str(out))}[/bold]; the prediction is layers[{escape(repr(key))}]."
     )
+
+
+def _read_perturbations(text: str | None, file: Path | None) -> tuple[str, ...]:
+    """Read what is to be predicted from the option, a file, or both."""
+    if text is None and file is None:
+        raise ValueError(
+            "Nothing is named to predict. Give --perturbations A,B,A+B, or --perturbations-file "
+            "FILE with a label a line."
+        )
+    listed = () if file is None else read_labels_file(file)
+    return tuple(dict.fromkeys((*split_list(text), *listed)))
+
+
+def read_labels_file(path: Path) -> tuple[str, ...]:
+    """Read labels from a file: one a line, or a column of a table that has a header.
+
+    Of a table (.csv, .tsv) that is a column as they are called in screens, or else the first.
+    Empty lines and those that begin with ``#`` are left out.
+
+    Raises
+    ------
+    ValueError
+        When the file has no label, or is no text.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text (UTF-8). Write one label a line.") from error
+    lines = [line for line in lines if line.strip() and not line.startswith("#")]
+    if path.suffix in _SEPARATORS and lines:
+        header, *rows = csv.reader(lines, delimiter=_SEPARATORS[path.suffix])
+        place = next((i for i, name in enumerate(header) if name.strip() in _LABEL_COLUMNS), 0)
+        lines = [row[place] for row in rows if len(row) > place]
+    labels = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    if not labels:
+        raise ValueError(f"{path} names no perturbation. Write one label a line, such as KLF1.")
+    return labels
 
 
 def _refuse_cells(context: typer.Context) -> None:

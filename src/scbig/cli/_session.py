@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,15 +14,20 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn
 from rich.text import Text
 
+from scbig._console import hush_libraries
+from scbig.cli._wording import list_options, make_translator
+
 if TYPE_CHECKING:
     from scbig.benchmark import Progress
 
 # What a user may have got wrong. Anything else is an error of scbig, and keeps its traceback.
 USER_ERRORS = (ValueError, OSError, ImportError)
-CHATTY = ("lightning.pytorch", "lightning.fabric", "scvi")
+_NORMALISED = (
+    "Raw counts are normalised as they are read: to --target-sum where the command has it."
+)
 # What these say once for a model would be said for every part.
 TALKATIVE = (
-    "baselines", "data", "metrics", "model", "priors", "programs", "splits", "train"
+    "baselines", "data", "metrics", "model", "priors", "programs", "splits", "predictor"
 )  # fmt: skip
 
 
@@ -58,7 +62,11 @@ class Session:
 
 @contextmanager
 def run_session(
-    context: typer.Context, hint: str = "", *, log_level: int = logging.INFO
+    context: typer.Context,
+    hint: str = "",
+    *,
+    log_level: int = logging.INFO,
+    uses_libraries: bool = True,
 ) -> Iterator[Session]:
     """Surround a command.
 
@@ -67,43 +75,80 @@ def run_session(
     context
         Context of the command, which holds what was asked for before its name.
     hint
-        Added to errors: how to mend on the command line what the message mends in Python.
+        Added to errors: how to mend on the command line what the message mends in Python, beyond
+        the options that take the place of the arguments it names.
     log_level
         Least level of the messages of scbig that are shown, unless quiet.
+    uses_libraries
+        Whether scvi-tools and Lightning will be loaded, and are to be hushed.
     """
     verbosity = context.obj or Verbosity()
     # Messages go to stderr, as is usual, so that they never mix with output that is piped on.
     console = Console(stderr=True)
     with ExitStack() as stack:
-        stack.enter_context(_report_errors(console, hint, is_debug=verbosity.is_debug))
-        stack.enter_context(
-            _show_log(console, logging.WARNING if verbosity.is_quiet else log_level)
-        )
-        stack.enter_context(_hush_libraries())
+        translate = make_translator(list_options(context))
+        reporter = ErrorReporter(console, translate, hint, is_debug=verbosity.is_debug)
+        stack.enter_context(reporter.report())
+        shown = logging.WARNING if verbosity.is_quiet else log_level
+        stack.enter_context(_show_log(console, shown, translate))
+        if uses_libraries:
+            # These set their own levels when they are first imported.
+            import lightning.pytorch  # noqa: F401
+            import scvi  # noqa: F401
+
+            stack.enter_context(hush_libraries())
         yield Session(console, verbosity)
 
 
-@contextmanager
-def _report_errors(console: Console, hint: str, *, is_debug: bool) -> Iterator[None]:
-    try:
-        yield
-    except USER_ERRORS as error:
-        if is_debug:
-            raise
-        # Messages hold brackets, which are no markup.
-        console.print(Text("Error: ", style="bold red") + Text(str(error), style="default"))
-        if hint and isinstance(error, ValueError):
-            console.print(Text(hint, style="dim"))
-        raise typer.Exit(1) from error
+@dataclass(frozen=True)
+class ErrorReporter:
+    """Says in a line what a user may have got wrong, in the words of the command."""
+
+    console: Console
+    translate: Callable[[str], str]
+    hint: str
+    is_debug: bool
+
+    @contextmanager
+    def report(self) -> Iterator[None]:
+        """Report what goes wrong inside, and end the command."""
+        try:
+            yield
+        except USER_ERRORS as error:
+            if self.is_debug:
+                raise
+            text = str(error)
+            hints = [self.hint] * isinstance(error, ValueError)
+            if "sc.pp." in text:
+                hints.append(_NORMALISED)
+            # Messages hold brackets, which are no markup.
+            told = Text(self.translate(text), style="default")
+            self.console.print(Text("Error: ", style="bold red") + told)
+            for hint in filter(None, hints):
+                self.console.print(Text(hint, style="dim"))
+            raise typer.Exit(1) from error
+
+
+class OptionFormatter(logging.Formatter):
+    """Writes messages in the words of the command."""
+
+    def __init__(self, translate: Callable[[str], str]) -> None:
+        super().__init__()
+        self._translate = translate
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the message with options in place of arguments."""
+        return self._translate(super().format(record))
 
 
 @contextmanager
-def _show_log(console: Console, shown: int) -> Iterator[None]:
+def _show_log(console: Console, shown: int, translate: Callable[[str], str]) -> Iterator[None]:
     logger = logging.getLogger("scbig")
     level, propagates = logger.level, logger.propagate
     handler = RichHandler(
         console=console, show_time=False, show_level=False, show_path=False, highlighter=None
     )
+    handler.setFormatter(OptionFormatter(translate))
     logger.addHandler(handler)
     logger.setLevel(shown)
     logger.propagate = False
@@ -113,27 +158,6 @@ def _show_log(console: Console, shown: int) -> Iterator[None]:
         logger.removeHandler(handler)
         logger.setLevel(level)
         logger.propagate = propagates
-
-
-@contextmanager
-def _hush_libraries() -> Iterator[None]:
-    """Keep the tips of Lightning and the deprecations of other libraries from the terminal."""
-    # These set their own levels when they are first imported.
-    import lightning.pytorch  # noqa: F401
-    import scvi  # noqa: F401
-
-    levels = {name: logging.getLogger(name).level for name in CHATTY}
-    for name in CHATTY:
-        logging.getLogger(name).setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            for category in (FutureWarning, DeprecationWarning):
-                warnings.simplefilter("ignore", category)
-            warnings.filterwarnings("ignore", module=r"lightning\.")
-            yield
-    finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
 
 
 @contextmanager

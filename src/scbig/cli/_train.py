@@ -21,6 +21,7 @@ from scbig.cli._options import (
     TRAINING,
     Aliases,
     Assembly,
+    BorrowControls,
     ContextKeys,
     Control,
     Coordinates,
@@ -52,16 +53,11 @@ from scbig.cli._options import (
     check_options,
     describe_counts,
     describe_models,
+    get_model_names,
     make_model_metavar,
     split_list,
 )
 from scbig.cli._session import Session, run_session
-
-HINT = (
-    "Arguments in this message are options here: control=... is --control, guide_to_gene=... is "
-    "--guide-to-gene FILE, is_log1p=True is --is-log1p, target_sum=... is --target-sum; raw "
-    "counts are normalised."
-)
 
 
 class Preset(StrEnum):
@@ -89,6 +85,7 @@ def train(
             help=f"What to train. {describe_models()}",
             metavar=make_model_metavar(),
             callback=check_model_name,
+            autocompletion=get_model_names,
         ),
     ] = MODELS[0].name,
     overwrite: Overwrite = False,
@@ -103,6 +100,7 @@ def train(
     separator: Separator = None,
     guide_to_gene: GuideToGene = None,
     context_keys: ContextKeys = None,
+    borrow_controls: BorrowControls = None,
     gene_embedding: GeneEmbeddingFile = None,
     string_links: StringLinks = None,
     string_info: StringInfo = None,
@@ -179,7 +177,7 @@ def train(
     - scbig train screen.h5ad --model strand --loci loci.tsv --assembly hg38
       --coordinates 0-based --fasta hg38.fa --out model
     """
-    with run_session(context, HINT) as session:
+    with run_session(context) as session:
         spec = find_spec(model)
         check_options(context, spec)
         run_train(
@@ -224,6 +222,7 @@ def train(
                 seed=seed,
                 accelerator=accelerator,
                 model=model,
+                borrow_controls=None if borrow_controls is None else borrow_controls.value,
             ),
             out,
             overwrite=overwrite,
@@ -278,6 +277,8 @@ def run_train(
     adata, validation = hold_out(adata, schema, holding)
     # What was recognised on the whole screen holds, whatever is left of it.
     recognised = schema.to_dict() | {"separator": schema.separator or ""}
+    if training.borrow_controls is not None:
+        recognised["borrow_controls"] = training.borrow_controls
     model_class = spec.load_class()
     model_class.setup_anndata(adata, **recognised, is_log1p=is_log1p)
     model = spec.construct(adata, training.to_dict() | known)

@@ -56,6 +56,12 @@ from scbig.data._folders import (
     write_folder as write_folder,
 )
 from scbig.data._label_audit import describe_labels as describe_labels
+from scbig.data._lenders import (
+    Lending as Lending,
+    lend_controls as lend_controls,
+    name_contexts as name_contexts,
+    read_lending as read_lending,
+)
 from scbig.data._locus_conventions import find_locus_labels, infer_locus_schema
 from scbig.data._make_cells import (
     MeanChange as MeanChange,

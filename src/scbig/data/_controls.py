@@ -47,7 +47,7 @@ def make_controls(
     The control cells, context by context.
     """
     drawn = [
-        thin(cells.screen.get_controls(i), rng)
+        thin(cells.screen.get_own_controls(i), rng)
         for i, name in enumerate(cells.screen.contexts)
         if name not in known
     ]

@@ -13,7 +13,7 @@ from scbig._constants import UNS
 from scbig.cells import ScreenModel, expect_responders
 from scbig.data._effects import Effects
 from scbig.data._expression import take_log_base
-from scbig.data._query import find_chosen
+from scbig.data._lenders import find_chosen, write_contexts
 from scbig.data._screen import CONTEXT_JOIN, Perturbations, ScreenSchema, Targets, make_screen
 from scbig.data._write import LARGE_BYTES
 
@@ -126,6 +126,8 @@ def read_table_rows(
     context = np.tile(np.array(numbers, dtype=np.int64), len(wanted))
     labels = [label for label in wanted for _ in numbers]
     obs = values.iloc[np.tile(np.arange(len(numbers)), len(wanted))].astype("category")
+    is_lent = [not len(screen.get_own_controls(i)) for i in context.tolist()]
+    write_contexts(obs, schema.context_keys, contexts, np.where(is_lent, context, -1))
     obs.insert(0, schema.perturbation_key, pd.Categorical(labels, categories=list(wanted)))
     several = len(contexts) > 1
     names = [

@@ -17,6 +17,7 @@ from scbig._constants import REGISTRY
 from scbig.data._check_cells import check_readable
 from scbig.data._expression import get_gene_names
 from scbig.data._label_audit import check_other_controls
+from scbig.data._lenders import REMEDY
 from scbig.data._schema import ScreenSchema
 from scbig.data._screen import check_missing, make_screen
 
@@ -193,7 +194,8 @@ class PerturbationField(BaseAnnDataField):
         genes = set(get_gene_names(adata, self._schema.gene_key))
         check_other_controls(adata.obs, self._schema, genes)
         screen = make_screen(adata.obs, self._schema)
-        check_controls(screen.is_control, screen.context, list(screen.contexts))
+        borrows = np.isin(screen.context, [i for i, named in screen.lenders.items() if named])
+        check_controls(screen.is_control | borrows, screen.context, list(screen.contexts))
 
     def register_field(self, adata: AnnData) -> dict[str, Any]:
         """Check the field, and record the schema and what it found.
@@ -298,7 +300,8 @@ def check_controls(is_control: np.ndarray, contexts: np.ndarray, names: list[str
     if lacking:
         raise ValueError(
             f"{len(lacking)} context(s) have perturbed cells but no control cells: "
-            f"{[names[i] for i in lacking[:5]]}. Give fewer context_keys, or drop these cells."
+            f"{[names[i] for i in lacking[:5]]}. Give fewer context_keys, drop "
+            f"these cells, or take the control cells of other contexts: {REMEDY}."
         )
 
 

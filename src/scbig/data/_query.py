@@ -12,9 +12,9 @@ from anndata import AnnData
 from scbig._arguments import check_whole
 from scbig._constants import OBS
 from scbig.data._expression import Expression, get_matrix, take_log_base
+from scbig.data._lenders import REMEDY, find_chosen, write_contexts
 from scbig.data._raw_counts import CellMatrices
 from scbig.data._screen import (
-    CONTEXT_JOIN,
     Perturbations,
     Screen,
     ScreenSchema,
@@ -119,8 +119,10 @@ def make_query(
         When no perturbation is named, a label is missing, there are no control cells, or a chosen
         context has none.
     """
+    matrices = _read(cells, schema) if matrices is None else matrices
     labels = _read_labels(perturbations, schema)
-    controls = make_screen(cells.obs, schema, contexts)
+    borrowing = [name for name, _ in schema.lenders if name not in contexts]
+    controls = make_screen(cells.obs, schema, (*contexts, *borrowing))
     at_hand = [controls.get_controls(i) for i in range(len(controls.contexts))]
     if n_cells is not None:
         n_cells = check_whole("n_cells", n_cells, hint=", or leave it out")
@@ -143,11 +145,17 @@ def make_query(
     # Contexts that the model does not know are there only if controls were drawn from them.
     kept = [i for i, rows in enumerate(drawn) if i < len(contexts) or len(rows)]
     # No cell is handed out twice as a control.
-    blocks = [np.concatenate([np.unique(rows) for rows in drawn])] + [block] * (len(labels) - 1)
-    matrices = _read(cells, schema) if matrices is None else matrices
+    firsts = [np.unique(rows) for rows in drawn]
+    blocks = [np.concatenate(firsts)] + [block] * (len(labels) - 1)
+    # Cells that another context lent are in the one that borrows.
+    places = np.concatenate([_repeat(firsts), *[_repeat(drawn)] * (len(labels) - 1)])
+    out = _make_output(cells, schema, blocks, list(labels), is_raw=matrices.is_raw)
+    is_lent = controls.context[np.concatenate(blocks)] != places
+    borrowed = np.where(is_lent, places, -1)
+    write_contexts(out.obs, schema.context_keys, controls.contexts, borrowed)
     return Query(
-        _make_output(cells, schema, blocks, list(labels), is_raw=matrices.is_raw),
-        _cross(list(labels.values()), controls, kept, blocks),
+        out,
+        _cross(list(labels.values()), controls, kept, blocks, places),
         matrices.expression,
         np.concatenate(blocks),
         [at_hand[i] for i in kept],
@@ -254,7 +262,8 @@ def annotate_query(
         if len(rows) and not len(controls):
             raise ValueError(
                 f"Context {name!r} has {len(rows)} perturbed cells but no control cell to start "
-                f"from. Add control cells, or predict new cells: predict(perturbations=[...])."
+                f"from. Add control cells, take those of other contexts, {REMEDY}, or predict "
+                "new cells: predict(perturbations=[...])."
             )
         if len(rows):
             source_row[rows] = rng.choice(controls, len(rows))
@@ -285,43 +294,6 @@ def _read_labels(perturbations: Perturbations, schema: ScreenSchema) -> dict[str
     return {schema.control: (), **wanted}
 
 
-def find_chosen(
-    chosen: Perturbations, names: Sequence[str], controls: Sequence[np.ndarray]
-) -> set[int]:
-    """Return the numbers of the contexts that a user names.
-
-    Parameters
-    ----------
-    chosen
-        Names, or sequences of values.
-    names
-        Names of all contexts.
-    controls
-        Row numbers of the control cells of each.
-
-    Returns
-    -------
-    Their numbers.
-
-    Raises
-    ------
-    ValueError
-        When one has no control cells, or none is named.
-    """
-    listed = [chosen] if isinstance(chosen, str) else list(chosen)
-    wanted = [one if isinstance(one, str) else CONTEXT_JOIN.join(map(str, one)) for one in listed]
-    known = {name: i for i, name in enumerate(names) if len(controls[i])}
-    unknown = [name for name in wanted if name not in known]
-    if unknown or not wanted:
-        what = f"Context(s) {unknown} have no control cells" if wanted else "No context is named"
-        example = [next(iter(known), "...")]
-        raise ValueError(
-            f"{what}. Contexts with control cells: {list(known)}. Choose among them: "
-            f"contexts={example}, or leave contexts out for all."
-        )
-    return {known[name] for name in wanted}
-
-
 def _check_size(n_cells: int, n_conditions: int, n_contexts: int) -> None:
     if n_cells * n_conditions * n_contexts > MAX_ROWS:
         raise ValueError(
@@ -344,6 +316,11 @@ def _log_repeats(
             )
 
 
+def _repeat(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Number each part as often as it has rows."""
+    return np.repeat(np.arange(len(parts)), [len(rows) for rows in parts])
+
+
 def _draw(controls: np.ndarray, n_cells: int | None, rng: np.random.Generator) -> np.ndarray:
     if not len(controls):
         return controls
@@ -360,6 +337,7 @@ def _cross(
     controls: Screen,
     kept: Sequence[int],
     blocks: Sequence[np.ndarray],
+    places: np.ndarray,
 ) -> Screen:
     """Return the screen of a block of cells for each of the wanted targets.
 
@@ -372,7 +350,7 @@ def _cross(
         conditions,
         np.repeat(condition, [len(block) for block in blocks]),
         tuple(controls.contexts[i] for i in kept),
-        np.searchsorted(kept, controls.context[np.concatenate(blocks)]),
+        np.searchsorted(kept, places),
     )
 
 

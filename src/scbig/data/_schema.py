@@ -39,6 +39,8 @@ class ScreenSchema:
         Further labels of control cells, where they have several.
     guides
         Pairs of a guide and the label that it stands for, where labels name guides.
+    lenders
+        Contexts without control cells, each with those whose control cells serve it.
     names
         Genes that are measured and targets of the screen, as far as they are known. They are kept
         whole where they contain the separator, and what is none of them must not look like
@@ -53,6 +55,7 @@ class ScreenSchema:
     gene_key: str | None = None
     other_controls: tuple[str, ...] = ()
     guides: tuple[tuple[str, str], ...] = ()
+    lenders: tuple[tuple[str, tuple[str, ...]], ...] = ()
     names: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
 
     def parse(self, label: str) -> tuple[str, ...]:
@@ -242,6 +245,8 @@ class ScreenSchema:
             "layer": self.layer,
             "gene_key": self.gene_key,
         }
+        if self.lenders:
+            given["borrow_controls"] = {name: list(lending) for name, lending in self.lenders}
         return given | ({"guide_to_gene": list(map(list, self.guides))} if self.guides else {})
 
     @classmethod
@@ -260,8 +265,11 @@ class ScreenSchema:
         first, *others = read_controls(values["control"])
         keys = tuple(values["context_keys"])
         given = {"control": first, "other_controls": tuple(others), "context_keys": keys}
-        rest = {name: value for name, value in values.items() if name != "guide_to_gene"}
-        return cls(**(rest | given), guides=read_guides(values.get("guide_to_gene")))
+        rest = dict(values)
+        lending = rest.pop("borrow_controls", {})
+        given["lenders"] = tuple((name, tuple(names)) for name, names in lending.items())
+        guides = read_guides(rest.pop("guide_to_gene", None))
+        return cls(**(rest | given), guides=guides)
 
 
 def read_guides(table: Guides | None) -> tuple[tuple[str, str], ...]:

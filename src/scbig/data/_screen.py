@@ -1,7 +1,7 @@
 """A screen as groups of cells: which perturbation, in which context."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -30,12 +30,15 @@ class Screen:
         Names of the contexts; a single ``"all"`` when there are no context keys.
     context
         Index into ``contexts`` of each cell, shape ``(n_cells,)``.
+    lenders
+        Contexts whose control cells serve those that have none of their own.
     """
 
     conditions: tuple[Targets, ...]
     condition: np.ndarray
     contexts: tuple[str, ...]
     context: np.ndarray
+    lenders: Mapping[int, Sequence[int]] = field(default_factory=dict)
 
     @property
     def is_control(self) -> np.ndarray:
@@ -49,7 +52,7 @@ class Screen:
         return tuple(sorted({target for targets in self.conditions for target in targets}))
 
     def get_controls(self, context: int) -> np.ndarray:
-        """Find the control cells of one context.
+        """Find the control cells of one context, or those that it borrows.
 
         Parameters
         ----------
@@ -59,6 +62,19 @@ class Screen:
         Returns
         -------
         Row numbers, in increasing order.
+        """
+        own = self.get_own_controls(context)
+        if len(own) or context not in self.lenders:
+            return own
+        return np.flatnonzero(self.is_control & np.isin(self.context, self.lenders[context]))
+
+    def get_own_controls(self, context: int) -> np.ndarray:
+        """Find the control cells that are in one context.
+
+        Parameters
+        ----------
+        context
+            Index into ``contexts``.
         """
         return np.flatnonzero(self.is_control & (self.context == context))
 
@@ -112,7 +128,13 @@ def make_screen(
     index = {targets: i for i, targets in enumerate(conditions)}
     condition = np.array([index[targets] for targets in parsed], dtype=np.int64)[codes]
     names, context = _read_contexts(obs, schema.context_keys, contexts or ())
-    return Screen(conditions, condition, names, context)
+    number = {name: i for i, name in enumerate(names)}
+    lenders = {
+        number[name]: [number[one] for one in lending if one in number]
+        for name, lending in schema.lenders
+        if name in number
+    }
+    return Screen(conditions, condition, names, context, lenders)
 
 
 def sort_conditions(targets: Iterable[Targets]) -> tuple[Targets, ...]:

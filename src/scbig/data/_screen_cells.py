@@ -127,7 +127,8 @@ def fit_cells(
     model = fit_screen_model(cells.read_pair, groups, controls, rng, cells.base, given)
     rest = "" if model.has_counts else ": too few to make cells of counts"
     share = 100 * model.share
-    logger.info("The counts of %.1f%% of the cells looked at are known%s.", share, rest)
+    level = logging.DEBUG if round(share, 1) == 100 else logging.INFO
+    logger.log(level, "The counts of %.1f%% of the cells looked at are known%s.", share, rest)
     told = [one for part in model.contexts.values() for one in part.responders.values()]
     if n_used := sum(one.used_share < 1 for one in told):
         logger.info("Only some cells respond in %d of %d conditions.", n_used, len(told))

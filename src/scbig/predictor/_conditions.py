@@ -8,6 +8,7 @@ from anndata import AnnData
 
 from scbig import __version__
 from scbig._annotations import checked
+from scbig._console import hush_libraries
 from scbig.data import (
     ERRORS,
     Expression,
@@ -28,6 +29,7 @@ from scbig.predictor._judge import average_change
 class ConditionTables(StoredModel):
     """Tells of conditions what is known of them."""
 
+    @hush_libraries()
     @checked
     def predict_effects(
         self, perturbations: Perturbations, *, contexts: Perturbations | None = None

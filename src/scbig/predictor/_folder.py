@@ -2,19 +2,25 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Collection
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from os import PathLike
 from typing import Any, Self
 
 import pandas as pd
+import rich
+import torch
 from anndata import AnnData
+from scvi.data import AnnDataManager
 from scvi.model.base import BaseModelClass
 
 from scbig._annotations import checked
+from scbig._constants import REGISTRY
 from scbig._types import Arrays, Values
 from scbig.cells import ScreenModel
 from scbig.data import (
     Effects,
+    PerturbationField,
+    ScreenSchema,
     add_prefix,
     effects_from_plain,
     effects_to_plain,
@@ -67,6 +73,15 @@ class StoredModel(RegisteredModel):
         self._model_summary_string = f"{type(self).__name__} of {' '.join(filter(None, own))}"
 
     @property
+    def adata(self) -> AnnData | None:
+        """The screen to train on; a new one is registered under the model's conventions."""
+        return self._adata
+
+    @adata.setter
+    def adata(self, adata: AnnData) -> None:
+        self._attach_adata(adata, self._vocabulary)
+
+    @property
     def uses_networks(self) -> bool:
         """Whether networks predict mean effects; otherwise expected effects do alone."""
         return self._uses_networks
@@ -80,6 +95,55 @@ class StoredModel(RegisteredModel):
     def controls(self) -> AnnData:
         """Control cells that travel with the model, log1p values in ``X``."""
         return self._vocabulary.controls
+
+    @property
+    def summary_string(self) -> str:
+        """What the model knows, whether it is trained, and how it compares with the floors."""
+        told = "" if self.comparison_ is None else f"\n{self.comparison_}"
+        return f"{super().summary_string}{told}"
+
+    def __repr__(self) -> str:
+        # That of scvi-tools prints, and returns nothing; what looks like markup would be lost.
+        return self.summary_string
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are; the CPU where there are none."""
+        return torch.device("cpu") if self.module is None else self.module.device
+
+    def to_device(self, device: str | int | torch.device) -> None:
+        """Move the networks; expected effects are computed on the CPU.
+
+        Parameters
+        ----------
+        device
+            ``"cpu"``, ``"cuda:0"``, the number of a GPU, or a :class:`torch.device`.
+        """
+        wanted = torch.device(device)
+        if self.module is not None:
+            self.module.to(wanted)
+
+    def view_anndata_setup(
+        self, adata: AnnData | None = None, hide_state_registries: bool = False
+    ) -> None:
+        """Show how the screen was set up.
+
+        Parameters
+        ----------
+        adata
+            Data that were set up for the model; by default the training data, or what a model
+            that was loaded without data remembers of them.
+        hide_state_registries
+            Leave out what was recognised of the labels.
+        """
+        if adata is not None or self.adata is not None:
+            super().view_anndata_setup(adata, hide_state_registries)
+            return
+        AnnDataManager.view_setup_method_args(self.registry_)
+        if not hide_state_registries:
+            state = self.registry_["field_registries"][REGISTRY.PERTURBATION]["state_registry"]
+            schema = ScreenSchema.from_dict(dict(state["schema"]))
+            rich.print(PerturbationField(schema).view_state_registry(state))
 
     def _get_setup(self, key: str) -> Any:
         """Return what `setup_anndata` was given; ``None`` where an earlier version had no such."""
@@ -102,11 +166,17 @@ class StoredModel(RegisteredModel):
             counts_layer=layer if layer in adata.layers else None,
             target_sum=known.target_sum,
             responder_key=responder_key if responder_key in adata.obs else None,
+            borrow_controls=self._get_setup("borrow_controls"),
         )
         self._adata = adata
         self._adata_manager = cls._get_most_recent_anndata_manager(adata, required=True)
         self._register_manager_for_instance(self._adata_manager)
         self.registry_ = self._adata_manager.registry
+        # Its own contexts may borrow control cells, too.
+        state = self._adata_manager.get_state_registry(REGISTRY.PERTURBATION)
+        found = ScreenSchema.from_dict(dict(state["schema"])).lenders
+        lenders = tuple(dict([*schema.lenders, *found]).items())
+        self._vocabulary = replace(known, schema=replace(schema, lenders=lenders))
 
     def _check_trained(self) -> Effects:
         """Return the effects that the model was fitted on, or raise."""

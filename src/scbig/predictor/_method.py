@@ -257,7 +257,7 @@ class RegressionMethod(Method):
         if self.denoising.use_measured and (halves := task.halve()):
             kernel = choose_particular(halves, kernel, self.vocabulary.genes, self.denoising)
         shown = replace(kernel.settings, particular=round(kernel.settings.particular, 2))
-        logger.info("Regression of effects: %s", shown)
+        logger.debug("Regression of effects: %s", shown)
         self._fit_anchor(task, kernel)
 
     def refit(self, task: Task) -> bool:

@@ -13,8 +13,11 @@ from scvi.model.base import BaseModelClass
 from scbig import __version__
 from scbig._annotations import checked
 from scbig._arguments import check_seed
+from scbig._console import hush_libraries, show_training
 from scbig._constants import REGISTRY
+from scbig._scvi_arguments import takes_scvi_arguments
 from scbig.data import (
+    Lending,
     Perturbations,
     Prediction,
     ScreenCells,
@@ -105,12 +108,14 @@ class BasePredictor(ConditionTables):
 
     # --- training ----------------------------------------------------------------------------
 
+    @takes_scvi_arguments
     @checked
     def train(
         self,
         *,
         validation: Perturbations | None = None,
         use_refit: bool = True,
+        use_progress_bar: bool = True,
     ) -> None:
         """Train, or continue to train on a further screen.
 
@@ -121,13 +126,16 @@ class BasePredictor(ConditionTables):
             fewer than ten. An empty list holds none out.
         use_refit
             Learn from the held-out conditions too, once all choices are made.
+        use_progress_bar
+            Show which stage runs; otherwise nothing is shown.
 
         Raises
         ------
         ValueError
             When there are no data, a condition to hold out has no cells, or none is left.
         """
-        self._train(validation, use_refit=use_refit)
+        hardware = Hardware(use_progress_bar=use_progress_bar)
+        self._train(validation, use_refit=use_refit, hardware=hardware)
 
     def _train(
         self,
@@ -139,6 +147,17 @@ class BasePredictor(ConditionTables):
         hardware: Hardware | None = None,
     ) -> None:
         """Run the recipe; see :class:`~scbig.predictor.TrainingRequest` for the budgets."""
+        hardware = hardware or Hardware()
+        with show_training(type(self).__name__, hardware.use_progress_bar) as bar:
+            budgets = use_refit, first_budget, max_steps
+            self._run_recipe(validation, budgets, StageRunner(self, hardware, bar))
+
+    def _run_recipe(
+        self,
+        validation: Perturbations | None,
+        budgets: tuple[bool, int | None, int | None],
+        runner: StageRunner,
+    ) -> None:
         adata = self._get_adata(None)
         self._check_unchanged()
         cells = self._vocabulary.read_screen(adata, self._get_setup("responder_key"))
@@ -149,16 +168,14 @@ class BasePredictor(ConditionTables):
         else:
             held_out = read_validation(self._vocabulary, cells, validation)
         history = self.history_ or {}  # scvi-tools overwrites it
-        runner = StageRunner(self, hardware or Hardware())
-        request = TrainingRequest(held_out, use_refit, first_budget, max_steps, self._seed)
-        method = self._method
+        request = TrainingRequest(held_out, *budgets, self._seed)
+        method, name, known = self._method, type(self).__name__, self._effects
         with ExitStack() as undo, seeded(self._seed):
             # Whatever goes wrong, what was there before is there as it was.
             undo.callback(self._roll_back, method.copy(), history)
             rng = np.random.default_rng(self._seed)
             vocabulary = self._vocabulary.extend(cells, adata.obs, rng)
             method.extend(vocabulary)
-            name, known = type(self).__name__, self._effects
             recipe = Recipe(name, method, cells, vocabulary, known, request=request, runner=runner)
             outcome = recipe.run(
                 uses_networks=self._uses_networks,
@@ -189,6 +206,7 @@ class BasePredictor(ConditionTables):
 
     # --- prediction --------------------------------------------------------------------------
 
+    @hush_libraries()
     @checked
     def predict(
         self,
@@ -201,6 +219,7 @@ class BasePredictor(ConditionTables):
         sampling: bool = True,
         n_draws: int | None = None,
         seed: int | None = None,
+        borrow_controls: Lending | None = None,
         overwrite: bool = False,
     ) -> AnnData:
         """Predict perturbed cells and write them into a layer.
@@ -239,6 +258,10 @@ class BasePredictor(ConditionTables):
             default there is one, with the expected effect. Take at least 100 cells a draw.
         seed
             Seed of all that is drawn; by default the model's.
+        borrow_controls
+            Whose control cells to take in contexts that have none: ``"nearest"``, ``"pooled"``
+            for those of all others, or names, ``{"day 7": "day 0"}``. By default those of
+            :meth:`setup_anndata`; without any, such a context is an error.
         overwrite
             Write ``key_added`` in any case, over what is not of scbig, too.
 
@@ -262,7 +285,7 @@ class BasePredictor(ConditionTables):
         into = self._get_adata(adata) if perturbations is None else None
         schema = self._vocabulary.schema
         key = check_key(key_added, into, schema, self.default_key, overwrite=overwrite)
-        asked = perturbations, n_cells, contexts, seed, n_draws
+        asked = perturbations, n_cells, contexts, seed, n_draws, borrow_controls
         request, prediction = self._predict(adata, asked, sampling)
         confidence = self._method.get_confidence(request.targets, request.context)
         return write_prediction(
@@ -280,6 +303,7 @@ class BasePredictor(ConditionTables):
             },
         )
 
+    @hush_libraries()
     @checked
     def get_predicted_expression(
         self,
@@ -290,12 +314,13 @@ class BasePredictor(ConditionTables):
         contexts: Perturbations | None = None,
         sampling: bool = True,
         seed: int | None = None,
+        borrow_controls: Lending | None = None,
     ) -> np.ndarray:
         """Predict as :meth:`predict` does, and write nothing.
 
         Parameters
         ----------
-        adata, perturbations, n_cells, contexts, sampling, seed
+        adata, perturbations, n_cells, contexts, sampling, seed, borrow_controls
             See :meth:`predict`.
 
         Returns
@@ -304,7 +329,7 @@ class BasePredictor(ConditionTables):
         :meth:`predict` returns.
         """
         adata, perturbations = take_labels(adata, perturbations)
-        asked = perturbations, n_cells, contexts, seed, None
+        asked = perturbations, n_cells, contexts, seed, None, borrow_controls
         values = self._predict(adata, asked, sampling)[1].expression
         return values if isinstance(values, np.ndarray) else values.toarray()
 

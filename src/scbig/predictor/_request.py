@@ -10,6 +10,7 @@ from scbig._arguments import check_seed, check_whole
 from scbig.cells import ScreenModel
 from scbig.data import (
     Effects,
+    Lending,
     Perturbations,
     Prediction,
     Query,
@@ -20,9 +21,11 @@ from scbig.data import (
     check_readable,
     get_gene_names,
     infer_schema,
+    lend_controls,
     make_cells,
     make_query,
     match_genes,
+    name_contexts,
     predict_query,
     read_matrices,
     repeat_query,
@@ -33,8 +36,15 @@ from scbig.predictor._judge import CellMover, EffectMover
 from scbig.predictor._method import Method
 from scbig.predictor._vocabulary import Vocabulary
 
-# Perturbations, cells of each, contexts, seed, draws of effects.
-Asked = tuple[Perturbations | None, int | None, Perturbations | None, int | None, int | None]
+# Perturbations, cells of each, contexts, seed, draws of effects, who lends control cells.
+Asked = tuple[
+    Perturbations | None,
+    int | None,
+    Perturbations | None,
+    int | None,
+    int | None,
+    Lending | None,
+]
 # Differences of drawn effects from the expected one of a group, (n_draws, G).
 Drawer = Callable[[int], np.ndarray]
 
@@ -66,7 +76,7 @@ def read_request(
     default_seed: int,
 ) -> Request:
     """Read what is to be predicted; without perturbations, each row of ``adata`` for its label."""
-    perturbations, n_cells, chosen, given_seed, n_draws = asked
+    perturbations, n_cells, chosen, given_seed, n_draws, lending = asked
     for name, value in {"n_cells": n_cells, "n_draws": n_draws}.items():
         if value is not None:
             check_whole(name, value, hint=f", such as {name}=100, or leave it out")
@@ -89,6 +99,8 @@ def read_request(
         is_log1p=vocabulary.is_log1p or adata is vocabulary.controls,
         target_sum=vocabulary.target_sum or own_sum,
     )
+    further = () if chosen is None else name_contexts(chosen)
+    schema = lend_controls(adata, schema, lending, lambda: matrices.expression, contexts=further)
     if perturbations is None and chosen is not None:
         raise ValueError(
             f"contexts={chosen!r} chooses where perturbations=[...] are predicted: name some. "
@@ -137,7 +149,7 @@ def _check_adata(adata: AnnData, vocabulary: Vocabulary) -> ScreenSchema:
         gene_key=known.gene_key if known.gene_key in adata.var else None,
         guide_to_gene=known.guides,
     )
-    schema = replace(schema, names=schema.names | known.names)
+    schema = replace(schema, names=schema.names | known.names, lenders=known.lenders)
     check_readable(adata, schema.layer, is_log1p=vocabulary.is_log1p)
     warn_of_empty(adata, schema)
     return schema

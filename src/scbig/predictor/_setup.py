@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar, NoReturn
 
 import rich.pretty  # noqa: F401 - scvi-tools 1.4 uses it in view_anndata_setup unimported
@@ -12,16 +13,21 @@ from scvi.model.base import BaseModelClass
 
 from scbig._annotations import checked
 from scbig._arguments import check_adata, check_number, show
+from scbig._console import hush_libraries
 from scbig._constants import REGISTRY
 from scbig.data import (
     ExpressionField,
     Guides,
+    Lending,
     PerturbationField,
     ScreenSchema,
     check_matrices,
     describe_labels,
     infer_schema,
+    lend_controls,
     read_guides,
+    read_lending,
+    read_matrices,
     read_responding,
     report_targets,
     warn_of_empty,
@@ -71,6 +77,7 @@ class RegisteredModel(BaseModelClass):
     setup_annbatch: ClassVar = NotOffered(_OWN_READING)
 
     @classmethod
+    @hush_libraries()
     @checked
     def setup_anndata(
         cls,
@@ -86,6 +93,7 @@ class RegisteredModel(BaseModelClass):
         counts_layer: str | None = None,
         target_sum: float | None = None,
         responder_key: str | None = None,
+        borrow_controls: Lending | None = None,
         guide_to_gene: Guides | None = None,
     ) -> None:
         """Register a screen; the usual conventions are recognised.
@@ -106,7 +114,7 @@ class RegisteredModel(BaseModelClass):
             several, ``predict`` writes the first.
         context_keys
             Columns of ``obs`` within which controls are matched to perturbed cells, such as cell
-            line or batch. Every context needs control cells.
+            line or batch. Every context needs control cells, or ``borrow_controls``.
         separator
             What stands between the targets of a label such as ``A+B``; recognised by default.
             An empty string says that no label is a combination, and all are names as they are.
@@ -123,6 +131,11 @@ class RegisteredModel(BaseModelClass):
             Column of ``obs`` that tells which cells respond, as Mixscape writes it: probabilities
             (``mixscape_class_p_ko``), or classes that end in ``KO`` or ``NP``
             (``mixscape_class``). Without, shares of responders are estimated.
+        borrow_controls
+            Whose control cells serve contexts that have none: ``"nearest"``, the context that
+            agrees in most ``context_keys`` and then in mean expression; ``"pooled"``, those of
+            all others; or names, ``{"day 7": "day 0"}``. What differs between the contexts is then
+            part of the effects.
         guide_to_gene
             Where labels name guides: the gene of each, or the label of controls. A dictionary, a
             series, or a frame whose first two columns are guides and genes.
@@ -138,6 +151,7 @@ class RegisteredModel(BaseModelClass):
         context_keys = [context_keys] if isinstance(context_keys, str) else list(context_keys)
         # And as such files can hold it.
         guide_to_gene = dict(read_guides(guide_to_gene)) or None
+        borrow_controls = read_lending(borrow_controls)
         if target_sum is not None:
             target_sum = check_number("target_sum", target_sum, is_open=True)
         setup_args = BaseModelClass._get_setup_method_args(**locals())
@@ -150,6 +164,10 @@ class RegisteredModel(BaseModelClass):
             separator=separator,
             gene_key=gene_key,
             guide_to_gene=guide_to_gene,
+        )
+        read = partial(read_matrices, adata, layer, counts_layer, is_log1p=is_log1p)
+        schema = lend_controls(
+            adata, schema, borrow_controls, lambda: read(target_sum=target_sum).expression
         )
         read_responding(adata.obs, schema, responder_key)
         fields = [PerturbationField(schema), ExpressionField(layer, gene_key, is_log1p=is_log1p)]

@@ -2,9 +2,9 @@
 
 import logging
 import math
-import warnings
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Integral
 from typing import Self
 
@@ -15,7 +15,8 @@ from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
 from scvi.model.base import BaseModelClass
 from scvi.train import TrainRunner
 
-from scbig._arguments import check_choice, check_flag, refuse
+from scbig._arguments import check_choice, check_flag, check_whole, refuse
+from scbig._console import TrainingBar
 
 logger = logging.getLogger(__name__)
 
@@ -36,16 +37,30 @@ class Hardware:
     devices
         Number or list of devices, or ``"auto"``.
     use_progress_bar
-        Whether to show a progress bar.
+        Whether anything is shown.
+    early_stopping
+        Whether stages stop by themselves; otherwise they take all steps. Either way the best
+        weights are kept.
+    check_val_every_n_epoch
+        Epochs between validations; ``None`` for those of the stage.
+    batch_size
+        Cells of a batch, where a stage learns from single cells; ``None`` for its own number.
     """
 
     accelerator: str = "auto"
     devices: int | list[int] | str = "auto"
     use_progress_bar: bool = True
+    early_stopping: bool = True
+    check_val_every_n_epoch: int | None = None
+    batch_size: int | None = None
 
     def __post_init__(self) -> None:
         check_choice("accelerator", self.accelerator, ACCELERATORS)
         check_flag("use_progress_bar", self.use_progress_bar)
+        check_flag("early_stopping", self.early_stopping)
+        for name in ("check_val_every_n_epoch", "batch_size"):
+            if (value := getattr(self, name)) is not None:
+                check_whole(name, value, hint=", or leave it out")
         has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
         is_there = {"gpu": has_gpu, "cuda": torch.cuda.is_available()}
         is_there["mps"] = torch.backends.mps.is_available()
@@ -129,6 +144,8 @@ class StageRunner:
         The model; its ``module`` is trained in place.
     hardware
         Where to train.
+    bar
+        Says which stage runs.
 
     Attributes
     ----------
@@ -140,6 +157,7 @@ class StageRunner:
 
     model: BaseModelClass
     hardware: Hardware
+    bar: TrainingBar = field(default_factory=lambda: TrainingBar("", is_shown=False))
     history: History = field(default_factory=dict)
     n_steps: int = 0
 
@@ -164,6 +182,12 @@ class StageRunner:
             When it stops by itself, where something is held out.
         """
         model, hardware = self.model, self.hardware
+        if stopping is not None and not hardware.early_stopping:
+            stopping = replace(stopping, patience=sys.maxsize)
+        every = hardware.check_val_every_n_epoch or schedule.validate_every
+        # Once at least, or there would be no best weights; not at all where nothing is held out.
+        every = min(every, schedule.n_epochs) if schedule.validate_every else schedule.n_epochs + 1
+        stage = getattr(plan, "stage", "networks")
         # What an earlier stage left in evaluation mode would train without its dropout.
         plan.train()
         # scvi-tools appends to the history of the last call, and only for names it had.
@@ -175,17 +199,14 @@ class StageRunner:
             max_epochs=schedule.n_epochs,
             accelerator=hardware.accelerator,
             devices=hardware.devices,
-            check_val_every_n_epoch=schedule.validate_every or schedule.n_epochs + 1,
+            check_val_every_n_epoch=every,
             gradient_clip_val=schedule.clip_norm,
             accumulate_grad_batches=schedule.accumulation,
-            callbacks=_make_callbacks(schedule, stopping),
-            enable_progress_bar=hardware.use_progress_bar,
+            callbacks=[*_make_callbacks(schedule, stopping), ShowEpochs(self.bar, stage)],
+            enable_progress_bar=False,
             log_every_n_steps=1,
         )
-        with warnings.catch_warnings():
-            # Lightning 2.6 uses a name that torch deprecates; nobody who trains can help it.
-            warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
-            runner()
+        runner()
         self.history |= model.history_ or {}
         self.n_steps += model.trainer.global_step
         # It holds the plan, and with it the data.
@@ -233,6 +254,24 @@ class KeepBest(Callback):
         self._weights = {
             name: weight.detach().clone() for name, weight in pl_module.state_dict().items()
         }
+
+
+class ShowEpochs(Callback):
+    """Tell the bar of a training which stage runs, and when an epoch is over."""
+
+    def __init__(self, bar: TrainingBar, stage: str) -> None:
+        self._bar, self._stage = bar, stage
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return self
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin a stage of so many epochs."""
+        self._bar.begin(self._stage, trainer.max_epochs or 0)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Count an epoch."""
+        self._bar.advance()
 
 
 class StagePlan(pl.LightningModule):

@@ -91,17 +91,22 @@ class Recipe:
 
     def run(self, *, uses_networks: bool, uses_shape: bool, compares: bool) -> Outcome:
         """Run the recipe; networks of an earlier training may be in use already."""
+        bar = self.runner.bar
+        bar.begin("regression of effects")
         task = self._make_task(self.request.validation)
         self.method.fit(task)
         uses_networks, uses_shape = self._fit_networks(task, (uses_networks, uses_shape))
         comparison = None
         if compares and len(task.judge):
+            bar.begin("comparison with the floors")
             comparison = self._compare(task, uses_networks=uses_networks)
+        bar.begin("last fit")
         if self.request.use_refit and len(task.judge):
             whole = self._make_task(frozenset(), judge=task.judge)
             task = whole if self.method.refit(whole) else task
         self.method.calibrate(task)
         self.method.release()
+        bar.begin("counts of cells")
         cells = fit_cells(self.cells, task.groups, self.request.seed)
         if compares:
             nothing = f"No conditions were held out: {self.name} was not compared with the floors."

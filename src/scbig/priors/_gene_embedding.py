@@ -219,7 +219,10 @@ class GeneEmbedding:
         values = np.zeros((len(names), self.dim), dtype=np.float32)
         values[is_found] = self.vectors[positions[is_found]]
         coverage = make_coverage(self.source, names, is_found)
-        log_coverage(coverage)
+        if is_found.all():
+            logger.debug("%s", coverage)
+        else:
+            log_coverage(coverage)
         return AlignedEmbedding(values, is_found, coverage)
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 from anndata import AnnData
 
 from scbig._annotations import checked
+from scbig._console import quieten
 from scbig._constants import OBS, SOURCE_SUFFIX
 from scbig.baselines import FLOORS, Baseline, EmbeddingBaseline, OwnMean
 from scbig.data import Guides, ScreenSchema, infer_schema, put_sources, say_once
@@ -235,6 +236,7 @@ def _score_floors(
     return scores
 
 
+@quieten()
 def _predict_floor(
     floor: type[Baseline],
     parts: SplitScreen,

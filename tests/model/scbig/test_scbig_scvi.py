@@ -13,8 +13,8 @@ from scbig.model import SCBIG, SCBIGConfig
 def test_the_summary_names_what_the_model_is_of(
     trained: SCBIG, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    repr(trained)
-    printed = " ".join(capsys.readouterr().out.split())
+    printed = " ".join(repr(trained).split())
+    assert capsys.readouterr().out == ""
     assert "SCBIG of 60 genes, 12 targets, contexts: all. Target embeddings: " in printed
     assert "Gene programs: 6." in printed
     assert "Training status: Trained" in printed

@@ -10,6 +10,7 @@ import torch
 from anndata import AnnData
 
 from scbig._annotations import checked
+from scbig._scvi_arguments import takes_scvi_arguments
 from scbig._types import Arrays, Values
 from scbig.data import Effects, Perturbations
 from scbig.model.dualstream._config import PRESETS, DualStreamConfig
@@ -112,6 +113,7 @@ class DualStreamMamba(BasePredictor):
         genes = self._vocabulary.genes
         return tuple(genes[i] for i in self.module.patches.order.tolist())
 
+    @takes_scvi_arguments
     @checked
     def train(
         self,
@@ -122,6 +124,8 @@ class DualStreamMamba(BasePredictor):
         accelerator: str = "auto",
         devices: int | list[int] | str = "auto",
         use_progress_bar: bool = True,
+        early_stopping: bool = True,
+        check_val_every_n_epoch: int | None = None,
     ) -> None:
         """Train the model, or continue to train it.
 
@@ -148,15 +152,17 @@ class DualStreamMamba(BasePredictor):
             than ten. An empty list holds none out.
         use_refit
             Fit the anchor once more, on held-out conditions too, when all choices are made.
-        accelerator, devices, use_progress_bar
-            As scvi-tools takes them.
+        accelerator, devices, use_progress_bar, early_stopping, check_val_every_n_epoch
+            See :meth:`scbig.model.SCBIG.train`.
 
         Raises
         ------
         ValueError
             When the model has no data, or a condition to stop on has no cells.
         """
-        hardware = Hardware(accelerator, devices, use_progress_bar)
+        hardware = Hardware(
+            accelerator, devices, use_progress_bar, early_stopping, check_val_every_n_epoch
+        )
         self._train(validation, use_refit=use_refit, max_steps=max_steps, hardware=hardware)
 
     @classmethod

@@ -10,6 +10,7 @@ from anndata import AnnData
 
 from scbig._annotations import checked
 from scbig._arguments import check_budget
+from scbig._scvi_arguments import takes_scvi_arguments
 from scbig._types import Arrays, Values
 from scbig.data import Effects, Perturbations
 from scbig.model.scbig._config import PRESETS, SCBIGConfig
@@ -108,6 +109,7 @@ class SCBIG(BasePredictor):
             method = AnchoredFlow(vocabulary, config, priors, vocabulary.expected_expression)
         self.start(vocabulary, method, locals())
 
+    @takes_scvi_arguments
     @checked
     def train(
         self,
@@ -119,6 +121,9 @@ class SCBIG(BasePredictor):
         accelerator: str = "auto",
         devices: int | list[int] | str = "auto",
         use_progress_bar: bool = True,
+        batch_size: int | None = None,
+        early_stopping: bool = True,
+        check_val_every_n_epoch: int | None = None,
     ) -> None:
         """Train the model, or continue to train it.
 
@@ -153,7 +158,13 @@ class SCBIG(BasePredictor):
         accelerator, devices
             As scvi-tools takes them.
         use_progress_bar
-            Show a progress bar.
+            Show a progress bar and lines; otherwise nothing is shown.
+        batch_size
+            Cells of a batch of the autoencoder; by default the preset's.
+        early_stopping
+            Stop when what is held out is predicted no better; otherwise all steps are taken.
+        check_val_every_n_epoch
+            Epochs between two looks at what is held out.
 
         Raises
         ------
@@ -167,7 +178,14 @@ class SCBIG(BasePredictor):
             use_refit=use_refit,
             first_budget=max_epochs,
             max_steps=max_steps,
-            hardware=Hardware(accelerator, devices, use_progress_bar),
+            hardware=Hardware(
+                accelerator,
+                devices,
+                use_progress_bar,
+                early_stopping,
+                check_val_every_n_epoch,
+                batch_size,
+            ),
         )
 
     @classmethod

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -53,14 +53,17 @@ def fit_autoencoder(module: SCBIGModule, task: Task) -> None:
 
 def _train_autoencoder(module: SCBIGModule, task: Task, cells: np.ndarray) -> None:
     """Train on shuffled cells, of which some are held out to stop on."""
-    held_out = hold_out(cells, task.cells.screen.is_control, module.config)
+    config, batch_size = module.config, task.runner.hardware.batch_size
+    if batch_size is not None:
+        config = replace(config, cells_per_batch=batch_size)
+    held_out = hold_out(cells, task.cells.screen.is_control, config)
     trained = np.setdiff1d(cells, held_out)
-    n_epochs, n_batches = plan_autoencoder(len(trained), module.config, task.first_budget)
+    n_epochs, n_batches = plan_autoencoder(len(trained), config, task.first_budget)
     batches = CellBatches(
         task.cells.expression,
         trained,
         np.sort(held_out),
-        batch_size=module.config.cells_per_batch,
+        batch_size=config.cells_per_batch,
         seed=task.seed,
         n_batches=n_batches,
     )

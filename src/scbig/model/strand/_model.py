@@ -1,9 +1,9 @@
 """STRAND: predict perturbed cells from the DNA of the perturbed place."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from os import PathLike
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ from anndata import AnnData
 
 from scbig._annotations import checked
 from scbig._arguments import check_budget
+from scbig._scvi_arguments import takes_scvi_arguments
 from scbig._types import Arrays, Values
 from scbig.data import (
     Effects,
@@ -118,6 +119,7 @@ class STRAND(BasePredictor):
         counts_layer: str | None = None,
         target_sum: float | None = None,
         responder_key: str | None = None,
+        borrow_controls: str | Mapping[str, Any] | None = None,
         guide_to_gene: Guides | None = None,
     ) -> None:
         """Register a screen as for all models; the labels are loci.
@@ -128,7 +130,8 @@ class STRAND(BasePredictor):
             Log1p-normalised expression of single cells with labels of loci.
         locus_key, perturbation_key
             Column of ``obs`` with locus ids, guides or genes; ``"locus"`` if there is one.
-        layer, control, context_keys, gene_key, is_log1p, counts_layer, target_sum, responder_key
+        layer, control, context_keys, gene_key, is_log1p, counts_layer, target_sum, responder_key,
+        borrow_controls
             See :meth:`scbig.model.SCBIG.setup_anndata`.
         guide_to_gene
             Locus, or label of controls, of each guide, as there.
@@ -156,9 +159,11 @@ class STRAND(BasePredictor):
             counts_layer=counts_layer,
             target_sum=target_sum,
             responder_key=responder_key,
+            borrow_controls=borrow_controls,
             guide_to_gene=guide_to_gene,
         )
 
+    @takes_scvi_arguments
     @checked
     def train(
         self,
@@ -170,6 +175,8 @@ class STRAND(BasePredictor):
         accelerator: str = "auto",
         devices: int | list[int] | str = "auto",
         use_progress_bar: bool = True,
+        early_stopping: bool = True,
+        check_val_every_n_epoch: int | None = None,
     ) -> None:
         """Train the model, or continue to train it.
 
@@ -197,8 +204,8 @@ class STRAND(BasePredictor):
             whatever overlaps them, or none of fewer than ten. An empty list holds none out.
         use_refit
             For the protocol of all models: STRAND has no closed form to fit once more.
-        accelerator, devices, use_progress_bar
-            As scvi-tools takes them.
+        accelerator, devices, use_progress_bar, early_stopping, check_val_every_n_epoch
+            See :meth:`scbig.model.SCBIG.train`.
 
         Raises
         ------
@@ -217,7 +224,9 @@ class STRAND(BasePredictor):
             use_refit=use_refit,
             first_budget=max_locus_steps,
             max_steps=max_steps,
-            hardware=Hardware(accelerator, devices, use_progress_bar),
+            hardware=Hardware(
+                accelerator, devices, use_progress_bar, early_stopping, check_val_every_n_epoch
+            ),
         )
 
     def _choose_validation(self, conditions: Sequence[Targets]) -> Sequence[Targets]:
@@ -240,6 +249,7 @@ class STRAND(BasePredictor):
         sampling: bool = True,
         n_draws: int | None = None,
         seed: int | None = None,
+        borrow_controls: str | Mapping[str, Any] | None = None,
         overwrite: bool = False,
         loci: Loci | None = None,
         fasta: Fasta | None = None,
@@ -250,7 +260,7 @@ class STRAND(BasePredictor):
 
         Parameters
         ----------
-        adata, key_added, n_cells, contexts, sampling, n_draws, seed, overwrite
+        adata, key_added, n_cells, contexts, sampling, n_draws, seed, overwrite, borrow_controls
             See :meth:`scbig.model.SCBIG.predict`.
         perturbations
             Locus ids, guides, genes (all loci of one at once), places such as
@@ -259,11 +269,6 @@ class STRAND(BasePredictor):
             New loci.
         fasta
             Genome of new loci and places.
-
-        Raises
-        ------
-        ValueError
-            When a locus is unknown or has no DNA; the message names it.
         """
         adata, perturbations = take_labels(adata, perturbations)
         self._read_loci([] if perturbations is None else perturbations, loci, fasta)
@@ -276,6 +281,7 @@ class STRAND(BasePredictor):
             sampling=sampling,
             n_draws=n_draws,
             seed=seed,
+            borrow_controls=borrow_controls,
             overwrite=overwrite,
         )
 
@@ -391,16 +397,10 @@ class STRAND(BasePredictor):
             made of principal components; its weights are read from the folder.
         """
         values, arrays = read_folder(dir_path, cls.__name__)
-        return cls._restore(values, arrays, adata, partial(cls.load_method, latent=latent))
+        return cls._restore(values, arrays, adata, partial(LocusBridge.from_plain, latent=latent))
 
     @classmethod
     def load_method(
-        cls,
-        vocabulary: Vocabulary,
-        effects: Effects | None,
-        values: Values,
-        arrays: Arrays,
-        latent: CellLatent | None = None,
+        cls, vocabulary: Vocabulary, effects: Effects | None, values: Values, arrays: Arrays
     ) -> LocusBridge:
-        """Rebuild the method, in a latent space that may not be of principal components."""
-        return LocusBridge.from_plain(vocabulary, effects, values, arrays, latent)
+        return LocusBridge.from_plain(vocabulary, effects, values, arrays, None)
