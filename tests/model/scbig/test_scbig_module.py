@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from scbig.model import SCBIGConfig
-from scbig.model.scbig._module import FlowCondition, FlowSizes, SCBIGModule
+from scbig.model.scbig._condition import FlowCondition
+from scbig.model.scbig._module import FlowSizes, SCBIGModule
 from scbig.nn import add_change
 
 N_GENES, N_LATENT = 12, 6

@@ -13,7 +13,7 @@ from scbig.cli._train import Preset
 from scbig.flow import LinearPath
 from scbig.model import SCBIG, SCBIGConfig
 from scbig.model.scbig import PRESETS, _module, _stages
-from scbig.model.scbig._module import ConditionEncoder
+from scbig.model.scbig._condition import ConditionEncoder
 from scbig.model.scbig._stages import FlowPlan, hold_out, rise_and_fall
 from scbig.predictor import Judge
 from scbig.priors import GeneSets

@@ -10,7 +10,7 @@ import torch
 from anndata import AnnData
 
 from scbig.model import SCBIG
-from scbig.model.scbig._module import FlowCondition
+from scbig.model.scbig._condition import FlowCondition
 from scbig.priors import GeneAliases, GeneEmbedding
 
 Fit = Callable[..., SCBIG]

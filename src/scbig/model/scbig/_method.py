@@ -16,8 +16,9 @@ from anndata import AnnData
 from scbig._constants import UNS
 from scbig._types import Arrays, Values
 from scbig.data import Effects, PairBatches, ScreenCells, Targets, thin
+from scbig.model.scbig._condition import FlowCondition
 from scbig.model.scbig._config import SCBIGConfig
-from scbig.model.scbig._module import FlowCondition, FlowSizes, SCBIGModule
+from scbig.model.scbig._module import FlowSizes, SCBIGModule
 from scbig.model.scbig._stages import FlowData, FlowPlan, compute_latents, fit_autoencoder
 from scbig.nn import evaluating, get_weights, set_weights
 from scbig.predictor import (

@@ -13,8 +13,9 @@ from torch.nn import functional as F
 
 from scbig.data import CellBatches, Expression, Pairs, compute_group_means
 from scbig.flow import LinearPath
+from scbig.model.scbig._condition import FlowCondition
 from scbig.model.scbig._config import SCBIGConfig
-from scbig.model.scbig._module import FlowCondition, LinearEncoder, SCBIGModule
+from scbig.model.scbig._module import LinearEncoder, SCBIGModule
 from scbig.nn import find_components
 from scbig.ot import pair_batches, sample_pairs, sinkhorn_cost
 from scbig.predictor import Schedule, StageData, StagePlan, Stopping, Task

@@ -1,7 +1,7 @@
 """What STRAND is: effects of loci by regression, and a bridge between latents anchored on it."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from os import PathLike
@@ -102,6 +102,12 @@ class LocusBridge(Method):
             source = self.source.with_encoder(encoder)
             added = source.read(Loci(tuple(new), loci.assembly, loci.source), fasta)
             self.table = self.table.join(added)
+
+    def add_places(self, groups: Iterable[Targets], fasta: Fasta) -> None:
+        """Read the places among the targets of conditions that are not known yet."""
+        targets = dict.fromkeys(target for group in groups for target in group)
+        if places := self.table.find_new_places(targets):
+            self.add_loci(Loci.from_text(places, assembly=self.table.loci.assembly), fasta)
 
     # --- training ----------------------------------------------------------------------------
 

@@ -309,11 +309,7 @@ class STRAND(BasePredictor):
         if loci is not None:
             self.add_loci(loci, fasta=fasta)
         if fasta is not None:
-            wanted = self._vocabulary.schema.read_labels(asked).values()
-            targets = dict.fromkeys(target for group in wanted for target in group)
-            table = self._method.table
-            if places := table.find_new_places(targets):
-                self.add_loci(Loci.from_text(places, assembly=table.loci.assembly), fasta=fasta)
+            self._method.add_places(self._vocabulary.schema.read_labels(asked).values(), fasta)
 
     @checked
     def add_loci(
@@ -328,8 +324,8 @@ class STRAND(BasePredictor):
         fasta
             Their genome.
         encoder
-            The encoder that the model was made with, where it was loaded from a folder; the
-            built-in one is part of the model. A table may hold other loci than before.
+            The encoder of a model that was loaded; the built-in one is part of the model. A table
+            may hold other loci than before.
 
         Raises
         ------
@@ -383,10 +379,7 @@ class STRAND(BasePredictor):
         *,
         latent: CellLatent | None = None,
     ) -> Self:
-        """Load a model that :meth:`save` wrote, as for all models; nothing is unpickled.
-
-        All loci that were read are known again, so that they can be predicted without the genome
-        or the encoder.
+        """Load what :meth:`save` wrote; loci are known again without genome or encoder.
 
         Parameters
         ----------
