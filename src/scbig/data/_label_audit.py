@@ -69,7 +69,6 @@ def check_labels(
     names = {*known, *(label for guide, label in guides.items() if label == guide)}
     names |= {t for label in guides.values() for t in list_targets(label, names=names, **own)}
     read = {label: list_targets(label, names=names, guides=guides, **own) for label in n_cells}
-    singles = {label for label, targets in read.items() if targets == [label]}
     targets = {target for group in read.values() for target in group}
     if separator == "":
         return targets
@@ -77,22 +76,7 @@ def check_labels(
     _check_telling(targets - names, n_cells, obs, schema)
     if any(guide in n_cells for guide in guides):
         _check_table(read, names, n_cells, schema)
-    clear = (*CLEAR_SEPARATORS, "_") if is_blind else CLEAR_SEPARATORS
-    doubts: dict[str, Doubt] = {}
-    for label, group in read.items():
-        for target in group:
-            if target in names or (target != label and target in singles):
-                continue
-            if target != label and schema.separator in WEAK_SEPARATORS:
-                doubts[label] = Doubt(COMBINATION, (), str(schema.separator))
-            given = target, label, names | singles, controls, schema.separator
-            doubt = find_doubt(*given, is_strict=separator is None, clear=clear)
-            if doubt is not None and doubt.kind != CONTROL:
-                doubts[label] = doubt
-    numbered = sorted(one for one in singles - names if has_guide_number(one))
-    # Names of genes end so, too, but not most of them.
-    if 3 * len(numbered) >= 2 * len(singles) and len(numbered) > 2:
-        doubts = dict.fromkeys(numbered, Doubt(GUIDE)) | doubts
+    doubts = _find_doubts(read, names, schema, is_strict=separator is None, is_blind=is_blind)
     _raise_missing({k: n_cells[k] for k, v in doubts.items() if v.kind == MISSING}, schema, 0)
     if schema.perturbation_key.casefold() != LOCUS_KEY:
         of_guides = {k: v for k, v in doubts.items() if v.kind == GUIDE}
@@ -100,6 +84,35 @@ def check_labels(
     combined = {k: v for k, v in doubts.items() if v.kind == COMBINATION}
     _raise_combined(combined, n_cells, schema, any(len(group) > 1 for group in read.values()))
     return targets
+
+
+def _find_doubts(
+    read: Mapping[str, list[str]],
+    names: Collection[str],
+    schema: ScreenSchema,
+    *,
+    is_strict: bool,
+    is_blind: bool,
+) -> dict[str, Doubt]:
+    """Find the labels with a target that is not known and looks like something else."""
+    clear = (*CLEAR_SEPARATORS, "_") if is_blind else CLEAR_SEPARATORS
+    singles = {label for label, targets in read.items() if targets == [label]}
+    numbered = sorted(one for one in singles.difference(names) if has_guide_number(one))
+    # Names of genes end so, too, but not most of them.
+    is_most = 3 * len(numbered) >= 2 * len(singles) and len(numbered) > 2
+    doubts = dict.fromkeys(numbered if is_most else (), Doubt(GUIDE))
+    known, controls = singles.union(names), frozenset(one.strip() for one in schema.controls)
+    unknown = ((k, one) for k, group in read.items() for one in group if one not in names)
+    for label, target in unknown:
+        if target != label and target in singles:
+            continue
+        if target != label and schema.separator in WEAK_SEPARATORS:
+            doubts[label] = Doubt(COMBINATION, (), str(schema.separator))
+        given = target, label, known, controls, schema.separator
+        doubt = find_doubt(*given, is_strict=is_strict, clear=clear)
+        if doubt is not None and doubt.kind != CONTROL:
+            doubts[label] = doubt
+    return doubts
 
 
 def describe_labels(obs: pd.DataFrame, schema: ScreenSchema) -> str:

@@ -144,9 +144,9 @@ class ScreenSchema:
         if len(given) > 1 and all(one in self.names for one in given):
             # Named one by one, they need not be told apart again.
             return label, tuple(sorted(set(given)))
-        targets = self.list_targets(label)
+        targets = self.parse(label)
         # What is written has to be read without the table of guides.
-        return self.join(targets) if self.guides else label, tuple(sorted(targets))
+        return self.join(targets) if self.guides else label, targets
 
     def join(self, targets: Sequence[str]) -> str:
         """Write targets as a label of this screen.
