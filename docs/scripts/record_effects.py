@@ -306,7 +306,7 @@ def _make_baseline_cases() -> dict[str, Case]:
         for name, screen in (("", make_plain), ("_contexts", make_contexts)):
             cases[cls.default_key + name] = Case(cls, screen)
     for cls in (KernelRidge, NearestCondition):
-        cases[f"{cls.default_key}_gaps"] = Case(cls, make_gaps, priors=("gene_embedding",))
+        cases[f"{cls.default_key}_gaps"] = Case(cls, make_gaps, MEAN, priors=("gene_embedding",))
     return cases
 
 
