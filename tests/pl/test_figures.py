@@ -258,7 +258,7 @@ def test_reliability_refuses_what_it_cannot_draw():
         ValueError, match=r"kind='curve'.*\['probability', 'coverage'\]"
     ):
         pl.reliability(_make_tenths(), kind="curve")
-    with pytest.raises(ValueError, match="table=None.*DataFrame"):
+    with pytest.raises(ValueError, match=r"table=None.*DataFrame"):
         pl.reliability(None)
     with pytest.raises(ValueError, match=r"table lacks the columns \['n'\]"):
         pl.reliability(_make_tenths().drop(columns="n"))
