@@ -254,9 +254,7 @@ def test_reliability_draws_a_curve_for_each_group_of_genes():
 
 
 def test_reliability_refuses_what_it_cannot_draw():
-    with pytest.raises(
-        ValueError, match=r"kind='curve'.*\['probability', 'coverage'\]"
-    ):
+    with pytest.raises(ValueError, match=r"kind='curve'.*\['probability', 'coverage'\]"):
         pl.reliability(_make_tenths(), kind="curve")
     with pytest.raises(ValueError, match=r"table=None.*DataFrame"):
         pl.reliability(None)
