@@ -146,7 +146,7 @@ def _take(
     ("given", "message"),
     [
         ({"adata": 3}, "adata=3. Give an AnnData"),
-        ({"n_cells": 0}, "n_cells=0. Give a whole number from 1"),
+        ({"n_cells": -1}, "n_cells=-1. Give a whole number from 0"),
         ({"n_cells": 2.5}, "n_cells=2.5"),
         ({"share": np.nan}, "share=nan"),
         ({"share": "1"}, "share='1'"),
@@ -276,8 +276,9 @@ def single(screen: AnnData) -> str:
 
 
 SMALL = SCBIGConfig(
-    n_latent=4, n_hidden=8, n_heads=2, n_inducing=2, n_condition=8, velocity_hidden=(8,)
-)
+    n_latent=4, n_hidden=8, n_heads=2, n_inducing=2, n_condition=8, velocity_hidden=(8,),
+    autoencoder_epochs=1, autoencoder_steps=2, groups_per_step=2, cells_per_group=4,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", [list, tuple, np.array, pd.Index, pd.Series, set])

@@ -72,7 +72,7 @@ class GeneSets:
 
     def __post_init__(self) -> None:
         check_instance("source", self.source, str, "text that says where they are from")
-        check_instance("sets", self.sets, Mapping, "a dict of names of genes, by set")
+        check_instance("sets", self.sets, Mapping, "a dict of names of genes, by set")  # type: ignore[type-abstract]
         check_names(self.sets, f"{self.source}, names of sets")
         for name, genes in self.sets.items():
             list_values(f"sets[{name!r}]", genes, "names of genes")

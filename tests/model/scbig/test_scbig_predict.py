@@ -326,7 +326,7 @@ def test_the_mean_effect_of_a_target_may_be_asked_for(
 
 def test_missing_embedding_is_one_of_two(screen: AnnData) -> None:
     SCBIG.setup_anndata(screen)
-    with pytest.raises(ValueError, match=r"missing_embedding='zero'.*'error' or 'mean'"):
+    with pytest.raises(ValueError, match=r"missing_embedding='zero'.*'error', 'mean'"):
         SCBIG(screen, missing_embedding="zero")
 
 

@@ -241,7 +241,7 @@ def test_a_latent_space_can_be_given(loci_screen, fit_strand, tmp_path):
 
 def test_what_is_no_latent_space_is_refused(loci_screen):
     STRAND.setup_anndata(loci_screen.adata)
-    with pytest.raises(ValueError, match="class Linear"):
+    with pytest.raises(ValueError, match=r"latent=.*type Linear.*CellLatent"):
         STRAND(
             loci_screen.adata, loci=loci_screen.loci, fasta=loci_screen.fasta,
             latent=nn.Linear(2, 2),
