@@ -32,6 +32,7 @@ from scbig.predictor._judge import (
 from scbig.predictor._method import Method
 from scbig.predictor._stage import StageRunner
 from scbig.predictor._vocabulary import Vocabulary
+from scbig.priors import describe_nearest
 
 logger = logging.getLogger(__name__)
 
@@ -206,8 +207,9 @@ def read_validation(
     known = [targets for targets in cells.screen.conditions if targets]
     chosen = frozenset(map(vocabulary.resolve, schema.read_labels(validation).values()))
     if unknown := sorted(map(schema.join, chosen.difference(known))):
+        labels = list(map(schema.join, sorted(known)))
         raise ValueError(
             f"{len(unknown)} validation condition(s) have no perturbed cells: {unknown[:5]}. "
-            f"Choose among {[schema.join(targets) for targets in sorted(known)[:5]]} ..."
+            f"{describe_nearest(unknown, labels)}Choose among {labels[:5]} ..."
         )
     return chosen
