@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 from anndata import AnnData
 
+from scbig.data import infer_schema
 from scbig.model import EffectRegression
+from scbig.splits import Split, assign_split
 
 
 def simulate_lines() -> AnnData:
@@ -43,3 +45,14 @@ def test_what_can_be_asked_is_listed_and_unknown_names_are_answered():
             assert way_out in str(error.value)
     with pytest.raises(ValueError, match=r"These are Ensembl ids, and the known ones symbols\. "):
         model.predict(perturbations=["ENSG00000105610"])
+
+
+@pytest.mark.parametrize("label", ["a+B", "A+b"])
+def test_conditions_to_hold_out_are_answered_too(label):
+    screen = simulate_lines()
+    EffectRegression.setup_anndata(screen, context_keys=["line"])
+    with pytest.raises(ValueError, match=r"no perturbed cells: .* Did you mean 'A\+B'\? Choose"):
+        EffectRegression(screen).train(validation=[label])
+    split = Split("mine", "custom", 0, (("A", "b"),), ())
+    with pytest.raises(ValueError, match=r"no cells: A\+b .* Did you mean 'A\+B'\? Check"):
+        assign_split(screen, split, infer_schema(screen))

@@ -34,6 +34,7 @@ KNOWN = ["STAT1", "STAT2", "KLF1", "HLA-A", "NKX2-1", "CEBPA", "C3orf72", "ENSG0
         ("ENSG00000115416", None),
         ("6772", None),
         ("NOWHERE", None),
+        ("stat1+Klf1", None),
         ("", None),
     ],
 )
@@ -44,6 +45,10 @@ def test_the_nearest_name(name, expected):
 def test_the_same_in_other_cases_goes_before_what_is_close():
     assert find_nearest("Brd4", ["BRD3", "BRD4", "BRD41"]) == "BRD4"
     assert find_nearest("brd4", {"BRD4", "Brd4"}) == "BRD4"
+
+
+def test_targets_of_a_combination_in_any_order():
+    assert find_nearest("stat1+Klf1", [*KNOWN, "KLF1+STAT1"]) == "KLF1+STAT1"
 
 
 def test_the_question():

@@ -33,6 +33,7 @@ from scbig.predictor._method import Method
 from scbig.predictor._shape import ShapeJudge, set_apart
 from scbig.predictor._stage import StageRunner
 from scbig.predictor._vocabulary import Vocabulary
+from scbig.priors import describe_nearest
 
 logger = logging.getLogger(__name__)
 
@@ -231,8 +232,9 @@ def read_validation(
     known = [targets for targets in cells.screen.conditions if targets]
     chosen = frozenset(map(vocabulary.resolve, schema.read_labels(validation).values()))
     if unknown := sorted(map(schema.join, chosen.difference(known))):
+        labels = list(map(schema.join, sorted(known)))
         raise ValueError(
             f"{len(unknown)} validation condition(s) have no perturbed cells: {unknown[:5]}. "
-            f"Choose among {[schema.join(targets) for targets in sorted(known)[:5]]} ..."
+            f"{describe_nearest(unknown, labels)}Choose among {labels[:5]} ..."
         )
     return chosen

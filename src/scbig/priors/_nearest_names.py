@@ -33,9 +33,10 @@ def find_nearest(name: str, known: Collection[str]) -> str | None:
 
     Returns
     -------
-    The first of them that is the same in other cases, or but for punctuation and the version of
-    an Ensembl id; else the closest by :func:`difflib.get_close_matches`. ``None`` where none is
-    close: identifiers that are numbers are close to what they do not mean.
+    The first of them that is the same in other cases, or but for punctuation, the version of an
+    Ensembl id and the order of targets in ``A+B``; else the closest by
+    :func:`difflib.get_close_matches`. ``None`` where none is close: identifiers that are numbers
+    are close to what they do not mean.
     """
     for simplify in (str.casefold, _simplify):
         wanted = simplify(name)
@@ -145,5 +146,5 @@ def _fold(name: str) -> str:
 
 
 def _simplify(name: str) -> str:
-    """Leave out cases, punctuation, and the version of an Ensembl id."""
-    return re.sub(r"[\W_]", "", _fold(name))
+    """Leave out cases, punctuation, the version of an Ensembl id, and the order of ``A+B``."""
+    return "+".join(sorted(re.sub(r"[\W_]", "", part) for part in _fold(name).split("+")))

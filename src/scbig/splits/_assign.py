@@ -13,6 +13,7 @@ from scbig._annotations import checked
 from scbig._arguments import show
 from scbig._constants import OBS
 from scbig.data import Screen, ScreenSchema, Targets, infer_schema, make_screen
+from scbig.priors import describe_nearest
 from scbig.splits._conditions import (
     ADDITIVE_TEST_SHARE,
     CELL_SHARE,
@@ -315,9 +316,15 @@ def _check_cells(screen: Screen, split: Split, is_test: np.ndarray) -> None:
         where = f" in {', '.join(split.test_contexts)}" if split.test_contexts else ""
         raise ValueError(
             f"{len(absent)} condition(s) to hold out have no cells{where}: {join_labels(absent)} "
-            f"(split {split.name!r}). Check the names, or leave out what this screen lacks: "
-            "split = split.restrict(scbig.data.make_screen(adata.obs, schema).conditions)"
+            f"(split {split.name!r}). {_find_meant(absent, screen.conditions)}Check the names, or "
+            "leave out what this screen lacks: split = "
+            "split.restrict(scbig.data.make_screen(adata.obs, schema).conditions)"
         )
+
+
+def _find_meant(absent: Sequence[Targets], there: Iterable[Targets]) -> str:
+    known = ["+".join(targets) for targets in there if targets]
+    return describe_nearest(["+".join(targets) for targets in absent], known)
 
 
 def _find_unused(
