@@ -10,7 +10,6 @@ import pandas as pd
 from anndata import AnnData
 
 from scbig._annotations import checked
-from scbig._arguments import check_budget
 from scbig._types import Arrays, Values
 from scbig.data import Effects, Perturbations, Targets, find_locus_labels, read_folder, take_labels
 from scbig.model.strand._config import PRESETS, STRANDConfig
@@ -196,7 +195,6 @@ class STRAND(BasePredictor):
             has no cells.
         """
         method = self._method
-        check_budget("max_locus_steps", max_locus_steps)
         if method.config.transport == "regression":
             max_steps = 0
         elif max_steps is None and self.uses_networks:
@@ -335,11 +333,6 @@ class STRAND(BasePredictor):
         Returns
         -------
         Loci by features, as they are before any context changes them.
-
-        Raises
-        ------
-        ValueError
-            When a locus is unknown.
         """
         self._check_trained()
         loci = self._method.table.loci
@@ -353,7 +346,13 @@ class STRAND(BasePredictor):
     def get_latent_representation(
         self, adata: AnnData | None = None, *, layer: str | None = None
     ) -> np.ndarray:
-        """Encode cells; see :meth:`scbig.model.SCBIG.get_latent_representation`."""
+        """Encode cells into latents, shape ``(n_cells, n_latent)``.
+
+        Parameters
+        ----------
+        adata, layer
+            See :meth:`scbig.model.SCBIG.get_latent_representation`.
+        """
         self._check_trained()
         expression = self._vocabulary.read(self._get_adata(adata), layer)
         return self._method.module.compute_latents(expression)
@@ -392,5 +391,11 @@ class STRAND(BasePredictor):
         arrays: Arrays,
         latent: CellLatent | None = None,
     ) -> LocusBridge:
-        """Rebuild the method, in a latent space that may not be of principal components."""
+        """Rebuild the method.
+
+        Parameters
+        ----------
+        latent
+            The latent space, where it is not of principal components.
+        """
         return LocusBridge.from_plain(vocabulary, effects, values, arrays, latent)
