@@ -338,8 +338,7 @@ class STRAND(BasePredictor):
         loci = self._method.table.loci
         wanted = list(loci.ids) if ids is None else [ids] if isinstance(ids, str) else list(ids)
         loci.match(wanted)
-        no_context = np.full(len(wanted), -1)
-        vectors = self._method.embed([(label,) for label in wanted], no_context)
+        vectors = self._method.embed([(label,) for label in wanted], np.full(len(wanted), -1))
         return pd.DataFrame(vectors.numpy(), index=pd.Index(wanted, name="locus"))
 
     @checked
