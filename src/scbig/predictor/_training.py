@@ -49,7 +49,8 @@ class TrainingRequest:
     seed: int
 
     def __post_init__(self) -> None:
-        check_budget("first_budget", self.first_budget)
+        # SCBIG calls it max_epochs, and has checked it.
+        check_budget("max_locus_steps", self.first_budget)
         check_budget("max_steps", self.max_steps)
 
 

@@ -10,7 +10,6 @@ import pandas as pd
 from anndata import AnnData
 
 from scbig._annotations import checked
-from scbig._arguments import check_budget
 from scbig._scvi_arguments import takes_scvi_arguments
 from scbig._types import Arrays, Values
 from scbig.data import (
@@ -213,7 +212,6 @@ class STRAND(BasePredictor):
             Without data, or where a perturbation has no locus, or one to stop on no cells.
         """
         method = self._method
-        check_budget("max_locus_steps", max_locus_steps)
         if method.config.transport == "regression":
             max_steps = 0
         elif max_steps is None and self.uses_networks:
@@ -347,25 +345,25 @@ class STRAND(BasePredictor):
         Returns
         -------
         Loci by features, as they are before any context changes them.
-
-        Raises
-        ------
-        ValueError
-            When a locus is unknown.
         """
         self._check_trained()
         loci = self._method.table.loci
         wanted = list(loci.ids) if ids is None else [ids] if isinstance(ids, str) else list(ids)
         loci.match(wanted)
-        no_context = np.full(len(wanted), -1)
-        vectors = self._method.embed([(label,) for label in wanted], no_context)
+        vectors = self._method.embed([(label,) for label in wanted], np.full(len(wanted), -1))
         return pd.DataFrame(vectors.numpy(), index=pd.Index(wanted, name="locus"))
 
     @checked
     def get_latent_representation(
         self, adata: AnnData | None = None, *, layer: str | None = None
     ) -> np.ndarray:
-        """Encode cells; see :meth:`scbig.model.SCBIG.get_latent_representation`."""
+        """Encode cells into latents, shape ``(n_cells, n_latent)``.
+
+        Parameters
+        ----------
+        adata, layer
+            See :meth:`scbig.model.SCBIG.get_latent_representation`.
+        """
         self._check_trained()
         expression = self._vocabulary.read(self._get_adata(adata), layer)
         return self._method.module.compute_latents(expression)
