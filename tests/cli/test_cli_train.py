@@ -54,6 +54,33 @@ def test_held_out_conditions_are_left_out(
     assert len(trained) == 10 + 6 - 2
 
 
+def test_a_table_of_guides_is_read(
+    scbig_command: Callable, small_screen: AnnData, screen_file: Path, tmp_path: Path
+):
+    screen = small_screen.copy()
+    genes = screen.obs["perturbation"].astype(str)
+    guides = genes + np.where(np.arange(screen.n_obs) % 2, "_+_1.2", "_-_3")
+    screen.obs["guide"] = guides.mask(genes == "control", genes)
+    table = screen.obs[["guide", "perturbation"]].drop_duplicates()
+    table.to_csv(tmp_path / "library.tsv", sep="\t", index=False)
+    del screen.obs["perturbation"]
+    screen.write_h5ad(tmp_path / "screen.h5ad")
+    asked = "train", tmp_path / "screen.h5ad", "--model", "effect_regression"
+    result = scbig_command(*asked, "--perturbation-key", "guide", "--out", tmp_path / "none")
+    assert result.exit_code == 1
+    assert "look like guides and not like genes" in result.output
+    given = "--guide-to-gene", tmp_path / "library.tsv"
+    result = scbig_command(*asked, *given, "--out", tmp_path / "model")
+    assert result.exit_code == 0, result.output
+    result = scbig_command("train", screen_file, *asked[2:], "--out", tmp_path / "genes")
+    assert read_targets(tmp_path / "model") == read_targets(tmp_path / "genes")
+    gene = get_labels(small_screen, 1)[0]
+    out = "--effects", "--out", tmp_path / "effects.csv"
+    result = scbig_command("predict", tmp_path / "model", "--perturbations", f"{gene}_+_1.2", *out)
+    assert result.exit_code == 0, result.output
+    assert set(pd.read_csv(tmp_path / "effects.csv")["guide"]) == {gene}
+
+
 def test_priors_and_labels_are_read(
     scbig_command: Callable, small_screen: AnnData, tmp_path: Path
 ):

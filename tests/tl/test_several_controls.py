@@ -21,6 +21,17 @@ def guides(screen: AnnData) -> AnnData:
     return cells
 
 
+@pytest.fixture(scope="module")
+def tabled(screen: AnnData) -> tuple[AnnData, dict[str, str]]:
+    """Two guides of each target, and of the controls."""
+    cells = screen.copy()
+    labels = cells.obs["perturbation"].astype(str)
+    numbers = np.where(np.arange(cells.n_obs) % 2, "1", "2")
+    cells.obs["perturbation"] = pd.Categorical(labels.str.replace("+", "/") + "_g" + numbers)
+    table = zip(cells.obs["perturbation"], labels, strict=True)
+    return cells, dict(table)
+
+
 def predict(train_on, cells: AnnData, **setup) -> tuple[AnnData, AnnData]:
     cells = cells.copy()
     split = scbig.splits.make_split(cells, "additive", schema=infer_schema(cells, **setup))
@@ -37,6 +48,38 @@ def test_scores_are_those_of_one_label(screen: AnnData, guides: AnnData, train_o
         predict(train_on, guides, control=LABELS)[0], "mine", metrics=metrics
     )
     pd.testing.assert_frame_equal(scores, expected, rtol=1e-5)
+
+
+def test_scores_of_guides_are_those_of_their_genes(screen: AnnData, tabled, train_on):
+    cells, table = tabled
+    metrics = ["mse", "pearson_delta"]
+    annotated, whole = predict(train_on, cells, guide_to_gene=table)
+    del annotated.uns["mine"]["schema"]
+    scores = scbig.tl.evaluate(annotated, "mine", metrics=metrics, guide_to_gene=table)
+    expected = scbig.tl.evaluate(predict(train_on, screen)[0], "mine", metrics=metrics)
+    shown = [frame["perturbation"].unique().tolist() for frame in (scores, expected)]
+    assert shown[0] == shown[1]
+    is_floor = scores["predictor"] != "mine"
+    pd.testing.assert_frame_equal(scores[is_floor], expected[is_floor], rtol=1e-5)
+    assert set(whole.obs["scbig_split"]) == {"train", "val", "test", "control"}
+
+
+def test_a_benchmark_of_guides_is_that_of_their_genes(screen: AnnData, tabled, tmp_path):
+    cells, table = tabled
+    tables = []
+    for name, adata, setup in (("genes", screen, {}), ("guides", cells, {"guide_to_gene": table})):
+        schema = infer_schema(adata, **setup)
+        result = scbig.benchmark.run(
+            adata,
+            [scbig.splits.make_split(adata, "additive", schema=schema)],
+            ["additive", "no_change"],
+            out=tmp_path / name,
+            schema=schema,
+            settings=scbig.benchmark.BenchmarkSettings(metrics=("mse", "pearson_delta")),
+        )
+        assert not result.failures
+        tables.append(result.scores.drop(columns=["seconds", "peak_memory_mb"]))
+    pd.testing.assert_frame_equal(*tables, rtol=1e-5)
 
 
 def test_a_benchmark_is_that_of_one_label(screen: AnnData, guides: AnnData, tmp_path):

@@ -354,4 +354,6 @@ def _split_labels(schema: ScreenSchema | None, labels: Sequence[str]) -> list[li
     """Split labels at their ``+``, unless no label of the model's screen is a combination."""
     if schema is not None and schema.separator is None:
         return [[label] for label in labels]
-    return [split_targets(label) for label in labels]
+    # A guide may have a strand in its name.
+    guides = set() if schema is None else {guide for guide, _ in schema.guides}
+    return [[label] if label in guides else split_targets(label) for label in labels]

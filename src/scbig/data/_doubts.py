@@ -18,7 +18,7 @@ MISSING, CONTROL, GUIDE, COMBINATION = "missing", "control", "guide", "combinati
 
 _GUIDE_PART = re.compile(
     r"(?:sg|sgrna|g|grna|guide|oligo|crrna|kd|ko)?#?\d+|p[12](?:p2)?|[acgtun]{15,}"
-    r"|(?:ens[a-z]*[gt]|n[mr])\d{5,}",
+    r"|(?:ens[a-z]*[gt]|n[mr])\d{5,}|ko|kd|oe|np|crispr[ain]?|(?:si|sh)rna",
     re.IGNORECASE,
 )
 # A letter, a strand, or a word without its number.

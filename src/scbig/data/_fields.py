@@ -274,7 +274,7 @@ class PerturbationField(BaseAnnDataField):
         table.add_column("Setting")
         table.add_column("Value")
         for name, value in state_registry["schema"].items():
-            table.add_row(name, str(value))
+            table.add_row(name, f"of {len(value)}" if name == "guide_to_gene" else str(value))
         return table
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from scbig.data._doubts import COMBINATION, CONTROL, GUIDE, MISSING, Doubt, find_doubt
-from scbig.data._label_column import list_labels, shorten
+from scbig.data._label_column import count_cells, list_labels, shorten
 from scbig.data._labels import (
     CLEAR_SEPARATORS,
     DEFAULT_SEPARATOR,
@@ -57,10 +57,9 @@ def check_labels(
         When labels are missing or numbers, or look like guides or combinations.
     """
     column = obs[schema.perturbation_key]
-    n_cells = column.dropna().astype(str).str.strip().value_counts().to_dict()
+    n_cells = count_cells(column)
     guides, controls = dict(schema.guides), frozenset(one.strip() for one in schema.controls)
     _check_missing_like(n_cells, column, schema)
-    _check_numbers(column, n_cells, schema, known)
     own: dict[str, Any] = {"controls": controls, "separator": schema.separator}
     names = {*known, *(label for guide, label in guides.items() if label == guide)}
     names |= {t for label in guides.values() for t in list_targets(label, names=names, **own)}
@@ -69,7 +68,8 @@ def check_labels(
     targets = {target for group in read.values() for target in group}
     if separator == "":
         return targets
-    if guides:
+    _check_numbers(n_cells, schema, known)
+    if any(guide in n_cells for guide in guides):
         _check_table(read, names, n_cells, schema)
     clear = (*CLEAR_SEPARATORS, "_") if is_blind else CLEAR_SEPARATORS
     doubts: dict[str, Doubt] = {}
@@ -86,7 +86,7 @@ def check_labels(
     numbered = sorted(one for one in singles - names if has_guide_number(one))
     # Names of genes end so, too, but not most of them.
     if 3 * len(numbered) >= 2 * len(singles) and len(numbered) > 2:
-        doubts |= dict.fromkeys(numbered, Doubt(GUIDE))
+        doubts = dict.fromkeys(numbered, Doubt(GUIDE)) | doubts
     _raise_missing({k: n_cells[k] for k, v in doubts.items() if v.kind == MISSING}, schema, 0)
     if schema.perturbation_key.casefold() != LOCUS_KEY:
         of_guides = {k: v for k, v in doubts.items() if v.kind == GUIDE}
@@ -111,8 +111,8 @@ def describe_labels(obs: pd.DataFrame, schema: ScreenSchema) -> str:
     Numbers of control cells, of targets perturbed alone and of combinations, with examples as
     they are written; then the contexts, with the largest first.
     """
-    n_cells = obs[schema.perturbation_key].dropna().astype(str).value_counts()
-    read = {label: schema.list_targets(label) for label in sorted(n_cells.index)}
+    n_cells = count_cells(obs[schema.perturbation_key])
+    read = {label: schema.list_targets(label) for label in sorted(n_cells)}
     of_size: dict[int, dict[Targets, str]] = {1: {}, 2: {}}
     for label, targets in read.items():
         if targets:
@@ -125,9 +125,10 @@ def describe_labels(obs: pd.DataFrame, schema: ScreenSchema) -> str:
     contexts = get_context_names(obs, schema.context_keys).value_counts()
     shown = ", ".join(f"{name} ({n} cells)" for name, n in contexts.head(4).items())
     rest = f" and {len(contexts) - 4} more" if len(contexts) > 4 else ""
+    n_controls, named = sum(n_cells[one] for one in controls), shorten(controls, 3)[1:-1]
     return (
-        f"Read {n_cells[controls].sum()} control cells ({shorten(controls, 3)[1:-1]}), {singles} "
-        f"and {combined}.\nIn {len(contexts)} context(s): {shown}{rest}."
+        f"Read {n_controls} control cells ({named}), {singles} and {combined}."
+        f"\nIn {len(contexts)} context(s): {shown}{rest}."
     )
 
 
@@ -159,11 +160,16 @@ def check_other_controls(obs: pd.DataFrame, schema: ScreenSchema, genes: Collect
         When there are some; the message lists them.
     """
     if left := find_other_controls(obs, schema, genes):
-        listed = [*schema.controls, *left]
+        column = f"adata.obs[{schema.perturbation_key!r}]"
+        listed = str([*schema.controls, *left])
+        start = next(iter(left)).rstrip("0123456789")
+        if len(left) > 12 and all(label.startswith(start) for label in left):
+            listed = f"[x for x in {column}.unique() if x.startswith({start!r})]"
+            listed = f"{list(schema.controls[:3])} + {listed}"
         raise ValueError(
             f"{len(left)} label(s) of obs[{schema.perturbation_key!r}] look like controls, which "
             f"are {shorten(schema.controls)[1:-1]}: {_count(left)}. Name all that are: "
-            f"control={listed if len(listed) <= 12 else '[...]'}; or drop the cells: "
+            f"control={listed}; or drop the cells: "
             f"{_drop(schema.perturbation_key, left)}"
         )
 
@@ -172,9 +178,9 @@ def find_other_controls(
     obs: pd.DataFrame, schema: ScreenSchema, genes: Collection[str]
 ) -> dict[str, int]:
     """Count the cells of labels that look like controls and are none."""
-    n_cells = obs[schema.perturbation_key].dropna().astype(str).str.strip().value_counts()
-    like = {k: n for k, n in n_cells.items() if k not in genes and is_control_like(str(k))}
-    return {str(k): int(n) for k, n in like.items() if schema.parse(str(k))}
+    n_cells = count_cells(obs[schema.perturbation_key])
+    like = {k: n for k, n in n_cells.items() if k not in genes and is_control_like(k)}
+    return {k: n for k, n in like.items() if schema.parse(k)}
 
 
 def _check_missing_like(
@@ -203,20 +209,26 @@ def _raise_missing(found: Mapping[str, int], schema: ScreenSchema, n_missing: in
 
 
 def _check_numbers(
-    column: pd.Series, n_cells: Mapping[str, int], schema: ScreenSchema, known: Collection[str]
+    n_cells: Mapping[str, int], schema: ScreenSchema, known: Collection[str]
 ) -> None:
     """Raise when labels are numbers that name neither genes nor guides."""
-    is_category = isinstance(column.dtype, pd.CategoricalDtype)
-    dtype = column.cat.categories.dtype if is_category else column.dtype
     understood = {*known, *schema.controls, *dict(schema.guides)}
-    unknown = {label: n for label, n in n_cells.items() if label not in understood}
-    if pd.api.types.is_numeric_dtype(dtype) and unknown:
+    unknown = {k: n for k, n in n_cells.items() if k not in understood and _is_number(k)}
+    if unknown and schema.perturbation_key.casefold() != LOCUS_KEY:
         key, first = schema.perturbation_key, next(iter(unknown))
         raise ValueError(
             f"obs[{key!r}] holds numbers, which name no gene: {_count(unknown)}. Tell what they "
-            f"stand for: guide_to_gene={{{first!r}: 'GENE', ...}}; or, where they are names of "
-            f"targets: adata.obs[{key!r}] = adata.obs[{key!r}].astype(str)"
+            f"stand for: guide_to_gene={{{first!r}: 'GENE', ...}}; or, where all labels are "
+            "names of targets as they are: separator=''"
         )
+
+
+def _is_number(label: str) -> bool:
+    try:
+        float(label)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_table(
@@ -263,8 +275,8 @@ def _names_genes(column: pd.Series, guides: pd.Series, doubtful: Collection[str]
     if pd.api.types.is_numeric_dtype(column):
         return False
     has_control = any(map(is_control_like, list_labels(column)))
-    pairs = pd.DataFrame({"gene": column.astype(str), "guide": guides.astype(str)})
-    pairs = pairs[pairs["guide"].isin(doubtful)].drop_duplicates()
+    pairs = pd.DataFrame({"gene": column, "guide": guides}).dropna().drop_duplicates()
+    pairs = pairs.astype(str)[pairs["guide"].astype(str).isin(doubtful)]
     n_found = sum(
         gene != guide and gene in guide
         for gene, guide in zip(pairs["gene"], pairs["guide"], strict=True)

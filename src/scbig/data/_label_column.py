@@ -51,7 +51,16 @@ GUIDE_KEYS = (
 
 def list_labels(column: pd.Series) -> list[str]:
     """Return the distinct labels of a column as text, without missing ones."""
-    return column.dropna().astype(str).unique().tolist()
+    return list(dict.fromkeys(map(str, column.dropna().unique())))
+
+
+def count_cells(column: pd.Series) -> dict[str, int]:
+    """Count the cells of each label, without spaces around it; the largest number first."""
+    found: dict[str, int] = {}
+    for label, n in column.value_counts().items():
+        if n:
+            found[str(label).strip()] = found.get(str(label).strip(), 0) + int(n)
+    return found
 
 
 def shorten(labels: Sequence[str], n_shown: int = 8) -> str:
@@ -95,6 +104,8 @@ def find_perturbation_key(
         # Numbered controls, and columns of guides, only where there is nothing else.
         found = [key for key in present if any(map(is_control_like, list_labels(obs[key])))]
         found = _keep_best(found, obs)
+    if len(found) > 1 and "perturbation" in found and "nperts" in own:
+        return "perturbation"  # files of scPerturb, which keep the columns of their sources
     if len(found) == 1:
         return found[0]
     if len(found) > 1:
@@ -131,7 +142,8 @@ def _keep_best(keys: list[str], obs: pd.DataFrame) -> list[str]:
 
 def _find_guide_key(obs: pd.DataFrame, usual: Sequence[str], guides: Mapping[str, str]) -> str:
     """Return the column whose labels are in a table of guides."""
-    for keys in (usual, obs.columns):
+    others = [key for key in obs if not pd.api.types.is_float_dtype(obs[key])]
+    for keys in (usual, others):
         found = [key for key in keys if not guides.keys().isdisjoint(list_labels(obs[key]))]
         if len(found) == 1:
             return found[0]
@@ -205,7 +217,8 @@ def find_controls(labels: Sequence[str], key: str, genes: Collection[str]) -> tu
 def _describe_absent(where: str, labels: Sequence[str], named: Sequence[str]) -> str:
     """Say that there are no control cells, and how to name them."""
     wanted = repr(named[0]) if len(named) == 1 else f"any of {list(named or CONTROL_LABELS)}"
-    likely = next((label for label in labels if is_control_like(label)), "...")
+    like = [label for label in labels if is_control_like(label)]
+    likely = like if 1 < len(like) <= 12 else next(iter(like), "...")
     return (
         f"No control cells in {where}: no cell has the control label {wanted}. "
         f"Labels found: {shorten(labels)[1:-1]}. Name it: control={likely!r}"

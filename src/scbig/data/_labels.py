@@ -34,6 +34,7 @@ _CONTROL = re.compile(
     r"(?:(?:sg|sgrna|grna|guide)[-_ ]?)?"
     r"(?P<stem>controls?|ctrl|ctl|no[nt]?[-_ .]?target(?:ing|s)?|nt|ntc|unperturbed|scrambled?"
     r"|neg(?:ative)?[-_ .]?(?:ctrl|control|ctl)|safe[-_ ]?(?:harbou?r|target(?:ing)?))"
+    r"(?:[-_ ]?(?:controls?|ctrl|guides?|sgrna|grna))?"
     r"(?:[-_ .#]*(?:sg|g|guide|grna|sgrna)?[-_ .#]*\d+(?:[-_.]\d+)*[a-z]?)?",
     re.IGNORECASE,
 )
@@ -87,8 +88,8 @@ def has_guide_mark(label: str) -> bool:
 
 
 def has_guide_number(label: str) -> bool:
-    """Whether a label ends as names of guides do, such as ``STAT1g2`` or ``STAT1_2``."""
-    return re.fullmatch(r".*[A-Z0-9](?:[_-]?s?g\d+|_\d+)", label) is not None
+    """Whether a label looks as names of guides do, as ``STAT1g2``, ``STAT1_2``, ``sgSTAT1``."""
+    return re.fullmatch(r".*[A-Z0-9](?:[_-]?s?g\d+|_\d+)|sg[A-Z].*", label) is not None
 
 
 def read_controls(control: str | Sequence[str]) -> tuple[str, ...]:

@@ -139,13 +139,14 @@ class ScreenSchema:
 
     def _read_one(self, asked: str | Sequence[str]) -> tuple[str, tuple[str, ...]]:
         """Return the label of one condition, and its targets."""
-        if isinstance(asked, str):
-            return asked, self.parse(asked)
-        given = _list_named(asked)
-        label = self.join(given)
-        # Named one by one, they need not be told apart again.
-        is_each = len(given) > 1 and all(one in self.names for one in given)
-        return label, tuple(sorted(set(given))) if is_each else self.parse(label)
+        given = [asked] if isinstance(asked, str) else _list_named(asked)
+        label = asked if isinstance(asked, str) else self.join(given)
+        if len(given) > 1 and all(one in self.names for one in given):
+            # Named one by one, they need not be told apart again.
+            return label, tuple(sorted(set(given)))
+        targets = self.list_targets(label)
+        # What is written has to be read without the table of guides.
+        return self.join(targets) if self.guides else label, tuple(sorted(targets))
 
     def join(self, targets: Sequence[str]) -> str:
         """Write targets as a label of this screen.
@@ -203,6 +204,28 @@ class ScreenSchema:
     def without_places(self) -> "ScreenSchema":
         """Return the conventions of data with expression in ``X`` and genes as ``var_names``."""
         return replace(self, layer=None, gene_key=None)
+
+    def with_names(self, names: Iterable[str], others: Iterable[str] = ()) -> "ScreenSchema":
+        """Return the conventions with all names that are known.
+
+        Parameters
+        ----------
+        names
+            Measured genes and targets.
+        others
+            Further names, such as those of an embedding. Of these, combinations are left out:
+            they are no names.
+
+        Returns
+        -------
+        The schema.
+        """
+        known, join = frozenset(names), self.separator
+
+        def is_name(name: str) -> bool:
+            return not join or join not in name or not known.issuperset(name.split(join))
+
+        return replace(self, names=known.union(filter(is_name, others)))
 
     def describe(self) -> str:
         """Say what was taken for what, for the log."""

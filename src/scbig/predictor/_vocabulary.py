@@ -76,9 +76,9 @@ class Vocabulary:
 
     def __post_init__(self) -> None:
         """Let the schema read labels by all names that are known."""
-        tables = (table.names for table in self.embeddings.tables)
-        names = frozenset().union(self.genes, self.targets, *tables)
-        object.__setattr__(self, "schema", replace(self.schema, names=names))
+        others = [name for table in self.embeddings.tables for name in table.names]
+        schema = self.schema.with_names((*self.genes, *self.targets), others)
+        object.__setattr__(self, "schema", schema)
 
     @cached_property
     def expected_expression(self) -> np.ndarray:
