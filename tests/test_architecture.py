@@ -20,7 +20,8 @@ FLOORS = {
     3: {"regression", "metrics", "splits", "programs"},
     2: {"data", "priors"},
     1: {"nn", "ot", "flow", "cells"},
-    0: {"_constants", "_console", "_scvi_arguments", "_types", "_protocols", "_optional"},
+    0: {"_constants", "_console", "_scvi_arguments", "_scvi_tools"}
+    | {"_types", "_protocols", "_optional"},
 }
 # Imports between rooms of one floor; all others point downward.
 SIDEWAYS = {("__main__", "cli"), ("data", "priors")}

@@ -319,7 +319,7 @@ def test_a_fresh_process_shows_these_lines_and_nothing_else(tmp_path: Path):
     assert lines[0].startswith("Simulated 300 cells")
     assert "as perturbations" in lines[1]
     assert re.search("SCBIG (beats|does not beat)", lines[-1])
-    known = ("Simulated", "Took", "Training networks on", "Pearson delta of the held-out", "SCBIG")
+    known = ("Simulated", "Took", "Read", "In 1", "Training networks on", "Pearson delta", "SCBIG")
     assert [line for line in lines[2:] if not line.startswith(known)] == []
     written: list[bytes] = []
 
@@ -361,3 +361,23 @@ def test_parts_of_a_benchmark_do_not_tell_of_themselves(unset, capsys, screen, t
     shown = capsys.readouterr()
     told = ("as perturbations", "held-out condition", "trained in")
     assert [text for text in told if text in shown.err + shown.out] == []
+
+
+@pytest.mark.slow
+def test_a_notebook_shows_these_lines_and_nothing_else():
+    nbformat, nbclient = (pytest.importorskip(name) for name in ("nbformat", "nbclient"))
+    pytest.importorskip("ipykernel")
+    cells = [nbformat.v4.new_code_cell(text) for text in ("import scanpy", SCRIPT)]
+    book = nbformat.v4.new_notebook(cells=cells)
+    nbclient.NotebookClient(book, timeout=600, kernel_name="python3").execute()
+    first, second = (cell.outputs for cell in book.cells)
+    assert first == []
+    [bar] = [output for output in second if output.output_type == "display_data"]
+    assert re.fullmatch(r"SCBIG: trained in \d+ s\.", bar.data["text/plain"])
+    streams = [output for output in second if output.output_type == "stream"]
+    assert len(streams) + 1 == len(second)
+    assert {output.name for output in streams} == {"stdout"}
+    lines = "".join(output.text for output in streams).splitlines()
+    known = ("Simulated", "Took", "Read", "In 1", "Training networks on", "Pearson delta", "SCBIG")
+    assert [line for line in lines if not line.startswith(known)] == []
+    assert lines[-1].startswith("SCBIG ")
