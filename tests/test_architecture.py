@@ -26,6 +26,7 @@ FLOORS = {
         "_console",
         "_constants",
         "_scvi_arguments",
+        "_scvi_tools",
         "_types",
         "_protocols",
         "_optional",

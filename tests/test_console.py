@@ -1,5 +1,6 @@
 """What a user sees: lines and a bar without any set-up, no noise, and nothing changed for good."""
 
+import json
 import logging
 import os
 import pty
@@ -319,7 +320,7 @@ def test_a_fresh_process_shows_these_lines_and_nothing_else(tmp_path: Path):
     assert lines[0].startswith("Simulated 300 cells")
     assert "as perturbations" in lines[1]
     assert re.search("SCBIG (beats|does not beat)", lines[-1])
-    known = ("Simulated", "Took", "Training networks on", "Pearson delta of the held-out", "SCBIG")
+    known = ("Simulated", "Took", "Read", "In 1", "Training networks on", "Pearson delta", "SCBIG")
     assert [line for line in lines[2:] if not line.startswith(known)] == []
     written: list[bytes] = []
 
@@ -361,3 +362,30 @@ def test_parts_of_a_benchmark_do_not_tell_of_themselves(unset, capsys, screen, t
     shown = capsys.readouterr()
     told = ("as perturbations", "held-out condition", "trained in")
     assert [text for text in told if text in shown.err + shown.out] == []
+
+
+@pytest.mark.slow
+def test_a_notebook_shows_these_lines_and_nothing_else():
+    for name in ("nbformat", "nbclient", "ipykernel"):
+        pytest.importorskip(name)
+    # A process of its own: a client has a loop of events.
+    code = (
+        "import json, nbformat, nbclient, sys\n"
+        "cells = [nbformat.v4.new_code_cell(text) for text in sys.argv[1:]]\n"
+        "book = nbformat.v4.new_notebook(cells=cells)\n"
+        "nbclient.NotebookClient(book, timeout=600, kernel_name='python3').execute()\n"
+        "print(json.dumps([cell.outputs for cell in book.cells]))"
+    )
+    command = [sys.executable, "-c", code, "import scanpy", SCRIPT]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    first, second = json.loads(done.stdout)
+    assert first == []
+    [bar] = [output for output in second if output["output_type"] == "display_data"]
+    assert re.fullmatch(r"SCBIG: trained in \d+ s\.", bar["data"]["text/plain"])
+    streams = [output for output in second if output["output_type"] == "stream"]
+    assert len(streams) + 1 == len(second)
+    assert {output["name"] for output in streams} == {"stdout"}
+    lines = "".join(output["text"] for output in streams).splitlines()
+    known = ("Simulated", "Took", "Read", "In 1", "Training networks on", "Pearson delta", "SCBIG")
+    assert [line for line in lines if not line.startswith(known)] == []
+    assert lines[-1].startswith("SCBIG ")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import typer
 
 # A value as Python writes it: text, a list or tuple, or a word.
-_VALUE = r"(?:'[^']*'|\"[^\"]*\"|\[[^\]]*\]|\([^()]*\)|\.\.\.|[\w.+-]*\w)"
+_VALUE = r"(?:'[^']*'|\"[^\"]*\"|\[[^\]]*\]|\([^()]*\)|\{[^{}]*\}|\.\.\.|[\w.+-]*\w)"
 # A call whose arguments are options by now, of whatever object: train(--max-steps 10).
 _CALL = re.compile(
     r"(?<![\w'\"])[\w.]+\((?:(?:adata|path|\.\.\.), )?(--[\w-]+[^()]*?)(?:, \.\.\.)?\)"
@@ -101,7 +101,8 @@ def _read_values(value: str) -> list[str]:
         found = ast.literal_eval(value.replace("[...]", "..."))
     except (ValueError, SyntaxError):
         return [value]
-    if found is Ellipsis:
+    # A table of two columns, where Python takes a dictionary, is a file.
+    if found is Ellipsis or isinstance(found, dict):
         return ["..."]
     if isinstance(found, int | float):
         return [value]

@@ -1,5 +1,6 @@
 """The border to AnnData: conventions, checks, batches, queries, and simulated screens."""
 
+import scbig._scvi_tools  # noqa: F401 - before others load it
 from scbig.data._batches import CellBatches, PairBatches, Pairs
 from scbig.data._cell_eval import (
     make_judged as make_judged,
