@@ -146,7 +146,7 @@ def _take(
     ("given", "message"),
     [
         ({"adata": 3}, "adata=3. Give an AnnData"),
-        ({"n_cells": -1}, "n_cells=-1. Give a whole number from 0"),
+        ({"n_cells": -1}, "n_cells=-1. Give a whole number from 1"),
         ({"n_cells": 2.5}, "n_cells=2.5"),
         ({"share": np.nan}, "share=nan"),
         ({"share": "1"}, "share='1'"),

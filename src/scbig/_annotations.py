@@ -48,6 +48,8 @@ Result = TypeVar("Result")
 
 # Text that may be empty.
 _FREE_TEXT = ("separator", "assembly", "name", "title", "label", "xlabel", "ylabel", "text")
+# Numbers of which none is no request.
+_FROM_ONE = ("n_cells", "n_draws")
 # How objects of scbig are made.
 _MAKERS = {
     "GeneEmbedding": "scbig.priors.load_gene_embedding(path)",
@@ -163,7 +165,8 @@ def _check_bounded(
         return check_number(name, value, least=lowest, most=math.inf if most is None else most)
     if name == "seed":
         return check_seed(value)
-    lowest = (0 if name.startswith("n_") else -MAX_STEPS) if least is None else least
+    usual = 1 if name in _FROM_ONE else 0 if name.startswith("n_") else -MAX_STEPS
+    lowest = usual if least is None else least
     return check_whole(name, value, least=int(lowest), most=None if most is None else int(most))
 
 
@@ -183,8 +186,13 @@ def _check_union(
             else _check_class(name, value, kinds)
         )
     several = [one for one in options if _is_several(get_origin(one)) and get_args(one)]
+    plain = tuple(one for one in options if get_origin(one) is None and isinstance(one, type))
+    if several and not isinstance(value, str) and isinstance(value, plain):
+        return value
     if str in kinds and isinstance(value, str):
         return check_text(name, value)
+    if set(kinds) == {str, Mapping} and not isinstance(value, Mapping):
+        raise refuse(name, value, "text, or a dict")
     if len(several) == 1 and set(kinds) <= {str, get_origin(several[0])}:
         return _check_several(name, value, get_origin(several[0]), get_args(several[0]))
     if any(kind.__name__ == "AnnData" for kind in kinds) and several:

@@ -9,7 +9,7 @@ from scbig.baselines import Additive, Baseline, NoChange, OwnMean, TrainMean
 
 def fit(cls: type[Baseline], adata: AnnData, **setup) -> Baseline:
     cls.setup_anndata(adata, **setup)
-    baseline = cls(adata, seed=0)
+    baseline = cls(adata, missing_embedding="mean", seed=0)
     baseline.train()
     return baseline
 

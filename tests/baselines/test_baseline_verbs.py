@@ -16,7 +16,7 @@ from scbig.model import SCBIG
 
 def fit(cls: type[Baseline], adata: AnnData, **setup) -> Baseline:
     cls.setup_anndata(adata, **setup)
-    baseline = cls(adata, seed=0)
+    baseline = cls(adata, missing_embedding="mean", seed=0)
     baseline.train()
     return baseline
 

@@ -77,7 +77,11 @@ def test_options_of_a_stranger_are_read_off_its_class():
     spec = find_spec("scbig.model:SCBIG")
     assert spec.name == "scbig"
     assert spec.get_options() == find_spec("scbig").get_options()
-    assert find_spec("scbig.baselines:KernelRidge").get_options() == {"gene_embedding", "aliases"}
+    assert find_spec("scbig.baselines:KernelRidge").get_options() == {
+        "gene_embedding",
+        "aliases",
+        "missing_embedding",
+    }
 
 
 def test_an_import_path_may_name_a_class_or_a_record(own_module: Callable[[str], str]):

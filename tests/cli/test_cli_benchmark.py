@@ -111,7 +111,7 @@ def test_a_failure_is_said_and_sets_the_exit_status(
         (["--task", "unseen", "--predictors", "luck"], "There is no predictor 'luck'"),
         (["--task", "unseen", "--metrics", "luck"], "There are no metrics ['luck']"),
         (["--task", "context"], "needs the columns of obs with the contexts"),
-        (["--task", "unseen", "--n-cells", "4"], "n_cells cannot be set for task 'unseen'"),
+        (["--task", "unseen", "--n-cells", "4"], "--n-cells cannot be set for task 'unseen'"),
         (["--split-file", "{splits}", "--split", "two"], "holds no split 'two'"),
     ],
 )
@@ -132,7 +132,7 @@ def test_an_existing_folder_is_kept(scbig_command: Callable, screen_file: Path, 
         assert result.exit_code == status, result.output
         if status:
             assert "metrics: mse are not asked for now; metrics: mae are new" in result.output
-            assert "use_overwrite=True is --overwrite" in result.output
+            assert "Begin anew with --overwrite" in " ".join(result.output.split())
     assert set(read(tmp_path)["metric"]) == {"mae"}
 
 

@@ -72,10 +72,10 @@ def test_arguments_of_train_are_given_by_name(model_class, first):
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [
-        ({"batch_size": 0}, ValueError, "batch_size=0: give a whole number from 1"),
-        ({"batch_size": 2.5}, ValueError, "batch_size=2.5: give a whole number"),
+        ({"batch_size": 0}, ValueError, "batch_size=0. Give a whole number from 1"),
+        ({"batch_size": 2.5}, ValueError, "batch_size=2.5. Give a whole number"),
         ({"check_val_every_n_epoch": True}, ValueError, "check_val_every_n_epoch=True"),
-        ({"early_stopping": "no"}, TypeError, "early_stopping='no': give True or False"),
+        ({"early_stopping": "no"}, TypeError, "early_stopping='no'. Give True or False"),
     ],
 )
 def test_what_is_taken_is_checked(given, error, message):

@@ -178,7 +178,7 @@ def test_latents_are_standardised_or_raw(
     fit: Fit, screen: AnnData, config: SCBIGConfig, is_standard: bool
 ) -> None:
     wanted = replace(config, standardises_latents=is_standard)
-    model = fit(screen, preset=wanted, train={"max_steps": 0, "validation": []})
+    model = fit(screen, preset=wanted, train={"max_steps": 1, "validation": []})
     x = torch.from_numpy(screen.X.toarray())
     with torch.no_grad():
         raw = model.module.encoder(x - model.module.gene_mean).numpy()
@@ -221,7 +221,7 @@ def test_held_out_controls_do_not_train_the_encoder(
 
     monkeypatch.setattr(_stages, "CellBatches", Recorded)
     wanted = replace(config, autoencoder_stops_on="controls")
-    fit(screen, preset=wanted, train={"max_steps": 0, "validation": []})
+    fit(screen, preset=wanted, train={"max_steps": 1, "validation": []})
     is_control = (screen.obs["perturbation"] == "control").to_numpy()
     assert is_control[given["validation"]].all()
     assert len(given["validation"]) == is_control.sum() // 2
@@ -295,7 +295,7 @@ def test_the_rate_of_the_encoder_follows_the_schedule(
         lambda plan, optimizer: rates.append(optimizer.param_groups[0]["lr"]),
     )
     config = _shrink("paper-fast", autoencoder_steps=20, cells_per_batch=20)
-    fit(screen, preset=config, train={"max_steps": 0, "validation": []})
+    fit(screen, preset=config, train={"max_steps": 1, "validation": []})
     assert len(rates) == 20
     assert max(rates) == pytest.approx(1e-3)
     assert rates[-1] < 1e-5

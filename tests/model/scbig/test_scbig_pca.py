@@ -128,7 +128,7 @@ def test_only_trained_cells_make_the_components(
     x[~kept] += 10 * np.arange(screen.n_vars) % 7
     screen.X = x
     del screen.layers["counts"]  # they are not those of X any more
-    model = fit(screen, train={"validation": [targets[0]], "max_steps": 0}, preset=linear)
+    model = fit(screen, train={"validation": [targets[0]], "max_steps": 1}, preset=linear)
     expected = PCA(6, svd_solver="full").fit(x[kept])
     found = model.module.encoder.components.numpy()
     np.testing.assert_allclose(np.abs(np.diag(found @ expected.components_.T)), 1, atol=1e-3)
