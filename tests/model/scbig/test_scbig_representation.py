@@ -16,10 +16,20 @@ def _dense(adata: AnnData) -> np.ndarray:
 def test_latents_are_standardised_over_the_training_cells(
     fit: Callable[..., SCBIG], screen: AnnData
 ) -> None:
-    latents = fit(screen, train={"validation": [], "max_steps": 0}).get_latent_representation()
+    budget = {"max_epochs": 2, "max_steps": 0}
+    latents = fit(screen, train={"validation": [], **budget}).get_latent_representation()
     assert latents.shape == (600, 6)
     np.testing.assert_allclose(latents.mean(axis=0), 0, atol=1e-4)
     np.testing.assert_allclose(latents.std(axis=0), 1, atol=1e-4)
+
+
+def test_an_autoencoder_that_was_left_out_encodes_nothing(
+    fit: Callable[..., SCBIG], screen: AnnData
+) -> None:
+    model = fit(screen, train={"validation": [], "max_steps": 0})
+    for ask in (model.get_latent_representation, model.get_attention):
+        with pytest.raises(RuntimeError, match=r"train\(max_epochs=30, max_steps=0\)"):
+            ask()
 
 
 def test_latents_do_not_depend_on_the_order_of_cells_and_genes(

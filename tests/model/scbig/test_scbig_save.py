@@ -71,7 +71,7 @@ def test_nothing_is_pickled(folder: Path) -> None:
         "effects",
     } <= values.keys()
     assert values["vocabulary"]["schema"]["control"] == "control"
-    assert {"config", "programs", "kernel", "denoising"} == values["method"].keys()
+    assert {"config", "programs", "kernel", "denoising", "is_encoding"} == values["method"].keys()
 
 
 def test_everything_given_to_the_model_travels_with_it(

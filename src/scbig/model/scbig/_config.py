@@ -80,7 +80,7 @@ class SCBIGConfig:
     ema_decay
         Decay of the moving average of the weights of the second stage; 0 for none.
     clip_norm
-        Largest gradient norm of the second stage.
+        Largest gradient norm of the second stage; ``None`` for no bound.
 
     Raises
     ------
@@ -131,7 +131,7 @@ class SCBIGConfig:
     patience: int = 6
     schedule: Literal["constant", "cosine"] = "constant"
     ema_decay: float = 0.99
-    clip_norm: float = 1.0
+    clip_norm: float | None = 1.0
 
     def __post_init__(self) -> None:
         steps = ("autoencoder_epochs", "autoencoder_steps", "flow_steps", "align_every")

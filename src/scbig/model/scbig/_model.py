@@ -210,9 +210,22 @@ class SCBIG(BasePredictor):
         Returns
         -------
         Latents, shape ``(n_cells, n_latent)``; standardised, but for the published presets.
+
+        Raises
+        ------
+        RuntimeError
+            When the model, or its autoencoder, has not been trained.
         """
-        self._check_trained()
+        self._check_encoding()
         return compute_latents(self.module, self._vocabulary.read(self._get_adata(adata), layer))
+
+    def _check_encoding(self) -> None:
+        self._check_trained()
+        if not self._method.is_encoding:
+            raise RuntimeError(
+                "The autoencoder has not been trained: max_steps=0 leaves it out. Train it: "
+                "model.train(max_epochs=30, max_steps=0)"
+            )
 
     @checked
     def get_program_activity(
@@ -271,7 +284,7 @@ class SCBIG(BasePredictor):
         ValueError
             When ``groupby`` or ``layer`` is not there, or the encoder is principal components.
         """
-        self._check_trained()
+        self._check_encoding()
         encoder = self.module.encoder
         if not isinstance(encoder, ProgramEncoder):
             raise ValueError(
