@@ -129,9 +129,10 @@ class STRAND(BasePredictor):
             Log1p-normalised expression of single cells with labels of loci.
         locus_key, perturbation_key
             Column of ``obs`` with locus ids, guides or genes; ``"locus"`` if there is one.
-        layer, control, context_keys, gene_key, is_log1p, counts_layer, target_sum, responder_key,
-        borrow_controls
+        layer, control, context_keys, gene_key, is_log1p
             See :meth:`scbig.model.SCBIG.setup_anndata`.
+        counts_layer, target_sum, responder_key, borrow_controls
+            See the same.
         guide_to_gene
             Locus, or label of controls, of each guide, as there.
         separator
