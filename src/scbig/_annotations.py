@@ -48,6 +48,8 @@ Result = TypeVar("Result")
 
 # Text that may be empty.
 _FREE_TEXT = ("separator", "assembly", "name", "title", "label", "xlabel", "ylabel", "text")
+# Labels may be numbers, which are read as text where the screen is.
+_LABELS = ("control",)
 # Numbers of which none is no request.
 _FROM_ONE = ("n_cells", "n_draws")
 # How objects of scbig are made.
@@ -75,7 +77,7 @@ def checked(function: Callable[Given, Result]) -> Callable[Given, Result]:
         except TypeError:
             return function(*args, **kwargs)  # whose own message names the function
         for name, value in bound.arguments.items():
-            if name in hints:
+            if name in hints and name not in _LABELS:
                 bound.arguments[name] = _check_hint(name, value, hints[name])
         return function(*bound.args, **bound.kwargs)
 

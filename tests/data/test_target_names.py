@@ -85,7 +85,6 @@ def test_names_that_are_written_otherwise(targets, genes, gene_key, caplog):
     [
         (GENES[:3], IDS, "symbols such as 'CEBPA', and those Ensembl ids such as"),
         (IDS[:3], GENES, "Ensembl ids such as 'ENSG00000000100', and those symbols such as"),
-        (["6772", "10661", "1050"], GENES, "numbers such as"),
     ],
 )
 def test_other_identifiers_without_a_column(targets, genes, what, caplog):
