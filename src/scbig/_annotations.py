@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import cache, partial, wraps
 from inspect import Signature, signature
+from numbers import Real
 from os import PathLike
 from pathlib import Path
 from types import NoneType, UnionType
@@ -77,11 +78,20 @@ def checked(function: Callable[Given, Result]) -> Callable[Given, Result]:
         except TypeError:
             return function(*args, **kwargs)  # whose own message names the function
         for name, value in bound.arguments.items():
-            if name in hints and name not in _LABELS:
+            if name in hints:
+                value = _take_numbers(value) if name in _LABELS else value
                 bound.arguments[name] = _check_hint(name, value, hints[name])
         return function(*bound.args, **bound.kwargs)
 
     return run
+
+
+def _take_numbers(value: Any) -> Any:
+    """Write numbers as text, alone or in a list."""
+    if isinstance(value, list | tuple):
+        return [_take_numbers(one) for one in value]
+    is_number = isinstance(value, Real) and not isinstance(value, bool) and value == value
+    return str(value) if is_number else value
 
 
 @cache
