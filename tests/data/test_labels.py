@@ -637,3 +637,43 @@ def test_plain_names_are_always_read(genes, join):
     assert schema.separator == join
     assert parsed[labels[3]] == tuple(sorted(genes[:2]))
     assert parsed[labels[4]] == (genes[2],)
+
+
+def _set_up(label: str) -> ScreenSchema:
+    labels = ["control", "STAT1", "JAK2", label]
+    adata = AnnData(
+        np.ones((16, 4), dtype=np.float32),
+        obs=pd.DataFrame({"perturbation": np.repeat(labels, 4)}),
+        var=pd.DataFrame(index=["STAT1", "JAK2", "IRF1", "MYC"]),
+    )
+    adata.obs_names = [f"c{i}" for i in range(16)]
+    return infer_schema(adata)
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        ("('STAT1', 'JAK2')", "could be STAT1 and JAK2"),
+        ("[STAT1,JAK2]", "could be STAT1 and JAK2"),
+        ("'STAT1'", "look like guides.*'STAT1'"),
+        ("STAT1 (KO)", r"guide_to_gene=\{'STAT1 \(KO\)': 'STAT1'"),
+        ("STAT1*", "look like guides"),
+        ("STAT1\u200b", "look like guides"),
+        ('"STAT1+JAK2"', "look like guides"),
+        ("neg", "could be the control"),
+        ("intergenic_1", "could be the control"),
+        ("mock", "could be the control"),
+        ("WT", "could be the control"),
+        ("undefined", "is missing for 4 cell"),
+        ("Multiplets", "is missing for 4 cell"),
+        ("NA_1", "is missing for 4 cell"),
+    ],
+)
+def test_marks_and_further_words_are_no_genes(label, message):
+    with pytest.raises(ValueError, match=message):
+        _set_up(label)
+
+
+@pytest.mark.parametrize("gene", ["NT5E", "WT1", "SAFB", "MOCOS", "NEGR1", "OTHER1"])
+def test_genes_that_begin_like_controls_are_genes(gene):
+    assert _set_up(gene).parse(gene) == (gene,)

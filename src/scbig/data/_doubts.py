@@ -28,6 +28,11 @@ _MAX_PIECES = 32
 _SYMBOL = re.compile(r"[A-Za-z][A-Za-z0-9._-]+")
 
 
+# What no name of a gene has, such as the brackets and quotes of a list that was written as text.
+_MARK = re.compile(r"[^\w.\-+/:;,|&#@]")
+_WORD = re.compile(r"\w[\w.\-]*")
+
+
 def is_ensembl(name: str) -> bool:
     """Whether a name is an Ensembl id of a gene."""
     return _ENSEMBL.fullmatch(name) is not None
@@ -94,7 +99,18 @@ def find_doubt(
     found = find_combination(
         target, names, controls, separator=separator, is_strict=is_strict, clear=clear
     )
-    return None if found is None else Doubt(COMBINATION, tuple(found[1]), found[0])
+    if found is not None:
+        return Doubt(COMBINATION, tuple(found[1]), found[0])
+    return _find_mark(target, names)
+
+
+def _find_mark(target: str, names: Collection[str]) -> Doubt | None:
+    """Find known names among characters that no name has."""
+    mark = _MARK.search(target)
+    inside = tuple(word for word in _WORD.findall(target) if word in names)
+    if mark is None or not inside:
+        return None
+    return Doubt(COMBINATION if len(inside) > 1 else GUIDE, inside, mark[0])
 
 
 def check_target(

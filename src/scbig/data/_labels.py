@@ -33,15 +33,19 @@ _CONTROL_TOKENS = frozenset(label.casefold() for label in CONTROL_LABELS)
 _CONTROL = re.compile(
     r"(?:(?:sg|sgrna|grna|guide)[-_ ]?)?"
     r"(?P<stem>controls?|ctrl|ctl|no[nt]?[-_ .]?target(?:ing|s)?|nt|ntc|unperturbed|scrambled?"
-    r"|neg(?:ative)?[-_ .]?(?:ctrl|control|ctl)|safe[-_ ]?(?:harbou?r|target(?:ing)?))"
+    r"|neg(?:ative)?[-_ .]?(?:ctrl|control|ctl)|safe(?:[-_ ]?(?:harbou?r|target(?:ing)?))?|neg"
+    r"|intergenic|no[-_ ]?site|mock|untreated|vehicle|dmso|parental|wt(?!\d)|wild[-_ ]?type)"
     r"(?:[-_ ]?(?:controls?|ctrl|guides?|sgrna|grna))?"
-    r"(?:[-_ .#]*(?:sg|g|guide|grna|sgrna)?[-_ .#]*\d+(?:[-_.]\d+)*[a-z]?)?",
+    # NT5E is a gene, and NT-5e is none.
+    r"(?:[-_ .#]+(?:sg|g|guide|grna|sgrna)?[-_ .#]*\d+(?:[-_.]\d+)*[a-z]?"
+    r"|(?:sg|g|guide|grna|sgrna)?\d+(?:[-_.]\d+)*)?",
     re.IGNORECASE,
 )
 # What programs write where a cell has no label, or more than one.
 _MISSING = re.compile(
-    r"|na|nan|n[/.]a\.?|nat|<na>|#n/a|none|null|-+|\?|missing|unknown|undetermined|negative"
-    r"|(?:un|not[ _-]?)assigned|doublet|multiplet|multi(?:ple)?(?:[ _-]guides?)?|ambiguous"
+    r"|na(?:[-_ ]\d+)?|nan|n[/.]a\.?|nat|<na>|#n/a|none|null|-+|\?|missing|undetermined|negative"
+    r"|unknown(?:[-_ ]?\d+)?|undefined|other|filtered|low[ _-]?quality|(?:un|not[ _-]?)assigned"
+    r"|doublets?|multiplets?|multi(?:ple)?(?:[ _-]guides?)?|ambig(?:uous)?"
     r"|no[ _-]?guides?",
     re.IGNORECASE,
 )
