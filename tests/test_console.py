@@ -320,7 +320,10 @@ def test_a_fresh_process_shows_these_lines_and_nothing_else(tmp_path: Path):
     assert lines[0].startswith("Simulated 300 cells")
     assert "as perturbations" in lines[1]
     assert re.search("SCBIG (beats|does not beat)", lines[-1])
-    known = ("Simulated", "Took", "Read", "In 1", "Training networks on", "Pearson delta", "SCBIG")
+    known = (
+        *("Simulated", "Took", "Read", "In 1", "10 of 10 targets"),
+        *("Training networks on", "Pearson delta", "SCBIG"),
+    )
     assert [line for line in lines[2:] if not line.startswith(known)] == []
     written: list[bytes] = []
 
@@ -383,9 +386,15 @@ def test_a_notebook_shows_these_lines_and_nothing_else():
     [bar] = [output for output in second if output["output_type"] == "display_data"]
     assert re.fullmatch(r"SCBIG: trained in \d+ s\.", bar["data"]["text/plain"])
     streams = [output for output in second if output["output_type"] == "stream"]
-    assert len(streams) + 1 == len(second)
+    # What the last line of the cell returns is shown, too.
+    [value] = [output for output in second if output["output_type"] == "execute_result"]
+    assert value["data"]["text/plain"].startswith("AnnData object")
+    assert len(streams) + 2 == len(second)
     assert {output["name"] for output in streams} == {"stdout"}
     lines = "".join(output["text"] for output in streams).splitlines()
-    known = ("Simulated", "Took", "Read", "In 1", "Training networks on", "Pearson delta", "SCBIG")
+    known = (
+        *("Simulated", "Took", "Read", "In 1", "10 of 10 targets"),
+        *("Training networks on", "Pearson delta", "SCBIG"),
+    )
     assert [line for line in lines if not line.startswith(known)] == []
     assert lines[-1].startswith("SCBIG ")
