@@ -224,9 +224,7 @@ class FourierTime(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        if dim < 2 or dim % 2:
-            raise ValueError(f"dim is {dim}; pass a positive even number.")
-        self.dim = dim
+        self.dim = _check_even(dim)
         frequencies = math.pi * torch.arange(1, dim // 2 + 1, dtype=torch.float32)
         self.register_buffer("frequencies", frequencies, persistent=False)
 
@@ -257,9 +255,7 @@ class GeometricTime(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        if dim < 2 or dim % 2:
-            raise ValueError(f"dim is {dim}; pass a positive even number.")
-        self.dim = dim
+        self.dim = _check_even(dim)
         exponents = torch.arange(dim // 2, dtype=torch.float64) / (dim // 2)
         frequencies = (_FASTEST**-exponents).float()
         self.register_buffer("frequencies", frequencies, persistent=False)
@@ -268,6 +264,12 @@ class GeometricTime(nn.Module):
         """Map times `(...)` to features `(..., dim)`."""
         angle = _FASTEST * t.unsqueeze(-1) * self.frequencies
         return torch.cat([angle.cos(), angle.sin()], dim=-1)
+
+
+def _check_even(dim: int) -> int:
+    if dim < 2 or dim % 2:
+        raise ValueError(f"dim is {dim}; pass a positive even number.")
+    return dim
 
 
 def add_change(x: torch.Tensor, change: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:

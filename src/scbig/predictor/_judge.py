@@ -54,6 +54,11 @@ class CellMover(Protocol):
         ...
 
 
+def move_to_one(mover: CellMover, x: np.ndarray, group: int) -> np.ndarray:
+    """Ask a mover for a single condition, ``(N, G)`` for control cells ``(N, G)``."""
+    return mover(x, np.array([group]))[0]
+
+
 class ShapeScore(Protocol):
     """Scores the shape of cells against real ones that networks have not seen."""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from anndata import AnnData
@@ -32,7 +33,7 @@ from scbig.data import (
     spawn,
     warn_of_empty,
 )
-from scbig.predictor._judge import CellMover, EffectMover
+from scbig.predictor._judge import CellMover, EffectMover, move_to_one
 from scbig.predictor._method import Method
 from scbig.predictor._vocabulary import Vocabulary
 
@@ -176,18 +177,13 @@ def answer_request(
     if cells is None:
         mover = EffectMover(change, control_mean) if isinstance(change, np.ndarray) else change
 
-        def predict_group(x: np.ndarray, group: int) -> np.ndarray:
-            return mover(x, np.array([group]))[0]
-
+        predict_group = partial(move_to_one, mover)
         return predict_query(request.query, match, predict_group, control_mean=expected)
 
     def get_change(x: np.ndarray, group: int) -> np.ndarray:
         if isinstance(change, np.ndarray):
             return change[group]
-        return (change(x, np.array([group]))[0] - x).mean(axis=0, dtype=np.float64)
-
-    def get_shape(x: np.ndarray, group: int) -> np.ndarray:
-        return np.empty(0) if shaper is None else shaper(x, np.array([group]))[0]
+        return (move_to_one(change, x, group) - x).mean(axis=0, dtype=np.float64)
 
     control_mean[request.context >= len(vocabulary.contexts)] = np.nan
     wanted = Wanted(
@@ -198,7 +194,7 @@ def answer_request(
         expected,
         request.seed,
         deviate,
-        None if shaper is None else get_shape,
+        None if shaper is None else partial(move_to_one, shaper),
     )
     return make_cells(request.query, match, cells, wanted)
 

@@ -8,7 +8,7 @@ on cells that none of them has seen: some of training conditions, and those held
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,7 @@ from scbig.data import (
     thin,
 )
 from scbig.metrics import Projection, energy_centred, wasserstein_axis
-from scbig.predictor._judge import CellMover, Task
+from scbig.predictor._judge import CellMover, Task, move_to_one
 
 logger = logging.getLogger(__name__)
 
@@ -148,10 +148,6 @@ class ShapeJudge:
         model: ScreenModel,
     ) -> ShapeComparison:
         """Make cells of the groups without the networks and with them, with the same means."""
-
-        def shape(x: np.ndarray, group: int) -> np.ndarray:
-            return shaper(x, np.array([group]))[0]
-
         plain = Wanted(
             self.targets,
             lambda x, group: change[group],
@@ -161,7 +157,8 @@ class ShapeJudge:
             self._seed,
         )
         before, after = (
-            self._score_made(wanted, model) for wanted in (plain, replace(plain, shape=shape))
+            self._score_made(wanted, model)
+            for wanted in (plain, replace(plain, shape=partial(move_to_one, shaper)))
         )
         return ShapeComparison(before, after, self.n_trained)
 
