@@ -139,12 +139,12 @@ def test_unknown_places_ask_for_the_genome(strand):
 
 def test_a_screen_with_an_unknown_label_is_refused_or_has_a_null(loci_screen, fit_strand):
     labels = loci_screen.adata.obs["locus"].astype(str)
-    loci_screen.adata.obs["locus"] = labels.where(labels != "TARGET002-P1", "SAFE")
+    loci_screen.adata.obs["locus"] = labels.where(labels != "TARGET002-P1", "UNLISTED")
     STRAND.setup_anndata(loci_screen.adata)
-    with pytest.raises(ValueError, match="SAFE"):
+    with pytest.raises(ValueError, match="UNLISTED"):
         STRAND(loci_screen.adata, loci=loci_screen.loci, fasta=loci_screen.fasta)
     model = fit_strand(loci_screen, missing_locus="unknown", train={"max_steps": 0})
-    vectors = model._method.embed([("SAFE",), ("OTHER",)], np.array([-1, -1]))
+    vectors = model._method.embed([("UNLISTED",), ("OTHER",)], np.array([-1, -1]))
     nothing = torch.zeros(1, 1, 16), torch.zeros(1, 1, dtype=torch.bool)
     with torch.no_grad():
         null = model.module.locus_set(*nothing)[0]
