@@ -184,7 +184,8 @@ def test_the_flow_is_kept_only_where_it_is_a_gain(
     monkeypatch.setattr(Judge, "score_cells", lambda judge, mover: float(next(scores)))
     monkeypatch.setattr(ShapeJudge, "score", lambda judge, shaper: float(next(scores)))
     with caplog.at_level("INFO", logger="scbig"):
-        model = fit(screen, preset=replace(config, use_gate=True))
+        # A budget that is named asks for no trial.
+        model = fit(screen, preset=replace(config, use_gate=True), train={"max_steps": 4})
     assert model.uses_networks is is_kept
     assert ("with them; they are kept." in caplog.text) is is_kept
     assert ("left out, as that is no gain beyond chance" in caplog.text) is not is_kept
