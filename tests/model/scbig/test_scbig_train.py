@@ -202,7 +202,7 @@ def test_the_flow_is_kept_only_where_it_is_a_gain(
 
 def test_without_a_flow_prediction_is_the_anchor(fit: Fit, screen: AnnData) -> None:
     """The short cut against the long way, by a velocity that is zero."""
-    model = fit(screen, train={"max_steps": 0})
+    model = fit(screen, train={"max_epochs": 1, "max_steps": 0})
     assert not model.uses_networks
     short = model.get_predicted_expression(seed=0, sampling=False)
     model._uses_networks = True
