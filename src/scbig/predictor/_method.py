@@ -127,6 +127,15 @@ class Method(ABC):
             Largest number of steps.
         """
 
+    def make_trial(self) -> "Method | None":
+        """Return a fitted method with cheaper networks, which have to gain something first.
+
+        Returns
+        -------
+        The method, which shares the regression; ``None`` where networks are trained at once.
+        """
+        return None
+
     def make_mover(
         self, targets: Sequence[Targets], context: np.ndarray, control_mean: np.ndarray
     ) -> CellMover:

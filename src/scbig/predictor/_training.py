@@ -117,8 +117,23 @@ class Recipe:
 
     def _fit_networks(self, task: Task, used: tuple[bool, bool]) -> tuple[bool, bool]:
         """Train the networks, and say whether they are to predict means, and shapes."""
-        method, judge = self.method, task.judge
-        n_steps = self._choose_steps(task)
+        method, n_steps = self.method, self._choose_steps(task)
+        if not n_steps and method.is_anchored and not (any(used) and method.keeps_networks):
+            return False, False
+        # Who names a budget wants the networks themselves.
+        is_default = self.request.max_steps is None and self.request.first_budget is None
+        trial = method.make_trial() if n_steps and is_default and len(task.judge) else None
+        if trial is not None:
+            logger.info("A trial of cheaper networks comes first.")
+            if not any(self._try_networks(trial, task, n_steps, used)):
+                return False, False
+        return self._try_networks(method, task, n_steps, used)
+
+    def _try_networks(
+        self, method: Method, task: Task, n_steps: int, used: tuple[bool, bool]
+    ) -> tuple[bool, bool]:
+        """Train networks of a method, and judge them on what is held out."""
+        judge = task.judge
         if n_steps > 0:
             logger.info(
                 "Training networks on %d groups of cells, stopping on %d.",
@@ -127,14 +142,12 @@ class Recipe:
             )
             task, shape = set_apart(task)
             method.fit_networks(task if len(shape) else replace(task, shape=None), n_steps)
-            used = (used[0], self._judge_shape(task, shape))
-        elif method.is_anchored and not (any(used) and method.keeps_networks):
-            return False, False
+            used = (used[0], self._judge_shape(method, task, shape))
         if not (method.is_anchored and method.use_gate and len(judge)):
             # What is not judged is used for means, as a whole.
             return True, used[1]
-        before = judge.average(self._make_mover(task, uses_networks=False))
-        after = judge.average(self._make_mover(task, uses_networks=True))
+        before = judge.average(self._make_mover(method, task, uses_networks=False))
+        after = judge.average(self._make_mover(method, task, uses_networks=True))
         is_gain = judge.is_gain(before, after)
         logger.info(
             "Pearson delta of the held-out conditions: %.4f without networks, %.4f with them; "
@@ -145,9 +158,8 @@ class Recipe:
         )
         return is_gain, used[1]
 
-    def _judge_shape(self, task: Task, shape: ShapeJudge) -> bool:
+    def _judge_shape(self, method: Method, task: Task, shape: ShapeJudge) -> bool:
         """Say whether networks make cells more like real ones, given their mean."""
-        method = self.method
         if not (method.is_anchored and method.makes_cells and len(shape)):
             return False
         groups = shape.targets, shape.context
@@ -165,18 +177,18 @@ class Recipe:
         )
         return found.is_gain
 
-    def _make_mover(self, task: Task, *, uses_networks: bool) -> CellMover:
+    def _make_mover(self, method: Method, task: Task, *, uses_networks: bool) -> CellMover:
         """Carry cells to the held-out groups."""
         targets, context = task.judge.targets, task.judge.context
         control_mean = task.trained.get_control(context)
         if uses_networks:
-            return self.method.make_mover(targets, context, control_mean)
-        return EffectMover(self.method.predict_effects(targets, context), control_mean)
+            return method.make_mover(targets, context, control_mean)
+        return EffectMover(method.predict_effects(targets, context), control_mean)
 
     def _compare(self, task: Task, *, uses_networks: bool) -> FloorComparison:
         judge = task.judge
         if uses_networks:
-            predicted = judge.average(self._make_mover(task, uses_networks=True))
+            predicted = judge.average(self._make_mover(self.method, task, uses_networks=True))
         else:
             predicted = self.method.predict_effects(judge.targets, judge.context)
         # The table given, or else co-expression: what the floors take by themselves.

@@ -54,6 +54,13 @@ class Anchor:
             raise ValueError("This anchor has no further features: pass features= to Anchor.")
         return KernelRegression(replace(self.effects, delta=self.features), self.kernel)
 
+    def with_features(self, features: np.ndarray) -> "Anchor":
+        """Regress further features with the same kernel; the regression of effects stays."""
+        anchor = replace(self, features=features)
+        if "regression" in self.__dict__:
+            anchor.__dict__["regression"] = self.regression
+        return anchor
+
     def predict(self, targets: Sequence[Targets], context: np.ndarray) -> np.ndarray:
         """Predict gene effects, shape ``(n, G)``."""
         return self.regression.predict(targets, context)

@@ -191,9 +191,8 @@ def test_more_components_than_cells_or_genes_will_do(
         small = small[:, [*targets[:3], *small.var_names.difference(targets)[:5]]].copy()
     n_latent = 20
     assert min(small.shape) < n_latent
-    model = fit(
-        small, train={"validation": []}, preset=replace(linear, n_latent=n_latent), n_programs=2
-    )
+    budget = {"validation": [], "max_epochs": 1}
+    model = fit(small, train=budget, preset=replace(linear, n_latent=n_latent), n_programs=2)
     latents = model.get_latent_representation()
     rank = np.linalg.matrix_rank(small.X.toarray() - small.X.mean(axis=0))
     np.testing.assert_allclose(latents.std(axis=0), np.arange(n_latent) < rank, atol=1e-3)

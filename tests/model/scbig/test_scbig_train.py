@@ -184,7 +184,8 @@ def test_the_flow_is_kept_only_where_it_is_a_gain(
     monkeypatch.setattr(Judge, "score_cells", lambda judge, mover: float(next(scores)))
     monkeypatch.setattr(ShapeJudge, "score", lambda judge, shaper: float(next(scores)))
     with caplog.at_level("INFO", logger="scbig"):
-        model = fit(screen, preset=replace(config, use_gate=True))
+        # A budget that is named asks for no trial.
+        model = fit(screen, preset=replace(config, use_gate=True), train={"max_steps": 4})
     assert model.uses_networks is is_kept
     assert ("with them; they are kept." in caplog.text) is is_kept
     assert ("left out, as that is no gain beyond chance" in caplog.text) is not is_kept
@@ -201,7 +202,7 @@ def test_the_flow_is_kept_only_where_it_is_a_gain(
 
 def test_without_a_flow_prediction_is_the_anchor(fit: Fit, screen: AnnData) -> None:
     """The short cut against the long way, by a velocity that is zero."""
-    model = fit(screen, train={"max_steps": 0})
+    model = fit(screen, train={"max_epochs": 1, "max_steps": 0})
     assert not model.uses_networks
     short = model.get_predicted_expression(seed=0, sampling=False)
     model._uses_networks = True

@@ -1,24 +1,18 @@
-"""What SCBIG is: a regression of effects, and a flow between latents that is anchored on it.
+"""What SCBIG is: a regression of effects, and a flow between latents that is anchored on it."""
 
-Its networks are built from groups of genes: programs, which are made here where none are given,
-and pathways.
-"""
-
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Self, cast
 
 import numpy as np
 import torch
-from anndata import AnnData
 
-from scbig._constants import UNS
 from scbig._types import Arrays, Values
-from scbig.data import Effects, PairBatches, ScreenCells, Targets, thin
+from scbig.data import Effects, Expression, PairBatches, Targets
 from scbig.model.scbig._condition import FlowCondition
 from scbig.model.scbig._config import SCBIGConfig
 from scbig.model.scbig._module import FlowSizes, SCBIGModule
+from scbig.model.scbig._program_priors import ProgramPriors
 from scbig.model.scbig._stages import FlowData, FlowPlan, compute_latents, fit_autoencoder
 from scbig.nn import evaluating, get_weights, set_weights
 from scbig.predictor import (
@@ -30,36 +24,20 @@ from scbig.predictor import (
     Vocabulary,
     plan_epochs,
 )
-from scbig.priors import GeneAliases, GeneEmbedding, GeneGraph, GeneSets
 from scbig.programs import (
     GenePrograms,
-    ProgramConfig,
     average_programs,
-    get_gene_programs,
-    make_gene_programs,
 )
 
-logger = logging.getLogger(__name__)
-
-MIN_GENES_PER_PROGRAM = 4
 N_ALIGNED_GROUPS = 3
 N_ALIGNED_CELLS = 64
-
-
-@dataclass(frozen=True, eq=False)
-class ProgramPriors:
-    """Groups of genes that the networks of SCBIG are built from."""
-
-    programs: GenePrograms
-    averaging: np.ndarray  # averages the genes of each program, (K, G)
-    semantics: np.ndarray  # mean gene embedding of each program, (K, d)
-    pathways: np.ndarray | None  # averages the genes of each pathway, (P, G)
 
 
 class AnchoredFlow(RegressionMethod):
     """Regression of gene and latent effects, and a flow that learns what they miss."""
 
     module: SCBIGModule
+    stage = "flow"
 
     def __init__(
         self,
@@ -99,29 +77,51 @@ class AnchoredFlow(RegressionMethod):
     # --- training ----------------------------------------------------------------------------
 
     def fit(self, task: Task) -> None:
-        """Train the autoencoder, unless there is one already, and fit the regression."""
-        # An autoencoder that is there is kept, unless it is asked for.
-        if (task.first_budget is None and not self.is_encoding) or task.first_budget:
-            if n_earlier := len(task.trained) - len(task.measured):
-                raise ValueError(
-                    f"max_epochs={task.first_budget} would train the autoencoder again, but "
-                    f"{n_earlier} effects of an earlier screen are known in its present "
-                    "latents only. Leave max_epochs out, or train a new model on both screens."
-                )
-            fit_autoencoder(self.module, task)
-            self.is_encoding = True
-        self._latents = compute_latents(self.module, task.cells.expression)
+        """Fit the regression; of latent effects, too, where networks are there or asked for."""
         self._before = self._anchor
+        if task.first_budget:
+            self._train_autoencoder(task)
+        elif self._before is not None and self._before.features is not None:
+            self._latents = compute_latents(self.module, task.cells.expression)
         super().fit(task)
 
-    def compute_features(self, task: Task) -> np.ndarray:
-        """Latent effects; those of groups that are not in this screen are kept."""
+    def _train_autoencoder(self, task: Task) -> None:
+        """Train it, and encode the cells; what is known in other latents would hold no more."""
+        n_earlier = len(task.trained) - len(task.measured)
+        if n_earlier and self._before is not None and self._before.features is not None:
+            raise ValueError(
+                f"max_epochs={task.first_budget} would train the autoencoder again, but "
+                f"{n_earlier} effects of an earlier screen are known in its present "
+                "latents only. Leave max_epochs out, or train a new model on both screens."
+            )
+        fit_autoencoder(self.module, task)
+        self._latents = compute_latents(self.module, task.cells.expression)
+        self.is_encoding = True
+
+    def compute_features(self, task: Task) -> np.ndarray | None:
+        """Latent effects, where cells are encoded.
+
+        Of groups that are not in this screen they are as they were, or else those that the
+        encoder sees between the means of cells.
+        """
+        if not len(self._latents):
+            return None
         measured = task.compute_effects(self._latents)
-        known, before = {}, self._before
-        if before is not None:
-            known = dict(zip(before.effects.keys, cast(np.ndarray, before.features), strict=True))
+        earlier = task.trained.subset(np.arange(len(task.trained) - len(measured)))
+        known = dict(zip(earlier.keys, self._encode_effects(earlier), strict=True))
+        before = self._before
+        if before is not None and before.features is not None:
+            known |= dict(zip(before.effects.keys, before.features, strict=True))
         known |= dict(zip(measured.keys, measured.delta, strict=True))
         return np.stack([known[key] for key in task.trained.keys])
+
+    def _encode_effects(self, effects: Effects) -> np.ndarray:
+        control_mean = effects.get_control(effects.context)
+        moved, start = (
+            compute_latents(self.module, Expression(means.astype(np.float32)))
+            for means in (control_mean + effects.delta, control_mean)
+        )
+        return moved - start
 
     def release(self) -> None:
         """Forget the latents of the screen, and what was known before it."""
@@ -129,19 +129,20 @@ class AnchoredFlow(RegressionMethod):
         self._latents = np.empty((0, self.config.n_latent), dtype=np.float32)
 
     def fit_networks(self, task: Task, n_steps: int) -> None:
-        """Train the condition encoder and the velocity network."""
+        """Train the condition encoder and the velocity network, after the autoencoder."""
         config = self.config
+        self._prepare_latents(task)
         n_epochs, n_steps = plan_epochs(n_steps, config.n_validations)
         stopping, validate = None, self._prepare_score(task)
         if validate is not None:
             # Without training an anchored flow is its anchor; a free one is nothing.
             initial = validate() if config.use_anchor else -np.inf
-            stopping = Stopping("flow_validation_score", config.patience, initial)
+            stopping = Stopping(f"{self.stage}_validation_score", config.patience, initial)
         data = self._make_data(task)
         n_copies = len(data.effect) // len(task.groups)
         n_batches = n_steps * config.flow_accumulation
         task.runner.run(
-            FlowPlan(self.module, data, validate),
+            FlowPlan(self.module, data, validate, self.stage),
             _pair(task, n_copies, config.groups_per_step, config.cells_per_group, n_batches),
             Schedule(
                 n_epochs,
@@ -152,6 +153,26 @@ class AnchoredFlow(RegressionMethod):
             ),
             stopping,
         )
+
+    def _prepare_latents(self, task: Task) -> None:
+        """Train the autoencoder, unless there is one or none is wanted, and encode the cells."""
+        if task.first_budget is None and not self.is_encoding:
+            self._train_autoencoder(task)
+        elif not len(self._latents):
+            self._latents = compute_latents(self.module, task.cells.expression)
+        self._anchor = self.anchor.with_features(cast(np.ndarray, self.compute_features(task)))
+
+    def make_trial(self) -> "AnchoredFlow | None":
+        """A flow between principal components, which need no training."""
+        if not (self.is_anchored and self.use_gate) or self.is_encoding:
+            return None
+        if self.config.autoencoder != "programs":
+            return None
+        config = replace(self.config, autoencoder="pca")
+        gene_mean = self.vocabulary.expected_expression
+        trial = AnchoredFlow(self.vocabulary, config, self.priors, gene_mean)
+        trial.stage, trial._anchor = "trial", self._anchor
+        return trial
 
     def _prepare_score(self, task: Task) -> Callable[[], float] | None:
         """What the flow stops on: the shape of cells, or means where it predicts these alone."""
@@ -293,95 +314,3 @@ class FlowMover:
     def _take(self, x: np.ndarray, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         cells = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
         return cells.to(self.module.device), torch.from_numpy(np.asarray(rows))
-
-
-@dataclass(frozen=True, eq=False)
-class GivenPriors:
-    """What the user gives beside the screen; see :class:`~scbig.model.SCBIG`."""
-
-    programs: GenePrograms | None
-    n_programs: int
-    gene_embedding: GeneEmbedding | None
-    gene_graph: GeneGraph | None
-    gene_sets: GeneSets | None
-    aliases: GeneAliases | None
-
-
-def make_program_priors(
-    adata: AnnData,
-    cells: ScreenCells,
-    genes: tuple[str, ...],
-    given: GivenPriors,
-    coexpression: GeneEmbedding,
-    seed: int,
-) -> ProgramPriors:
-    """Make programs, or take those that are given, and average what is known over them.
-
-    Co-expression stands in for a gene embedding that is not given.
-    """
-    programs = given.programs
-    if programs is None and UNS.PROGRAMS in adata.uns:
-        programs = get_gene_programs(adata.uns)
-    if programs is None:
-        programs = _make_programs(cells, genes, given, seed)
-    else:
-        programs = _order_programs(programs, genes)
-    table = given.gene_embedding or coexpression
-    aligned = table.align(genes, aliases=given.aliases)
-    averaging = average_programs(programs.labels)
-    weights = averaging * aligned.is_found
-    # Genes without an embedding do not count.
-    total = np.maximum(weights.sum(axis=1, keepdims=True), 1e-12)
-    semantics = (weights / total) @ aligned.values
-    return ProgramPriors(programs, averaging, semantics, _make_pathways(genes, given))
-
-
-def _make_programs(
-    cells: ScreenCells, genes: tuple[str, ...], given: GivenPriors, seed: int
-) -> GenePrograms:
-    n_programs = min(given.n_programs, max(len(genes) // MIN_GENES_PER_PROGRAM, 1))
-    if n_programs < given.n_programs:
-        logger.info(
-            "%d gene programs in place of %d: the data have %d genes.",
-            n_programs,
-            given.n_programs,
-            len(genes),
-        )
-    embedding, graph, aliases = given.gene_embedding, given.gene_graph, given.aliases
-
-    def read_controls() -> np.ndarray:
-        rows = np.flatnonzero(cells.screen.is_control)
-        return cells.expression.rows(thin(rows, np.random.default_rng(seed)))
-
-    return make_gene_programs(
-        genes,
-        read_controls,
-        embedding=None if embedding is None else embedding.align(genes, aliases=aliases),
-        graph=None if graph is None else graph.align(genes, aliases=aliases),
-        config=ProgramConfig(n_programs=n_programs, seed=seed),
-    )
-
-
-def _order_programs(programs: GenePrograms, genes: tuple[str, ...]) -> GenePrograms:
-    """Bring given programs into the order of the genes."""
-    labels = programs.get_labels(genes)
-    lacking = [gene for gene, label in zip(genes, labels, strict=True) if label < 0]
-    if lacking:
-        raise ValueError(
-            f"{len(lacking)} genes are in no program: {lacking[:5]}. Make programs for these "
-            "genes with scbig.pp.gene_programs(adata)."
-        )
-    return replace(programs, labels=labels, var_names=genes)
-
-
-def _make_pathways(genes: tuple[str, ...], given: GivenPriors) -> np.ndarray | None:
-    sets = given.gene_sets
-    if sets is None:
-        return None
-    membership = sets.align(genes, aliases=given.aliases).membership.toarray()
-    if not len(membership):
-        raise ValueError(
-            f"{sets.source}: no gene set has between 5 and 500 of the measured genes "
-            f"({list(genes[:3])} ...). Give sets with the same kind of gene names."
-        )
-    return membership / membership.sum(axis=1, keepdims=True)

@@ -14,8 +14,9 @@ from scbig._scvi_arguments import takes_scvi_arguments
 from scbig._types import Arrays, Values
 from scbig.data import Effects, Perturbations
 from scbig.model.scbig._config import PRESETS, SCBIGConfig
-from scbig.model.scbig._method import AnchoredFlow, GivenPriors, make_program_priors
+from scbig.model.scbig._method import AnchoredFlow
 from scbig.model.scbig._module import ProgramEncoder
+from scbig.model.scbig._program_priors import GivenPriors, make_program_priors
 from scbig.model.scbig._stages import compute_latents
 from scbig.nn import seeded
 from scbig.predictor import BasePredictor, Hardware, Vocabulary, choose_preset
@@ -127,11 +128,15 @@ class SCBIG(BasePredictor):
     ) -> None:
         """Train the model, or continue to train it.
 
-        Two stages: the autoencoder on all training cells, then the flow on pairs of control and
-        perturbed cells, which stops by itself when held-out *conditions* are predicted no
-        better. The flow is kept only if it betters the regression on these conditions by more
-        than chance (Pearson delta, one-sided paired t-test, p < 0.05) without a larger squared
-        error; otherwise the regression predicts alone, which is logged. A model that was trained
+        The regression of effects is fitted first. Then come two stages of networks: the
+        autoencoder on all training cells, and the flow on pairs of control and perturbed cells,
+        which stops by itself when cells that are held out are matched no better. The flow is
+        kept for means only if it betters the regression on held-out *conditions* by more than
+        chance (Pearson delta, one-sided paired t-test, p < 0.05) without a larger squared error,
+        and for how cells differ only if they get nearer to real ones; otherwise the regression
+        predicts alone, which is logged. Unless a budget is named, a flow between principal
+        components, which takes seconds, has to be kept first: where it is not, neither the
+        autoencoder nor its flow is trained. A model that was trained
         before keeps its autoencoder; its effects are joined with those of the present screen, and
         new targets and contexts are added.
 
@@ -223,7 +228,8 @@ class SCBIG(BasePredictor):
         self._check_trained()
         if not self._method.is_encoding:
             raise RuntimeError(
-                "The autoencoder has not been trained: max_steps=0 leaves it out. Train it: "
+                "The autoencoder has not been trained: max_steps=0 leaves it out, and so does a "
+                "trial in which a flow gains nothing. Train it: "
                 "model.train(max_epochs=30, max_steps=0)"
             )
 

@@ -180,14 +180,18 @@ class FlowPlan(StagePlan):
     a thousandth of it.
     """
 
-    stage = "flow"
     module: SCBIGModule
     _aligner: torch.optim.Adam
 
     def __init__(
-        self, module: SCBIGModule, data: FlowData, validate: Callable[[], float] | None
+        self,
+        module: SCBIGModule,
+        data: FlowData,
+        validate: Callable[[], float] | None,
+        stage: str = "flow",
     ) -> None:
         super().__init__(module, validate)
+        self.stage = stage
         self._data = data
         self._path = LinearPath(module.config.sigma)
         self._weights = [*module.condition.parameters(), *module.velocity.parameters()]
