@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from scbig.data._distorted import find_date_gene, find_half, find_joined, unwrap
 from scbig.data._labels import (
     CLEAR_SEPARATORS,
     DEFAULT_SEPARATOR,
@@ -15,6 +16,7 @@ from scbig.data._labels import (
 )
 
 MISSING, CONTROL, GUIDE, COMBINATION = "missing", "control", "guide", "combination"
+DATE, LISTED = "date", "listed"
 
 _GUIDE_PART = re.compile(
     r"(?:sg|sgrna|g|grna|guide|oligo|crrna|kd|ko)?#?\d+|p[12](?:p2)?|[acgtun]{15,}"
@@ -66,6 +68,7 @@ def find_doubt(
     *,
     is_strict: bool = True,
     clear: Iterable[str] = CLEAR_SEPARATORS,
+    alone: Collection[str] = frozenset(),
 ) -> Doubt | None:
     """Find out why a target may be none.
 
@@ -83,6 +86,8 @@ def find_doubt(
         Whether ``-`` and ``.`` are looked at, too, and parts that only look like genes.
     clear
         Separators at which parts need only look like genes.
+    alone
+        Targets that are perturbed alone: two of them, side by side, look like a combination.
 
     Returns
     -------
@@ -92,13 +97,19 @@ def find_doubt(
         return Doubt(MISSING)
     if is_control_like(target):
         return Doubt(CONTROL)
+    if (gene := find_date_gene(target, names)) is not None:
+        return Doubt(DATE, (gene,) if gene else ())
+    if (listed := unwrap(target)) is not None:
+        return Doubt(LISTED, tuple(listed))
     if target != label and is_guide_part(target):
         return Doubt(GUIDE)
     if (gene := find_guide(target, names)) is not None:
         return Doubt(GUIDE, (gene,) if gene else ())
+    if is_strict and (half := find_half(target, names)):
+        return Doubt(MISSING, half)
     found = find_combination(
         target, names, controls, separator=separator, is_strict=is_strict, clear=clear
-    )
+    ) or find_joined(target, names.__contains__, is_strict=is_strict, alone=alone)
     if found is not None:
         return Doubt(COMBINATION, tuple(found[1]), found[0])
     return _find_mark(target, names)
@@ -137,6 +148,13 @@ def check_target(
         raise ValueError(
             f"{where} is no known target; it looks like {' and '.join(doubt.parts)}, with "
             f"{doubt.separator!r} between them. The screen has {separator!r}: write {instead!r}."
+        )
+    if doubt.kind in (DATE, LISTED):
+        instead = (separator or DEFAULT_SEPARATOR).join(doubt.parts)
+        what = "a date, as spreadsheets make of genes" if doubt.kind == DATE else "a list as text"
+        raise ValueError(
+            f"{where} is no known target; it looks like {what}. Write "
+            f"{instead or 'the name of the gene'!r}."
         )
     if doubt.kind == GUIDE:
         gene = doubt.parts[0] if doubt.parts else "GENE"

@@ -1,17 +1,28 @@
 """Is every label of a screen understood? What is not is listed, with what mends it."""
 
 from collections.abc import Collection, Iterable, Mapping
+from itertools import chain
 from typing import Any
 
 import pandas as pd
 
-from scbig.data._doubts import COMBINATION, CONTROL, GUIDE, MISSING, Doubt, find_doubt
-from scbig.data._label_column import (
-    ANY_PERTURBATION,
-    count_cells,
-    list_labels,
-    shorten,
+from scbig.data._distorted import unwrap
+from scbig.data._doubts import COMBINATION, CONTROL, DATE, GUIDE, MISSING, Doubt, find_doubt
+from scbig.data._label_column import ANY_PERTURBATION, count_cells, shorten
+from scbig.data._label_errors import (
+    LabelColumn,
+    raise_cases,
+    raise_combined,
+    raise_dates,
+    raise_guides,
+    raise_halves,
+    raise_lists,
+    raise_missing,
+    raise_numbers,
+    raise_table,
+    raise_telling,
 )
+from scbig.data._label_remedies import count, drop
 from scbig.data._labels import (
     CLEAR_SEPARATORS,
     DEFAULT_SEPARATOR,
@@ -20,9 +31,11 @@ from scbig.data._labels import (
     is_control_like,
     is_missing_like,
     list_targets,
+    split_label,
 )
 from scbig.data._schema import ScreenSchema, Targets
 from scbig.data._screen import get_context_names
+from scbig.data._two_readings import describe_readings, find_readings
 
 #: Labels of this column name places, as guides may, and not genes.
 LOCUS_KEY = "locus"
@@ -61,29 +74,128 @@ def check_labels(
     ValueError
         When labels are missing or numbers, or look like guides or combinations.
     """
-    column = obs[schema.perturbation_key]
-    n_cells = count_cells(column)
+    column = LabelColumn(obs, schema, count_cells(obs[schema.perturbation_key]))
     guides, controls = dict(schema.guides), frozenset(one.strip() for one in schema.controls)
-    _check_missing_like(n_cells, column, schema)
+    _check_missing_like(column, guides)
     own: dict[str, Any] = {"controls": controls, "separator": schema.separator}
     names = {*known, *(label for guide, label in guides.items() if label == guide)}
-    names |= {t for label in guides.values() for t in list_targets(label, names=names, **own)}
-    read = {label: list_targets(label, names=names, guides=guides, **own) for label in n_cells}
+    stand_for = (list_targets(k, names=names, guides=guides, **own) for k in guides)
+    names |= set(chain.from_iterable(stand_for))
+    if separator != "":
+        _check_written(column, names | guides.keys())
+    read = {k: list_targets(k, names=names, guides=guides, **own) for k in column.n_cells}
     targets = {target for group in read.values() for target in group}
     if separator == "":
         return targets
-    _check_numbers(n_cells, schema, known)
-    _check_telling(targets - names, n_cells, obs, schema)
-    if any(guide in n_cells for guide in guides):
-        _check_table(read, names, n_cells, schema)
+    is_place = schema.perturbation_key.casefold() == LOCUS_KEY
+    raise_numbers([] if is_place else _find_numbers(column, names), column)
+    _check_telling(targets - names, column)
+    _check_readings(column, names, read)
+    if not is_place:
+        _check_cases(read, names, column)
+    _check_table(read, names, column)
     doubts = _find_doubts(read, names, schema, is_strict=separator is None, is_blind=is_blind)
-    _raise_missing({k: n_cells[k] for k, v in doubts.items() if v.kind == MISSING}, schema, 0)
-    if schema.perturbation_key.casefold() != LOCUS_KEY:
-        of_guides = {k: v for k, v in doubts.items() if v.kind == GUIDE}
-        _raise_guides(of_guides, n_cells, obs, schema)
-    combined = {k: v for k, v in doubts.items() if v.kind == COMBINATION}
-    _raise_combined(combined, n_cells, schema, any(len(group) > 1 for group in read.values()))
+    _raise_doubts(doubts, read, names, column, is_place=is_place)
     return targets
+
+
+def _check_written(column: LabelColumn, known: Collection[str]) -> None:
+    """Raise when labels are lists as text, or say of a part that there is none."""
+    given = [k for k in column.n_cells if k not in known and k not in column.schema.controls]
+    lists = {k: found for k in given if (found := unwrap(k))}
+    raise_lists({k: column.join.join(found) for k, found in lists.items()}, column)
+    if not column.schema.separator:
+        return
+
+    def is_whole(name: str) -> bool:
+        return name in known or is_control_like(name)
+
+    halves = {}
+    for label in given:
+        parts = split_label(label, column.join, is_whole)
+        kept = [part for part in parts if is_whole(part) or not is_missing_like(part)]
+        if len(kept) < len(parts) > 1 and not is_control_like(label):
+            halves[label] = column.join.join(kept)
+    raise_halves(halves, column)
+
+
+def _check_readings(
+    column: LabelColumn, names: Collection[str], read: Mapping[str, list[str]]
+) -> None:
+    """Raise when a label can be read in two ways, of which all parts are known."""
+    schema, alone = column.schema, {k for k, targets in read.items() if targets == [k]}
+    given: dict[str, Any] = {"controls": schema.controls, "separator": schema.separator}
+    guides = dict(schema.guides)
+    known = alone.union(names)
+    found = {
+        label: readings
+        for label in column.n_cells
+        if (readings := find_readings(label, names=known, guides=guides, alone=alone, **given))
+    }
+    if found:
+        where = f"{len(found)} label(s) of obs[{column.key!r}]"
+        raise ValueError(describe_readings(found, where, names=names, **given))
+
+
+def _check_cases(
+    read: Mapping[str, list[str]], names: Collection[str], column: LabelColumn
+) -> None:
+    """Raise when targets differ in large and small letters only, and are not all known."""
+    alike: dict[str, list[str]] = {}
+    for label in column.n_cells:  # the largest number of cells first
+        for target in read[label]:
+            group = alike.setdefault(target.casefold(), [])
+            group.extend([target] if target not in group else [])
+    others = {}
+    for group in alike.values():
+        own = next((target for target in group if target in names), group[0])
+        others |= {target: own for target in group if target != own and target not in names}
+    labels = {k: v for k, v in read.items() if not others.keys().isdisjoint(v)}
+    mended = {k: _join([others.get(one, one) for one in v], column) for k, v in labels.items()}
+    raise_cases(others, mended, column)
+
+
+def _join(targets: Iterable[str], column: LabelColumn) -> str:
+    return column.join.join(dict.fromkeys(targets)) or column.schema.control
+
+
+def _raise_doubts(
+    doubts: Mapping[str, dict[str, Doubt]],
+    read: Mapping[str, list[str]],
+    names: Collection[str],
+    column: LabelColumn,
+    *,
+    is_place: bool,
+) -> None:
+    """Raise what is doubted of labels, by its kind; labels of places may look like guides."""
+    mended = {
+        label: _join(
+            chain.from_iterable(
+                of_targets[one].parts or (one,) if one in of_targets else (one,)
+                for one in read[label]
+            ),
+            column,
+        )
+        for label, of_targets in doubts.items()
+    }
+    kinds: dict[str, dict[str, Doubt]] = {}
+    for label, of_targets in doubts.items():
+        for doubt in of_targets.values():
+            kinds.setdefault(doubt.kind, {}).setdefault(label, doubt)
+    missing = kinds.get(MISSING, {})
+    raise_halves({k: mended[k] if v.parts else "" for k, v in missing.items()}, column)
+    raise_dates({k: mended[k] for k in kinds.get(DATE, ())}, column)
+    raise_guides({} if is_place else kinds.get(GUIDE, {}), column)
+    combined = kinds.get(COMBINATION, {})
+    is_used = any(len(group) > 1 for group in read.values())
+    known = {label for label, targets in read.items() if targets == [label]}.union(names)
+    raise_combined(
+        combined,
+        {k: mended[k] for k in combined},
+        column,
+        known.difference(doubts),
+        is_used=is_used,
+    )
 
 
 def _find_doubts(
@@ -93,25 +205,33 @@ def _find_doubts(
     *,
     is_strict: bool,
     is_blind: bool,
-) -> dict[str, Doubt]:
-    """Find the labels with a target that is not known and looks like something else."""
+) -> dict[str, dict[str, Doubt]]:
+    """Find the labels with targets that are not known and look like something else."""
     clear = (*CLEAR_SEPARATORS, "_") if is_blind else CLEAR_SEPARATORS
     singles = {label for label, targets in read.items() if targets == [label]}
     numbered = sorted(one for one in singles.difference(names) if has_guide_number(one))
     # Names of genes end so, too, but not most of them.
     is_most = 3 * len(numbered) >= 2 * len(singles) and len(numbered) > 2
-    doubts = dict.fromkeys(numbered if is_most else (), Doubt(GUIDE))
+    doubts = {one: {one: Doubt(GUIDE)} for one in (numbered if is_most else ())}
     known, controls = singles.union(names), frozenset(one.strip() for one in schema.controls)
     unknown = ((k, one) for k, group in read.items() for one in group if one not in names)
     for label, target in unknown:
         if target != label and target in singles:
             continue
-        if target != label and schema.separator in WEAK_SEPARATORS:
-            doubts[label] = Doubt(COMBINATION, (), str(schema.separator))
-        given = target, label, known, controls, schema.separator
-        doubt = find_doubt(*given, is_strict=is_strict, clear=clear)
-        if doubt is not None and doubt.kind != CONTROL:
-            doubts[label] = doubt
+        found = find_doubt(
+            target,
+            label,
+            known.difference((target,)),
+            controls,
+            schema.separator,
+            is_strict=is_strict,
+            clear=clear,
+            alone=singles,
+        )
+        if found is None and target != label and schema.separator in WEAK_SEPARATORS:
+            found = Doubt(COMBINATION, (), str(schema.separator))
+        if found is not None and found.kind != CONTROL:
+            doubts.setdefault(label, {})[target] = found
     return doubts
 
 
@@ -187,9 +307,9 @@ def check_other_controls(obs: pd.DataFrame, schema: ScreenSchema, genes: Collect
             listed = f"{list(schema.controls[:3])} + {listed}"
         raise ValueError(
             f"{len(left)} label(s) of obs[{schema.perturbation_key!r}] look like controls, which "
-            f"are {shorten(schema.controls)[1:-1]}: {_count(left)}. Name all that are: "
+            f"are {shorten(schema.controls)[1:-1]}: {count(left)}. Name all that are: "
             f"control={listed}; or drop the cells: "
-            f"{_drop(schema.perturbation_key, left)}"
+            f"{drop(schema.perturbation_key, left)}"
         )
 
 
@@ -202,57 +322,17 @@ def find_other_controls(
     return {k: n for k, n in like.items() if schema.parse(k)}
 
 
-def _check_missing_like(
-    n_cells: Mapping[str, int], column: pd.Series, schema: ScreenSchema
-) -> None:
-    taken = {*schema.controls, *(guide for guide, _ in schema.guides)}
-    found = {k: n for k, n in n_cells.items() if k not in taken and is_missing_like(k)}
-    labels = dict(schema.guides)
-    found |= {k: n_cells[k] for k, v in labels.items() if k in n_cells and is_missing_like(v)}
-    _raise_missing(found, schema, int(column.isna().sum()))
+def _check_missing_like(column: LabelColumn, guides: Mapping[str, str]) -> None:
+    n_cells, taken = column.n_cells, {*column.schema.controls, *guides}
+    found = [k for k in n_cells if k not in taken and is_missing_like(k)]
+    found += [k for k, v in guides.items() if k in n_cells and is_missing_like(v)]
+    raise_missing(found, column, int(column.obs[column.key].isna().sum()))
 
 
-def _raise_missing(found: Mapping[str, int], schema: ScreenSchema, n_missing: int) -> None:
-    if not found:
-        return
-    key = schema.perturbation_key
-    listed = _count(found) + (f", NaN ({n_missing} cells)" if n_missing else "")
-    empty = "A perturbation label is empty: ''. " if "" in found else ""
-    own = next((label for label in found if label), None)
-    is_control = f"If those are controls, name them: control={own!r}. " if own else ""
-    raise ValueError(
-        f"{empty}obs[{key!r}] is missing for {sum(found.values()) + n_missing} cell(s), by what "
-        f"their labels say: {listed}. {is_control}Otherwise drop them: "
-        f"{_drop(key, found, is_missing=bool(n_missing))}"
-    )
-
-
-def _check_numbers(
-    n_cells: Mapping[str, int], schema: ScreenSchema, known: Collection[str]
-) -> None:
-    """Raise when labels are numbers that name neither genes nor guides."""
-    understood = {*known, *schema.controls, *dict(schema.guides)}
-    unknown = {k: n for k, n in n_cells.items() if k not in understood and _is_number(k)}
-    if unknown and schema.perturbation_key.casefold() != LOCUS_KEY:
-        key, first = schema.perturbation_key, next(iter(unknown))
-        raise ValueError(
-            f"obs[{key!r}] holds numbers, which name no gene: {_count(unknown)}. Tell what they "
-            f"stand for: guide_to_gene={{{first!r}: 'GENE', ...}}; or, where all labels are "
-            "names of targets as they are: separator=''"
-        )
-
-
-def _check_telling(
-    unknown: Collection[str], n_cells: Mapping[str, int], obs: pd.DataFrame, schema: ScreenSchema
-) -> None:
-    """Raise when labels say only whether cells are perturbed."""
-    if unknown and all(target.casefold() in ANY_PERTURBATION for target in unknown):
-        found = {label: n_cells[label] for label in sorted(unknown) if label in n_cells}
-        raise ValueError(
-            f"obs[{schema.perturbation_key!r}] says only whether cells are perturbed: "
-            f"{_count(found)}. Columns found: {list(obs)}. Name the one with the targets: "
-            "perturbation_key='...'; or, if that is the name of one: separator=''"
-        )
+def _find_numbers(column: LabelColumn, known: Collection[str]) -> list[str]:
+    """List labels that are numbers, and name neither genes nor guides."""
+    understood = {*known, *column.schema.controls, *dict(column.schema.guides)}
+    return [label for label in column.n_cells if label not in understood and _is_number(label)]
 
 
 def _is_number(label: str) -> bool:
@@ -263,97 +343,19 @@ def _is_number(label: str) -> bool:
     return True
 
 
+def _check_telling(unknown: Collection[str], column: LabelColumn) -> None:
+    """Raise when labels say only whether cells are perturbed."""
+    if unknown and all(target.casefold() in ANY_PERTURBATION for target in unknown):
+        raise_telling([one for one in sorted(unknown) if one in column.n_cells], column)
+
+
 def _check_table(
-    read: Mapping[str, list[str]],
-    names: Collection[str],
-    n_cells: Mapping[str, int],
-    schema: ScreenSchema,
+    read: Mapping[str, list[str]], names: Collection[str], column: LabelColumn
 ) -> None:
     """Raise when guides are in no table that was given."""
-    left = {k: n_cells[k] for k, group in read.items() if not all(one in names for one in group)}
-    if left:
-        raise ValueError(
-            f"{len(left)} label(s) of obs[{schema.perturbation_key!r}] are neither in "
-            f"guide_to_gene nor measured genes: {_count(left)}. Add them to the table, as guides "
-            f"of a gene or of {schema.control!r}, or drop the cells: "
-            f"{_drop(schema.perturbation_key, left)}"
-        )
-
-
-def _raise_guides(
-    doubts: Mapping[str, Doubt],
-    n_cells: Mapping[str, int],
-    obs: pd.DataFrame,
-    schema: ScreenSchema,
-) -> None:
-    if not doubts:
+    # What says only how a label is split is no table of guides.
+    guides = {k for k, v in column.schema.guides if k != v and DEFAULT_SEPARATOR not in v}
+    if guides.isdisjoint(column.n_cells):
         return
-    key, first = schema.perturbation_key, next(iter(doubts))
-    gene = "".join(doubts[first].parts) or "GENE"
-    better = [
-        other for other in obs if other != key and _names_genes(obs[other], obs[key], doubts)
-    ]
-    column = f"Name the column that has the gene: perturbation_key={better[0]!r}" if better else ""
-    raise ValueError(
-        f"{len(doubts)} label(s) of obs[{key!r}] look like guides and not like genes: "
-        f"{_count({k: n_cells[k] for k in doubts})}. {column + '; or tell' if better else 'Tell'} "
-        f"which gene each guide is of: guide_to_gene={{{first!r}: {gene!r}, ...}}. If all labels "
-        "are names of targets as they are: separator=''"
-    )
-
-
-def _names_genes(column: pd.Series, guides: pd.Series, doubtful: Collection[str]) -> bool:
-    """Whether a column has controls, and the gene in the name of nearly each guide."""
-    if pd.api.types.is_numeric_dtype(column):
-        return False
-    has_control = any(map(is_control_like, list_labels(column)))
-    pairs = pd.DataFrame({"gene": column, "guide": guides}).dropna().drop_duplicates()
-    pairs = pairs.astype(str)[pairs["guide"].astype(str).isin(doubtful)]
-    n_found = sum(
-        gene != guide and gene in guide
-        for gene, guide in zip(pairs["gene"], pairs["guide"], strict=True)
-    )
-    return has_control and 10 * n_found >= 9 * len(pairs)
-
-
-def _raise_combined(
-    doubts: Mapping[str, Doubt], n_cells: Mapping[str, int], schema: ScreenSchema, is_used: bool
-) -> None:
-    if not doubts:
-        return
-    key, (first, doubt) = schema.perturbation_key, next(iter(doubts.items()))
-    listed = _count({k: n_cells[k] for k in doubts})
-    own = schema.separator or DEFAULT_SEPARATOR
-    if not doubt.parts:
-        raise ValueError(
-            f"separator={own!r} splits {len(doubts)} label(s) of obs[{key!r}] into parts that are "
-            f"neither measured nor perturbed alone: {listed}. Where it belongs to a name, say "
-            f"which: guide_to_gene={{{first!r}: {first!r}}}; if no label is a combination: "
-            "separator=''"
-        )
-    remedy = f"Name what joins targets: separator={doubt.separator!r}"
-    if is_used:
-        remedy = (
-            f"Write all alike: adata.obs[{key!r}] = adata.obs[{key!r}].astype(str).str.replace("
-            f"{doubt.separator!r}, {own!r}, regex=False)"
-        )
-    raise ValueError(
-        f"{len(doubts)} label(s) of obs[{key!r}] look like combinations, and would be read as one "
-        f"target each, as the separator is {own!r}: {listed}; {first!r} could be "
-        f"{' and '.join(doubt.parts)}. If they are names of targets as they are: separator=''. "
-        f"{remedy}"
-    )
-
-
-def _count(labels: Mapping[str, int], n_shown: int = 8) -> str:
-    """List labels with their numbers of cells."""
-    shown = ", ".join(f"{k!r} ({n} cells)" for k, n in list(labels.items())[:n_shown])
-    return shown if len(labels) <= n_shown else f"{shown} and {len(labels) - n_shown} more"
-
-
-def _drop(key: str, labels: Iterable[str], *, is_missing: bool = False) -> str:
-    """Write the line that drops the cells of some labels."""
-    column, listed = f"adata.obs[{key!r}]", list(labels)
-    dropped = f"~{column}.astype(str).str.strip().isin({listed})"
-    dropped = f"{column}.notna() & {dropped}" if is_missing else dropped
-    return f"adata = adata[{dropped}].copy()"
+    left = {k: [one for one in group if one not in names] for k, group in read.items()}
+    raise_table({k: group for k, group in left.items() if group}, column)

@@ -32,10 +32,11 @@ _MAX_ATOMS = 8
 _CONTROL_TOKENS = frozenset(label.casefold() for label in CONTROL_LABELS)
 _CONTROL = re.compile(
     r"(?:(?:sg|sgrna|grna|guide)[-_ ]?)?"
-    r"(?P<stem>controls?|ctrl|ctl|no[nt]?[-_ .]?target(?:ing|s)?|nt|ntc|unperturbed|scrambled?"
+    r"(?P<stem>controls?|ctrl|ctl|no[nt]?[-_ .]?target(?:ing|s)?|nt|ntc|scrambled?"
+    r"|(?:un|non[-_ ]?)(?:perturbed|edited|transduced|transfected|infected)|empty[-_ ]?vector"
     r"|neg(?:ative)?[-_ .]?(?:ctrl|control|ctl)|safe(?:[-_ ]?(?:harbou?r|target(?:ing)?))?|neg"
-    r"|intergenic|no[-_ ]?site|mock|untreated|vehicle|dmso|parental|wt(?!\d)|wild[-_ ]?type)"
-    r"(?:[-_ ]?(?:controls?|ctrl|guides?|sgrna|grna))?"
+    r"|intergenic|(?:no|one)[-_ ]?site|mock|untreated|vehicle|dmso|parental|wt(?!\d)|wild[-_ ]?type)"
+    r"(?:[-_ ]?(?:controls?|ctrl|guides?|sgrna|grna|(?:for[-_ ]?)?(?:human|mouse)))*"
     # NT5E is a gene, and NT-5e is none.
     r"(?:[-_ .#]+(?:sg|g|guide|grna|sgrna)?[-_ .#]*\d+(?:[-_.]\d+)*[a-z]?"
     r"|(?:sg|g|guide|grna|sgrna)?\d+(?:[-_.]\d+)*)?",
@@ -168,41 +169,107 @@ def list_targets(
     ValueError
         When the label, or a part of it, is empty.
     """
-    text, guides = label.strip(), guides or {}
+    guides = guides or {}
+    told = frozenset(guide for guide, stands_for in guides.items() if guide == stands_for)
+    known: dict[str, Any] = {"controls": controls, "separator": separator}
+    parts = list_parts(label, **known, names=names, guides=guides)
+    own = get_control_parts(controls, separator)
+    if len(parts) == 1:
+        [part] = parts
+        if part in controls or part in own:
+            return []
+        if part in guides and part not in told:
+            stands_for = _split_genes(guides[part], separator)
+            if len(stands_for) > 1:
+                return [one for one in stands_for if one not in controls]
+            return list_targets(guides[part], **known, names=names)
+        return parts
+
+    def is_control(part: str) -> bool:
+        if part in told:
+            return False
+        if part in controls or part in own or is_control_token(part):
+            return True
+        return part not in names and is_control_like(part)
+
+    read = (
+        list_targets(part, **known, names=names, guides={part: guides[part]})
+        if part in guides
+        else [part]
+        for part in parts
+    )
+    return [part for part in chain.from_iterable(read) if not is_control(part)]
+
+
+def _split_genes(label: str, separator: str | None) -> list[str]:
+    """Split what a guide stands for at ``+``, where the separator of the screen is another."""
+    if not separator or separator == DEFAULT_SEPARATOR:
+        return [label]
+    return [part.strip() for part in label.split(DEFAULT_SEPARATOR)]
+
+
+def list_parts(
+    label: str,
+    *,
+    controls: Collection[str],
+    separator: str | None,
+    names: Collection[str] = frozenset(),
+    guides: Collection[str] = frozenset(),
+) -> list[str]:
+    """Take a label apart, into targets, controls and guides as it writes them.
+
+    Parameters
+    ----------
+    label, controls, separator, names, guides
+        See :func:`list_targets`.
+
+    Returns
+    -------
+    The parts; one where the label is a name.
+
+    Raises
+    ------
+    ValueError
+        When the label, or a part of it, is empty.
+    """
+    text = label.strip()
     text = _take_once(text) if separator == "_" and text not in names else text
-    parts_of_controls = get_control_parts(controls, separator)
-    if text in controls or text in parts_of_controls:
-        return []
-    known: dict[str, Any] = {"controls": controls, "separator": separator, "names": names}
-    if text in guides:
-        return list_targets(guides[text], **known)
+    own = get_control_parts(frozenset(controls), separator)
+    if text in controls or text in own or text in guides:
+        return [text]
     if not text:
         raise ValueError(
             f"A perturbation label is empty: {label!r}. Label its cells or drop them."
         )
+    if not separator or text in names:
+        return [text]
 
     def is_whole(name: str) -> bool:
         return (
             name in names or name in controls or name in guides or bool(_CONTROL.fullmatch(name))
         )
 
-    is_one = not separator or text in names
-    parts = [text] if is_one else split_label(text, str(separator), is_whole)
+    parts = split_label(text, str(separator), is_whole)
     if not all(parts):
         raise ValueError(
             f"The perturbation label {label!r} has an empty target. Write labels as "
             f"'A{separator}B', or say that none is a combination: separator=''"
         )
-    if len(parts) == 1:
-        return parts
+    return parts
 
-    def is_control(part: str) -> bool:
-        if part in controls or part in parts_of_controls or is_control_token(part):
-            return True
-        return part not in names and is_control_like(part)
 
-    read = (list_targets(p, **known, guides={p: guides[p]}) if p in guides else [p] for p in parts)
-    return [part for part in chain.from_iterable(read) if not is_control(part)]
+def list_readings(label: str, separator: str, is_known: Callable[[str], bool]) -> list[list[str]]:
+    """List all ways to split a label into parts that are known."""
+    atoms = [atom.strip() for atom in label.split(separator)]
+    if len(atoms) > _MAX_ATOMS:
+        return []
+    found: list[list[list[str]]] = [[[]]]
+    for stop in range(1, len(atoms) + 1):
+        ends = ((start, separator.join(atoms[start:stop])) for start in range(stop))
+        found.append(
+            [[*before, name] for start, name in ends if is_known(name) for before in found[start]]
+        )
+    return found[-1]
 
 
 def parse_perturbation(

@@ -1,20 +1,18 @@
 """Where does a screen keep its labels, and how does it write them?"""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from scbig.data._doubts import check_target
+from scbig.data._guide_table import Guides as Guides, read_guides as read_guides
 from scbig.data._labels import DEFAULT_SEPARATOR, list_targets, read_controls
 
 Targets = tuple[str, ...]
 Perturbations = Sequence[str | Sequence[str]]
-#: Which gene each guide is of.
-Guides: TypeAlias = Mapping[str, str] | pd.Series | pd.DataFrame | Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -270,53 +268,6 @@ class ScreenSchema:
         given["lenders"] = tuple((name, tuple(names)) for name, names in lending.items())
         guides = read_guides(rest.pop("guide_to_gene", None))
         return cls(**(rest | given), guides=guides)
-
-
-def read_guides(table: Guides | None) -> tuple[tuple[str, str], ...]:
-    """Read a table of guides.
-
-    Parameters
-    ----------
-    table
-        Label by guide, a series of labels with guides as its index, a frame whose first two
-        columns are guides and labels, or pairs of both.
-
-    Returns
-    -------
-    Pairs of guide and label, without spaces around them, each once.
-
-    Raises
-    ------
-    ValueError
-        When it is no such table, something is missing, or a guide has two labels.
-    """
-    if table is None:
-        return ()
-    if isinstance(table, pd.DataFrame):
-        pairs = list(table.iloc[:, :2].itertuples(index=False, name=None))
-    elif isinstance(table, Mapping | pd.Series):
-        pairs = list(table.items())
-    else:
-        pairs = [tuple(pair) for pair in table] if isinstance(table, Iterable) else [()]
-    if bad := [pair for pair in pairs if not _is_pair(pair)]:
-        raise ValueError(
-            f"guide_to_gene has {bad[0]!r} where a guide and its gene are expected, both as text. "
-            "Give a dictionary, guide_to_gene={'STAT1_g1': 'STAT1', 'NT_g1': 'control'}, or a "
-            "frame of two columns."
-        )
-    found = dict.fromkeys((str(guide).strip(), label.strip()) for guide, label in pairs)
-    labels = dict(list(found))
-    if twice := [guide for guide, label in found if labels[guide] != label]:
-        raise ValueError(
-            f"guide_to_gene has two genes for {len(twice)} guide(s): {twice[:5]}. Keep one of "
-            "them; a guide of two genes stands for 'A+B'."
-        )
-    return tuple(found)
-
-
-def _is_pair(pair: Any) -> bool:
-    is_guide = len(pair) == 2 and isinstance(pair[0], str | int | np.integer)
-    return is_guide and isinstance(pair[1], str) and all(str(one).strip() for one in pair)
 
 
 def _shorten(labels: Sequence[str], n_shown: int = 4) -> str:
