@@ -51,6 +51,8 @@ Result = TypeVar("Result")
 _FREE_TEXT = ("separator", "assembly", "name", "title", "label", "xlabel", "ylabel", "text")
 # Labels may be numbers, which are read as text where the screen is.
 _LABELS = ("control",)
+# What is read, and refused, where the cells are known.
+_READ_LATER = ("guide_to_gene",)
 # Numbers of which none is no request.
 _FROM_ONE = ("n_cells", "n_draws")
 # How objects of scbig are made.
@@ -78,7 +80,7 @@ def checked(function: Callable[Given, Result]) -> Callable[Given, Result]:
         except TypeError:
             return function(*args, **kwargs)  # whose own message names the function
         for name, value in bound.arguments.items():
-            if name in hints:
+            if name in hints and name not in _READ_LATER:
                 value = _take_numbers(value) if name in _LABELS else value
                 bound.arguments[name] = _check_hint(name, value, hints[name])
         return function(*bound.args, **bound.kwargs)
@@ -90,7 +92,8 @@ def _take_numbers(value: Any) -> Any:
     """Write numbers as text, alone or in a list."""
     if isinstance(value, list | tuple):
         return [_take_numbers(one) for one in value]
-    is_number = isinstance(value, Real) and not isinstance(value, bool) and value == value
+    # NumPy's truth values are no numbers of Python.
+    is_number = (isinstance(value, Real) and value == value) or type(value).__name__ == "bool_"
     return str(value) if is_number else value
 
 

@@ -655,11 +655,11 @@ def _set_up(label: str) -> ScreenSchema:
     [
         ("('STAT1', 'JAK2')", "could be STAT1 and JAK2"),
         ("[STAT1,JAK2]", "could be STAT1 and JAK2"),
-        ("'STAT1'", "look like guides.*'STAT1'"),
+        ("'STAT1'", "brackets or quotes around them.*could be STAT1[.]"),
         ("STAT1 (KO)", r"guide_to_gene=\{'STAT1 \(KO\)': 'STAT1'"),
         ("STAT1*", "look like guides"),
         ("STAT1\u200b", "look like guides"),
-        ('"STAT1+JAK2"', "look like guides"),
+        ('"STAT1+JAK2"', "could be STAT1 and JAK2"),
         ("neg", "could be the control"),
         ("intergenic_1", "could be the control"),
         ("mock", "could be the control"),

@@ -13,6 +13,7 @@ from anndata import AnnData
 
 from scbig._annotations import checked
 from scbig.data._doubts import is_ensembl
+from scbig.data._guide_table import Guides, read_guides
 from scbig.data._label_audit import check_labels, find_other_controls
 from scbig.data._label_column import (
     PERTURBATION_KEYS as PERTURBATION_KEYS,
@@ -20,15 +21,18 @@ from scbig.data._label_column import (
     find_controls,
     find_perturbation_key,
     list_labels,
+    match_numbers,
 )
 from scbig.data._labels import (
     DEFAULT_SEPARATOR,
     SEPARATORS as SEPARATORS,
-    find_separator as find_separator,
+    is_control_token,
     is_missing_like,
     read_controls,
 )
-from scbig.data._schema import Guides, ScreenSchema, read_guides
+from scbig.data._schema import ScreenSchema
+from scbig.data._screen import check_contexts
+from scbig.data._separators import find_separator as find_separator
 
 logger = logging.getLogger(__name__)
 
@@ -80,19 +84,34 @@ def infer_schema(
         # anndata 0.13 lists X among the layers, under None.
         found = [name for name in adata.layers if name is not None]
         raise ValueError(f"There is no layer {layer!r}. Layers found: {found}.")
-    guides = dict(read_guides(guide_to_gene))
+    genes = set(map(str, adata.var_names if gene_key is None else adata.var[gene_key]))
+    guides = dict(read_guides(guide_to_gene, adata.obs, perturbation_key, genes))
     named = () if control is None else read_controls(control)
     key = perturbation_key or find_perturbation_key(adata.obs, named, guides)
     _check_column(adata.obs, key, "obs", "perturbation_key")
-    genes = set(map(str, adata.var_names if gene_key is None else adata.var[gene_key]))
-    # What guides stand for is read in their place.
-    labels = list(dict.fromkeys(guides.get(one, one) for one in list_labels(adata.obs[key])))
-    named = check_named(named, [*labels, *guides], key) or find_controls(labels, key, genes)
+    if key in context_keys:
+        others = [other for other in context_keys if other != key]
+        raise ValueError(
+            f"context_keys has {key!r}, the column of the perturbations: control cells would be "
+            f"in a context of their own. Leave it out: context_keys={others}"
+        )
+    check_contexts(adata.obs, context_keys)
+    written = list_labels(adata.obs[key])
+    guides = dict(zip(match_numbers(guides, written), guides.values(), strict=True))
+    # What guides stand for is read in their place; what the user told is no control.
+    labels = list(dict.fromkeys(guides.get(one, one) for one in written))
+    open_labels = [one for one in labels if guides.get(one) != one]
+    named = check_named(named, [*labels, *guides], key) or find_controls(open_labels, key, genes)
+    if (one := next(iter(named))) in genes and is_control_token(one) and control is None:
+        logger.warning("%r is taken for the control, though a gene of that name is measured.", one)
     known, is_blind = _read_names(adata, genes)
     is_given = separator is not None
     if not is_given:
-        separator = find_separator(labels, control=named, gene_names=known | set(guides))
-        if separator is None and not any(DEFAULT_SEPARATOR in label for label in labels):
+        # A guide of two genes says A+B, whatever is between the targets of labels.
+        given = [k for k in labels if k in written or DEFAULT_SEPARATOR not in k]
+        names = known | set(guides)
+        separator = find_separator(given, control=named, gene_names=names, key=key)
+        if separator is None and not any(DEFAULT_SEPARATOR in label for label in given):
             separator = DEFAULT_SEPARATOR
     where = key, named[0], separator or None, context_keys, layer, gene_key, named[1:]
     schema = ScreenSchema(*where, tuple(guides.items()))

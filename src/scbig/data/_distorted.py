@@ -172,7 +172,7 @@ def _is_joint(
         return False
     marks = re.sub(r"[^\W_]", "", joint)
     if len(marks) < len(joint) and not (joint[0] in marks and joint[-1] in marks):
-        # Letters beside letters are a word only where they are small, between names of some length.
+        # Letters beside letters are a word only where they are small.
         return joint.islower() and all(len(side) > 1 for side in sides)
     return is_strict or len(marks) < len(joint) or not set(joint) <= {*WEAK_SEPARATORS, " "}
 
@@ -197,6 +197,8 @@ def find_half(
     """
     for join in separators:
         parts = split_label(label, join, lambda name: name != label and name in names)
+        if not all(parts[1:-1]):
+            continue  # of another separator, such as "--"
         known = tuple(part for part in parts if part in names)
         if 0 < len(known) < len(parts) and all(p in names or is_missing_like(p) for p in parts):
             return known

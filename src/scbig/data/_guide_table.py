@@ -80,7 +80,7 @@ def _describe_text(table: str, obs: pd.DataFrame | None) -> str:
         )
     told = "" if obs is None else f" Columns of obs: {list(obs)}; name the one with the genes."
     return (
-        f"guide_to_gene={table!r} is text where a table of guides and their genes is expected."
+        f"guide_to_gene={table!r} is text where a guide and its gene are expected, in a table."
         f"{told} Of a file: guide_to_gene=pandas.read_csv({table!r})"
     )
 
@@ -122,16 +122,18 @@ def _list_rows(
     if len(columns) < 2:
         return [(one,) for one in columns[0][1]]
 
-    def is_guide(column: tuple[str, list[Any]]) -> tuple[int, bool, bool]:
-        name, values = column
-        return _count_in(values, labels), name in GUIDE_KEYS, name not in _GENE_KEYS
+    def is_gene(column: tuple[str, list[Any]]) -> tuple[bool, int, int]:
+        return column[0] in _GENE_KEYS, *_count_known(column[1], genes)
 
-    def is_gene(column: tuple[str, list[Any]]) -> tuple[bool, int]:
-        return column[0] in _GENE_KEYS, _count_known(column[1], genes)
+    def is_guide(column: tuple[str, list[Any]]) -> tuple[int, bool]:
+        return _count_in(column[1], labels), column[0] in GUIDE_KEYS
 
-    # Of equals the first: without cells to tell, the first two columns, as they stand.
-    guide = max(columns, key=is_guide)
-    gene = max((column for column in columns if column is not guide), key=is_gene)
+    # Of equals the first: where nothing tells, the first two columns, as they stand.
+    gene = max(columns, key=is_gene)
+    if not any(is_gene(gene)):
+        guide = max(columns, key=is_guide)
+        gene = next(column for column in columns if column is not guide)
+    guide = max((column for column in columns if column is not gene), key=is_guide)
     return list(zip(guide[1], gene[1], strict=True))
 
 
@@ -139,9 +141,10 @@ def _count_in(values: Sequence[Any], labels: Collection[str]) -> int:
     return len({str(one).strip() for one in values}.intersection(labels))
 
 
-def _count_known(values: Iterable[Any], genes: Collection[str]) -> int:
+def _count_known(values: Iterable[Any], genes: Collection[str]) -> tuple[int, int]:
+    """Count the values that are genes, and those that look like controls."""
     texts = {one for one in values if isinstance(one, str)}
-    return sum(one in genes or is_control_like(one) for one in texts)
+    return len(texts.intersection(genes)), sum(map(is_control_like, texts))
 
 
 def _write_several(pair: Any, labels: Collection[str]) -> Any:
@@ -165,8 +168,8 @@ def _put_guides_first(
 ) -> list[tuple[str, str]]:
     """Turn pairs around where cells have what stands second, and genes stand first."""
     firsts, seconds = ({pair[i] for pair in pairs} for i in (0, 1))
-    are_genes = _count_known(seconds, genes) == 0 and 2 * _count_known(firsts, genes) > len(firsts)
-    if not seconds.isdisjoint(labels) and (firsts.isdisjoint(labels) or are_genes):
+    are_genes = _count_known(firsts, genes) > _count_known(seconds, genes)
+    if are_genes and not seconds.isdisjoint(labels):
         logger.info("guide_to_gene has genes before guides: it was turned around.")
         pairs = [(second, first) for first, second in pairs]
     return list(dict.fromkeys(pairs))

@@ -8,7 +8,7 @@ import pandas as pd
 
 from scbig.data._distorted import unwrap
 from scbig.data._doubts import COMBINATION, CONTROL, DATE, GUIDE, MISSING, Doubt, find_doubt
-from scbig.data._label_column import ANY_PERTURBATION, count_cells, shorten
+from scbig.data._label_column import ANY_PERTURBATION, count_cells, read_number, shorten
 from scbig.data._label_errors import (
     LabelColumn,
     raise_cases,
@@ -32,6 +32,7 @@ from scbig.data._labels import (
     is_missing_like,
     list_targets,
     split_label,
+    take_once,
 )
 from scbig.data._schema import ScreenSchema, Targets
 from scbig.data._screen import get_context_names
@@ -112,7 +113,8 @@ def _check_written(column: LabelColumn, known: Collection[str]) -> None:
 
     halves = {}
     for label in given:
-        parts = split_label(label, column.join, is_whole)
+        text = take_once(label) if column.join == "_" else label
+        parts = split_label(text, column.join, is_whole)
         kept = [part for part in parts if is_whole(part) or not is_missing_like(part)]
         if len(kept) < len(parts) > 1 and not is_control_like(label):
             halves[label] = column.join.join(kept)
@@ -146,7 +148,7 @@ def _check_cases(
         for target in read[label]:
             group = alike.setdefault(target.casefold(), [])
             group.extend([target] if target not in group else [])
-    others = {}
+    others: dict[str, str] = {}
     for group in alike.values():
         own = next((target for target in group if target in names), group[0])
         others |= {target: own for target in group if target != own and target not in names}
@@ -332,15 +334,11 @@ def _check_missing_like(column: LabelColumn, guides: Mapping[str, str]) -> None:
 def _find_numbers(column: LabelColumn, known: Collection[str]) -> list[str]:
     """List labels that are numbers, and name neither genes nor guides."""
     understood = {*known, *column.schema.controls, *dict(column.schema.guides)}
-    return [label for label in column.n_cells if label not in understood and _is_number(label)]
-
-
-def _is_number(label: str) -> bool:
-    try:
-        float(label)
-    except ValueError:
-        return False
-    return True
+    return [
+        label
+        for label in column.n_cells
+        if label not in understood and read_number(label) is not None
+    ]
 
 
 def _check_telling(unknown: Collection[str], column: LabelColumn) -> None:

@@ -1,7 +1,7 @@
 """Which column of a screen has the labels, and which of them are of control cells?"""
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import pandas as pd
 
@@ -31,7 +31,7 @@ PERTURBATION_KEYS = (
     "guide_assignment",
 )
 #: Labels of a column that says only whether there is a perturbation.
-ANY_PERTURBATION = frozenset(("perturbed", "targeting", "treated", "true", "1"))
+ANY_PERTURBATION = frozenset(("perturbed", "targeting", "treated", "true", "false", "1", "1.0"))
 #: Columns with the name of the guide rather than of the gene.
 GUIDE_KEYS = (
     "guide_identity",
@@ -52,6 +52,23 @@ GUIDE_KEYS = (
 def list_labels(column: pd.Series) -> list[str]:
     """Return the distinct labels of a column as text, without missing ones."""
     return list(dict.fromkeys(map(str, column.dropna().unique())))
+
+
+def read_number(label: str) -> float | None:
+    """Read a label that is a number; ``None`` for others."""
+    try:
+        return float(label)
+    except ValueError:
+        return None
+
+
+def match_numbers(named: Iterable[str], labels: Iterable[str]) -> list[str]:
+    """Write numbers as labels do: ``0`` is ``0.0`` in a column of such numbers."""
+    known = list(labels)
+    numbers = {read_number(label): label for label in known}
+    numbers.pop(None, None)
+    found = set(known)
+    return [one if one in found else numbers.get(read_number(one), one) for one in named]
 
 
 def count_cells(column: pd.Series) -> dict[str, int]:
@@ -144,7 +161,10 @@ def _find_guide_key(obs: pd.DataFrame, usual: Sequence[str], guides: Mapping[str
     """Return the column whose labels are in a table of guides."""
     others = [key for key in obs if not pd.api.types.is_float_dtype(obs[key])]
     for keys in (usual, others):
-        found = [key for key in keys if not guides.keys().isdisjoint(list_labels(obs[key]))]
+        labels = {key: list_labels(obs[key]) for key in keys}
+        found = [
+            k for k in keys if not set(match_numbers(guides, labels[k])).isdisjoint(labels[k])
+        ]
         if len(found) == 1:
             return found[0]
     what = f"Several columns of obs hold guides of guide_to_gene: {found}"
@@ -152,10 +172,14 @@ def _find_guide_key(obs: pd.DataFrame, usual: Sequence[str], guides: Mapping[str
     raise ValueError(f"{what}. Name it: perturbation_key={next(iter(found), '...')!r}")
 
 
+def _has_any(labels: Sequence[str], named: Iterable[str]) -> bool:
+    return not set(match_numbers(named, labels)).isdisjoint(labels)
+
+
 def _has_control(column: pd.Series, named: Sequence[str]) -> bool:
     labels = list_labels(column)
     if named:
-        return bool(set(named) & set(labels))
+        return _has_any(labels, named)
     return any(is_control_token(label) for label in labels)
 
 
@@ -164,7 +188,7 @@ def check_named(named: Sequence[str], labels: Sequence[str], key: str) -> tuple[
 
     Parts of control labels, such as the ``NegCtrl0`` of ``NegCtrl0_NegCtrl0``, may be named too.
     """
-    found = set(labels)
+    found, named = set(labels), match_numbers(named, labels)
     absent = [label for label in named if label not in found]
     joined = (split_label(one, s, found.__contains__) for one in labels for s in SEPARATORS)
     if (
@@ -207,10 +231,14 @@ def find_controls(labels: Sequence[str], key: str, genes: Collection[str]) -> tu
     common = set.intersection(*found.values())
     if len(exact) <= 1 and common:
         return tuple(sorted(found, key=lambda label: (label not in exact, label)))
-    listed = sorted(exact if len(exact) > 1 else found)
+    listed = sorted(exact if len(exact) > 1 else found, key=lambda label: (label in genes, label))
+    own = [label for label in listed if label in genes]
+    measured = f" ({shorten(own)[1:-1]} {'are' if own[1:] else 'is'} also measured)" if own else ""
+    rest = f"Name it: control={listed[0]!r}"
+    rest += f", if {own[0]!r} is the gene that was perturbed" if own else ""
     raise ValueError(
-        f"More than one label of obs[{key!r}] could be the control: {shorten(listed)}. "
-        f"Name it: control={listed[0]!r}, or all that are: control={shorten(listed)}"
+        f"More than one label of obs[{key!r}] could be the control: {shorten(listed)}{measured}. "
+        f"{rest}, or all that are: control={shorten(listed)}"
     )
 
 

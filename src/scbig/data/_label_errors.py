@@ -1,4 +1,4 @@
-"""What is said about labels that are not understood: which they are, and the line that mends them."""
+"""What is said about labels that are not understood: which, and the line that mends them."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -82,7 +82,7 @@ def raise_halves(mended: Mapping[str, str], column: LabelColumn) -> None:
     )
     if whole := {label: new for label, new in mended.items() if new}:
         first, new = next(iter(whole.items()))
-        told += f". To read {first!r} as {new!r}: {column.rewrite(whole)}; or else drop them"
+        told += f". To read {first!r} as {new!r}: {column.rewrite(whole)}\nOr drop them"
     else:
         told += ". Drop them"
     raise ValueError(f"{told}: {column.drop(mended)}")
@@ -124,9 +124,9 @@ def raise_numbers(unknown: Collection[str], column: LabelColumn) -> None:
     """Raise when labels are numbers."""
     if unknown:
         raise ValueError(
-            f"obs[{column.key!r}] holds numbers, which name no gene: {column.count(unknown)}. Tell "
-            f"what they stand for: guide_to_gene={{{next(iter(unknown))!r}: 'GENE', ...}}; or, "
-            "where all labels are names of targets as they are: separator=''"
+            f"obs[{column.key!r}] holds numbers, which name no gene: {column.count(unknown)}. "
+            f"Tell what they stand for: guide_to_gene={{{next(iter(unknown))!r}: 'GENE', ...}}; "
+            "or, where all labels are names of targets as they are: separator=''"
         )
 
 
@@ -182,7 +182,7 @@ def raise_guides(doubts: Mapping[str, Doubt], column: LabelColumn) -> None:
     better = [
         other for other in obs if other != key and _names_genes(obs[other], obs[key], doubts)
     ]
-    named = f"Name the column that has the gene: perturbation_key={better[0]!r}; or tell"
+    named = f"Name the column that has the gene: perturbation_key={''.join(better[:1])!r}; or tell"
     genes = {label: "".join(doubt.parts[:1]) for label, doubt in doubts.items()}
     rule = take_genes(key, genes, column.n_cells) if all(genes.values()) else None
     write = f", or write the genes: {rule}" if rule and len(genes) > 1 else ""

@@ -35,7 +35,8 @@ _CONTROL = re.compile(
     r"(?P<stem>controls?|ctrl|ctl|no[nt]?[-_ .]?target(?:ing|s)?|nt|ntc|scrambled?"
     r"|(?:un|non[-_ ]?)(?:perturbed|edited|transduced|transfected|infected)|empty[-_ ]?vector"
     r"|neg(?:ative)?[-_ .]?(?:ctrl|control|ctl)|safe(?:[-_ ]?(?:harbou?r|target(?:ing)?))?|neg"
-    r"|intergenic|(?:no|one)[-_ ]?site|mock|untreated|vehicle|dmso|parental|wt(?!\d)|wild[-_ ]?type)"
+    r"|intergenic|(?:no|one)[-_ ]?site|mock|untreated|vehicle|dmso|parental|wt(?!\d)"
+    r"|wild[-_ ]?type)"
     r"(?:[-_ ]?(?:controls?|ctrl|guides?|sgrna|grna|(?:for[-_ ]?)?(?:human|mouse)))*"
     # NT5E is a gene, and NT-5e is none.
     r"(?:[-_ .#]+(?:sg|g|guide|grna|sgrna)?[-_ .#]*\d+(?:[-_.]\d+)*[a-z]?"
@@ -44,10 +45,16 @@ _CONTROL = re.compile(
 )
 # What programs write where a cell has no label, or more than one.
 _MISSING = re.compile(
+    r"|[(\[{]\s*[)\]}]"
     r"|na(?:[-_ ]\d+)?|nan|n[/.]a\.?|nat|<na>|#n/a|none|null|-+|\?|missing|undetermined|negative"
     r"|unknown(?:[-_ ]?\d+)?|undefined|other|filtered|low[ _-]?quality|(?:un|not[ _-]?)assigned"
     r"|doublets?|multiplets?|multi(?:ple)?(?:[ _-]guides?)?|ambig(?:uous)?"
     r"|no[ _-]?guides?",
+    re.IGNORECASE,
+)
+# Of contexts, too; "other" or "negative" may be one.
+_NO_CONTEXT = re.compile(
+    r"|na|nan|n[/.]a\.?|nat|<na>|#n/a|none|null|-+|\?|missing|undefined|(?:un|not[ _-]?)assigned",
     re.IGNORECASE,
 )
 _CONTROL_JOINS = re.compile(r"__|[+_|;,&:/ -]")
@@ -87,6 +94,11 @@ def is_missing_like(label: str) -> bool:
     return _MISSING.fullmatch(label.strip()) is not None
 
 
+def is_no_context(value: str) -> bool:
+    """Whether the value of a context says that there is none."""
+    return _NO_CONTEXT.fullmatch(value.strip()) is not None
+
+
 def has_guide_mark(label: str) -> bool:
     """Whether a label names a strand and a position, or a transcript, as guides are named."""
     return _GUIDE_MARK.search(label) is not None
@@ -119,7 +131,7 @@ def split_label(label: str, separator: str, is_whole: Callable[[str], bool]) -> 
     return parts
 
 
-def _take_once(label: str) -> str:
+def take_once(label: str) -> str:
     """Return ``A_B`` of ``A_B__A_B``: the ``guide_identity`` of Norman et al. says all twice."""
     first, _, second = label.partition("__")
     return first if first == second and first else label
@@ -233,7 +245,7 @@ def list_parts(
         When the label, or a part of it, is empty.
     """
     text = label.strip()
-    text = _take_once(text) if separator == "_" and text not in names else text
+    text = take_once(text) if separator == "_" and text not in names else text
     own = get_control_parts(frozenset(controls), separator)
     if text in controls or text in own or text in guides:
         return [text]
@@ -307,75 +319,3 @@ def parse_perturbation(
     """
     controls = frozenset(name.strip() for name in read_controls(control))
     return tuple(sorted(set(list_targets(label, controls=controls, separator=separator))))
-
-
-def find_separator(
-    labels: Iterable[str], *, control: str | Sequence[str], gene_names: Collection[str]
-) -> str | None:
-    """Find what stands between the targets of combined labels.
-
-    A separator is taken when some label splits at it into parts that are all known: genes of
-    the matrix, labels of single perturbations, or control tokens. ``+`` needs no known parts,
-    as no gene symbol contains it. ``-`` and ``.`` are taken when all labels that contain them
-    split so, and there is no other.
-
-    Parameters
-    ----------
-    labels
-        The distinct perturbation labels of the screen.
-    control
-        The control label, or all of them.
-    gene_names
-        Names of the measured genes.
-
-    Returns
-    -------
-    The separator, or ``None`` when every label names one target.
-
-    Raises
-    ------
-    ValueError
-        When labels can be read with two different separators.
-    """
-    controls = frozenset(read_controls(control))
-    labels = [label for label in labels if label not in controls and not is_missing_like(label)]
-    known = controls.union(gene_names)
-    splits = {s: _find_split(labels, s, known, controls) for s in SEPARATORS}
-    if not any(splits.values()):
-        unknown = [one for one in labels if one not in known and not is_control_like(one)]
-        splits = {s: _find_split(labels, s, known, controls) for s in WEAK_SEPARATORS}
-        splits = {s: k for s, k in splits.items() if len(k) == sum(s in one for one in unknown)}
-    readings = {s: found[0] for s, found in splits.items() if found}
-    if len(readings) > 1:
-        listed = "; ".join(f"{s!r} splits {example!r}" for s, example in readings.items())
-        raise ValueError(
-            f"Perturbation labels can be read with more than one separator: {listed}. "
-            f"Name it: separator={next(iter(readings))!r}"
-        )
-    return next(iter(readings), None)
-
-
-def _find_split(
-    labels: Sequence[str], separator: str, known: Collection[str], controls: frozenset[str]
-) -> list[str]:
-    """Find the labels that ``separator`` splits into known targets."""
-    singles = {label for label in labels if separator not in label}
-    own = get_control_parts(controls, separator)
-
-    def is_known(part: str) -> bool:
-        return part in known or part in singles or part in own or is_control_like(part)
-
-    found = []
-    for label in labels:
-        if separator not in label or label in known or is_control_like(label):
-            continue
-        if separator == DEFAULT_SEPARATOR:
-            parts = [part.strip() for part in label.split(separator)]
-            is_split = all(parts) and not has_guide_mark(label)
-        else:
-            text = _take_once(label) if separator == "_" else label
-            parts = split_label(text, separator, is_known)
-            is_split = len(parts) > 1 and all(map(is_known, parts))
-        if is_split:
-            found.append(label)
-    return found

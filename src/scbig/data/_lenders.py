@@ -79,11 +79,18 @@ def lend_controls(
     Raises
     ------
     ValueError
-        When a named lender has no control cells, or nothing tells which context is nearest.
+        When there are no context keys, a named lender has no control cells, or nothing tells
+        which context is nearest.
     """
     how = read_lending(how)
     if how is None:
         return schema
+    if not schema.context_keys:
+        raise ValueError(
+            f"borrow_controls={how!r} says whose control cells serve contexts that have none, but "
+            "there are no contexts: name their columns, context_keys=['...'], or leave out "
+            f"borrow_controls. Columns of obs: {list(adata.obs)}."
+        )
     screen = make_screen(adata.obs, schema)
     names, has_own = screen.contexts, _find_own(screen)
     givers = [name for name, own in zip(names, has_own, strict=True) if own]

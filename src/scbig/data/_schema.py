@@ -10,6 +10,7 @@ import pandas as pd
 from scbig.data._doubts import check_target
 from scbig.data._guide_table import Guides as Guides, read_guides as read_guides
 from scbig.data._labels import DEFAULT_SEPARATOR, list_targets, read_controls
+from scbig.data._two_readings import describe_readings, find_readings
 
 Targets = tuple[str, ...]
 Perturbations = Sequence[str | Sequence[str]]
@@ -101,10 +102,18 @@ class ScreenSchema:
             guides=self._guide_labels,
         )
         if self.names and self.separator:
+            self._check_readings(label)
             for target in targets:
                 if target not in self.names:
                     check_target(target, label.strip(), self.names, self.controls, self.separator)
         return list(dict.fromkeys(targets))
+
+    def _check_readings(self, label: str) -> None:
+        given: dict[str, Any] = {"controls": self.controls, "separator": self.separator}
+        found = find_readings(label, names=self.names, guides=self._guide_labels, **given)
+        if found:
+            told = describe_readings({label: found}, repr(label), names=self.names, **given)
+            raise ValueError(told)
 
     @cached_property
     def _control_set(self) -> frozenset[str]:
@@ -140,8 +149,15 @@ class ScreenSchema:
         given = [asked] if isinstance(asked, str) else _list_named(asked)
         label = asked if isinstance(asked, str) else self.join(given)
         if len(given) > 1 and all(one in self.names for one in given):
-            # Named one by one, they need not be told apart again.
-            return label, tuple(sorted(set(given)))
+            # Named one by one, they need not be told apart again; but what is written must be.
+            targets = tuple(sorted(set(given)))
+            if self.parse(label) != targets:
+                raise ValueError(
+                    f"{list(given)} would be written as {label!r}, which is read as "
+                    f"{' and '.join(self.parse(label)) or 'control'}. Set the screen up with "
+                    "another separator."
+                )
+            return label, targets
         targets = self.parse(label)
         # What is written has to be read without the table of guides.
         return self.join(targets) if self.guides else label, targets

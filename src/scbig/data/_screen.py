@@ -9,6 +9,7 @@ import pandas as pd
 from scbig.data._labels import (
     CONTROL_LABELS as CONTROL_LABELS,
     is_control_token as is_control_token,
+    is_no_context,
     parse_perturbation as parse_perturbation,
 )
 from scbig.data._schema import Perturbations as Perturbations, ScreenSchema, Targets
@@ -120,6 +121,7 @@ def make_screen(
         When cells lack a label or a context, or a label cannot be read.
     """
     check_missing(obs, (schema.perturbation_key, *schema.context_keys))
+    check_contexts(obs, schema.context_keys)
     codes, labels = pd.factorize(obs[schema.perturbation_key].astype(str), sort=True)
     parsed = [schema.parse(label) for label in labels]
     if resolve is not None:
@@ -179,4 +181,36 @@ def check_missing(obs: pd.DataFrame, keys: Sequence[str]) -> None:
             raise ValueError(
                 f"obs[{key!r}] is missing for {n_missing} cell(s). "
                 f"Drop them: adata = adata[adata.obs[{key!r}].notna()].copy()"
+            )
+
+
+def check_contexts(obs: pd.DataFrame, keys: Sequence[str]) -> None:
+    """Raise when the contexts of cells say that there is none.
+
+    Parameters
+    ----------
+    obs
+        Cell annotations.
+    keys
+        Columns that make up a context.
+
+    Raises
+    ------
+    ValueError
+        When values are such as ``nan``, ``None`` or ``unassigned``, or empty.
+    """
+    for key in keys:
+        if pd.api.types.is_numeric_dtype(obs[key]):
+            continue
+        values = obs[key].dropna().value_counts()
+        found = {str(k): int(n) for k, n in values.items() if n and is_no_context(str(k))}
+        if found:
+            listed = ", ".join(f"{k!r} ({n} cells)" for k, n in found.items())
+            column = f"adata.obs[{key!r}]"
+            first = next(iter(found))
+            raise ValueError(
+                f"obs[{key!r}] is missing for {sum(found.values())} cell(s), by what their "
+                f"contexts say: {listed}. If that is a context, give it a name: {column} = "
+                f"{column}.astype(str).replace({{{first!r}: 'no {key}'}}). Otherwise drop them: "
+                f"adata = adata[~{column}.astype(str).isin({list(found)})].copy()"
             )

@@ -8,6 +8,7 @@ from scbig.data._labels import (
     is_control_like,
     is_control_token,
     list_readings,
+    take_once,
 )
 
 Reading = tuple[str, ...]
@@ -44,6 +45,7 @@ def find_readings(
     Targets of each reading, sorted; none where there is one reading at most.
     """
     text = label.strip()
+    text = take_once(text) if separator == "_" and text not in names else text
     if not separator or separator not in text or text in guides or text in controls:
         return []
 

@@ -150,7 +150,10 @@ class RegisteredModel(BaseModelClass):
         # As a saved model keeps it.
         context_keys = [context_keys] if isinstance(context_keys, str) else list(context_keys)
         # And as such files can hold it.
-        guide_to_gene = dict(read_guides(guide_to_gene)) or None
+        guide_to_gene = read_guides(
+            guide_to_gene, adata.obs, perturbation_key, adata.var.get(gene_key, adata.var_names)
+        )
+        guide_to_gene = dict(guide_to_gene) or None
         borrow_controls = read_lending(borrow_controls)
         if target_sum is not None:
             target_sum = check_number("target_sum", target_sum, is_open=True)
