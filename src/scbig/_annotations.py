@@ -93,8 +93,8 @@ def _take_numbers(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_take_numbers(one) for one in value]
     # NumPy's truth values are no numbers of Python.
-    is_number = (isinstance(value, Real) and value == value) or type(value).__name__ == "bool_"
-    return str(value) if is_number else value
+    is_flag = type(value).__name__ in ("bool", "bool_")
+    return str(value) if is_flag or (isinstance(value, Real) and value == value) else value
 
 
 @cache

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scbig.data._label_column import GUIDE_KEYS
-from scbig.data._labels import DEFAULT_SEPARATOR, is_control_like
+from scbig.data._labels import DEFAULT_SEPARATOR, is_control_like, is_control_token
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,8 @@ def read_guides(
     if isinstance(table, str):
         raise ValueError(_describe_text(table, obs))
     labels, known = _list_labels(obs, perturbation_key), set(genes)
-    pairs = [_write_several(pair, labels) for pair in _list_pairs(table, labels, known)]
+    given = _list_pairs(table, labels, known)
+    pairs = [one for pair in given for one in _write_several(pair, labels, known)]
     if bad := [pair for pair in pairs if not _is_pair(pair)]:
         filled = isinstance(table, pd.DataFrame | pd.Series) and _lacks_gene(bad[0])
         fill = "; if guides without a gene are controls: guide_to_gene=table.fillna('control')"
@@ -147,20 +148,17 @@ def _count_known(values: Iterable[Any], genes: Collection[str]) -> tuple[int, in
     return len(texts.intersection(genes)), sum(map(is_control_like, texts))
 
 
-def _write_several(pair: Any, labels: Collection[str]) -> Any:
-    """Write the genes of a guide that has several as one label."""
+def _write_several(pair: Any, labels: Collection[str], genes: Collection[str]) -> list[Any]:
+    """Write the genes of a guide that has several as one label, or the guides of a gene each."""
     if len(pair) != 2 or isinstance(pair[1], str) or not isinstance(pair[1], list | tuple | set):
-        return pair
-    listed = sorted(pair[1]) if isinstance(pair[1], set) else list(pair[1])
+        return [pair]
+    first, listed = pair[0], sorted(pair[1]) if isinstance(pair[1], set) else list(pair[1])
     if not listed or not all(isinstance(one, str) for one in listed):
-        return pair
-    if any(one in labels for one in listed) and str(pair[0]) not in labels:
-        raise ValueError(
-            f"guide_to_gene has the guides of a gene, {pair[0]!r}, in place of the gene of a "
-            "guide. Turn it around: guide_to_gene={guide: gene for gene, guides in table.items() "
-            "for guide in guides}"
-        )
-    return pair[0], DEFAULT_SEPARATOR.join(listed)
+        return [pair]
+    is_gene = first not in labels or first in genes or is_control_token(str(first))
+    if isinstance(first, str) and is_gene and any(one in labels for one in listed):
+        return [(guide, first) for guide in listed]
+    return [(first, DEFAULT_SEPARATOR.join(listed))]
 
 
 def _put_guides_first(

@@ -187,7 +187,14 @@ def _raise_doubts(
     missing = kinds.get(MISSING, {})
     raise_halves({k: mended[k] if v.parts else "" for k, v in missing.items()}, column)
     raise_dates({k: mended[k] for k in kinds.get(DATE, ())}, column)
-    raise_guides({} if is_place else kinds.get(GUIDE, {}), column)
+    guides = {} if is_place else kinds.get(GUIDE, {})
+    genes = {
+        target: "".join(doubt.parts[:1])
+        for label in guides
+        for target, doubt in doubts[label].items()
+        if doubt.kind == GUIDE
+    }
+    raise_guides(genes, {k: mended[k] for k in guides}, column)
     combined = kinds.get(COMBINATION, {})
     is_used = any(len(group) > 1 for group in read.values())
     known = {label for label, targets in read.items() if targets == [label]}.union(names)
@@ -218,11 +225,10 @@ def _find_doubts(
     known, controls = singles.union(names), frozenset(one.strip() for one in schema.controls)
     unknown = ((k, one) for k, group in read.items() for one in group if one not in names)
     for label, target in unknown:
-        if target != label and target in singles:
-            continue
+        is_single = target in singles
         found = find_doubt(
             target,
-            label,
+            target if is_single else label,
             known.difference((target,)),
             controls,
             schema.separator,
@@ -230,7 +236,7 @@ def _find_doubts(
             clear=clear,
             alone=singles,
         )
-        if found is None and target != label and schema.separator in WEAK_SEPARATORS:
+        if found is None and not is_single and schema.separator in WEAK_SEPARATORS:
             found = Doubt(COMBINATION, (), str(schema.separator))
         if found is not None and found.kind != CONTROL:
             doubts.setdefault(label, {})[target] = found

@@ -110,18 +110,19 @@ def find_perturbation_key(
     ValueError
         When there is none, or several; the message lists them.
     """
-    own = {str(name).casefold(): name for name in reversed(list(obs))}
-    present = [own[key] for key in (*PERTURBATION_KEYS, *GUIDE_KEYS) if key in own]
+    found_as = {str(name).casefold(): name for name in reversed(list(obs))}
+    present = [found_as[key] for key in (*PERTURBATION_KEYS, *GUIDE_KEYS) if key in found_as]
     present = list(dict.fromkeys(present))
-    if guides:
-        return _find_guide_key(obs, present, guides)
+    # A name that stands for itself is no guide.
+    if own := {guide: label for guide, label in guides.items() if guide != label}:
+        return _find_guide_key(obs, present, own)
     usual = [key for key in present if str(key).casefold() in PERTURBATION_KEYS]
     found = _keep_best([key for key in usual if _has_control(obs[key], named)], obs)
     if not found and not named:
         # Numbered controls, and columns of guides, only where there is nothing else.
         found = [key for key in present if any(map(is_control_like, list_labels(obs[key])))]
         found = _keep_best(found, obs)
-    if len(found) > 1 and "perturbation" in found and "nperts" in own:
+    if len(found) > 1 and "perturbation" in found and "nperts" in found_as:
         return "perturbation"  # files of scPerturb, which keep the columns of their sources
     if len(found) == 1:
         return found[0]

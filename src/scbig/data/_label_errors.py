@@ -174,21 +174,30 @@ def raise_table(left: Mapping[str, Collection[str]], column: LabelColumn) -> Non
         )
 
 
-def raise_guides(doubts: Mapping[str, Doubt], column: LabelColumn) -> None:
-    """Raise when labels look like names of guides."""
-    if not doubts:
+def raise_guides(genes: Mapping[str, str], mended: Mapping[str, str], column: LabelColumn) -> None:
+    """Raise when labels look like names of guides.
+
+    Parameters
+    ----------
+    genes
+        The likely gene of each guide, or an empty text.
+    mended
+        Labels with the genes in place of guides.
+    column
+        The labels.
+    """
+    if not mended:
         return
     obs, key = column.obs, column.key
     better = [
-        other for other in obs if other != key and _names_genes(obs[other], obs[key], doubts)
+        other for other in obs if other != key and _names_genes(obs[other], obs[key], mended)
     ]
     named = f"Name the column that has the gene: perturbation_key={''.join(better[:1])!r}; or tell"
-    genes = {label: "".join(doubt.parts[:1]) for label, doubt in doubts.items()}
-    rule = take_genes(key, genes, column.n_cells) if all(genes.values()) else None
-    write = f", or write the genes: {rule}" if rule and len(genes) > 1 else ""
+    rule = take_genes(key, mended, column.n_cells) if all(genes.values()) else None
+    write = f", or write the genes: {rule}" if rule and len(mended) > 1 else ""
     raise ValueError(
-        f"{len(doubts)} label(s) of obs[{key!r}] look like guides and not like genes: "
-        f"{column.count(doubts)}. {named if better else 'Tell'} which gene each guide is of: "
+        f"{len(mended)} label(s) of obs[{key!r}] look like guides and not like genes: "
+        f"{column.count(mended)}. {named if better else 'Tell'} which gene each guide is of: "
         f"{write_table(genes)}{write}. If all labels are names of targets as they are: "
         "separator=''"
     )

@@ -106,5 +106,5 @@ def describe_readings(
         {k: DEFAULT_SEPARATOR.join(v[min(i, len(v) - 1)]) for k, v in found.items()}
         for i in range(max(map(len, found.values())))
     )
-    lines = " or ".join(f"guide_to_gene={table}" for table in tables)
+    lines = "; or ".join(f"guide_to_gene={table}" for table in tables)
     return f"{told}Say which it is: {lines}"
