@@ -12,7 +12,7 @@ import pandas as pd
 from anndata import AnnData
 
 from scbig._annotations import checked
-from scbig.data._doubts import is_ensembl
+from scbig.data._doubts import find_genes_inside, is_ensembl
 from scbig.data._guide_table import Guides, read_guides
 from scbig.data._label_audit import check_labels, find_other_controls
 from scbig.data._label_column import (
@@ -23,6 +23,7 @@ from scbig.data._label_column import (
     list_labels,
     match_numbers,
 )
+from scbig.data._label_remedies import write_table
 from scbig.data._labels import (
     DEFAULT_SEPARATOR,
     SEPARATORS as SEPARATORS,
@@ -118,6 +119,16 @@ def infer_schema(
     targets = check_labels(
         adata.obs, schema, known, separator=separator if is_given else None, is_blind=is_blind
     )
+    own = {label for guide, label in guides.items() if guide == label}
+    if separator != "" and (inside := find_genes_inside(sorted(targets - known - own), known)):
+        logger.warning(
+            "%d target(s) of obs[%r] have the name of a gene in them, and are read as targets of "
+            "their own, such as %r. If all are that gene: %s",
+            len(inside),
+            key,
+            next(iter(inside)),
+            write_table(inside),
+        )
     schema = replace(schema, names=frozenset(targets | known))
     if left := find_other_controls(adata.obs, schema, genes):
         logger.warning(

@@ -44,12 +44,12 @@ _SLASHED = re.compile(rf"(\d{{1,2}})/(\d{{1,2}})/\d{{2,4}}{_TIME}")
 
 # Brackets and quotes around all of a label.
 _WRAPPED = re.compile(
-    r"(?:(?:frozenset|set|list|tuple|array)\s*\(|[\[({<'\"`]).*[\])}>'\"`]\s*", re.DOTALL
+    r"[bu]?(?:(?:frozenset|set|list|tuple|array)\s*\(|[\[({<'\"`]).*[\])}>'\"`]\s*", re.DOTALL
 )
 _TOKEN = re.compile(r"[^\s\[\](){}<>'\"`,;|+&]+")
 _NO_TOKENS = frozenset(("frozenset", "set", "list", "tuple", "array", "dtype=object"))
 
-_JOIN_WORDS = ("x", "and", "plus", "vs", "versus", "with", "or")
+_JOIN_WORDS = ("x", "amp", "and", "plus", "vs", "versus", "with", "or")
 _JOINT = re.compile(rf"[\W_]*(?:{'|'.join(_JOIN_WORDS)})?[\W_]*", re.IGNORECASE)
 _MAX_LENGTH = 200
 
@@ -113,7 +113,11 @@ def unwrap(label: str) -> list[str] | None:
     """
     if not _WRAPPED.fullmatch(label.strip()):
         return None
-    listed = (one for one in _TOKEN.findall(label) if one not in _NO_TOKENS)
+    # Without the letter before b'text', and no tuples of a drug, its dose and unit.
+    text = re.sub(r"\b[bu](?=['\"])", "", label)
+    listed = [one for one in _TOKEN.findall(text) if one not in _NO_TOKENS]
+    if any(re.fullmatch(r"-?\d+(?:\.\d*)?", one) for one in listed):
+        return None
     return [one for one in listed if not is_missing_like(one)]
 
 

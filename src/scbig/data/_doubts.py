@@ -20,12 +20,14 @@ DATE, LISTED = "date", "listed"
 
 _GUIDE_PART = re.compile(
     r"(?:sg|sgrna|g|grna|guide|oligo|crrna|kd|ko)?#?\d+|p[12](?:p2)?|[acgtun]{15,}"
-    r"|(?:ens[a-z]*[gt]|n[mr])\d{5,}|ko|kd|oe|np|crispr[ain]?|(?:si|sh)rna",
+    r"|(?:ens[a-z]*[gt]|n[mr])\d{5,}|ko|kd|oe|np|crispr[ain]?|(?:si|sh)rna|i\d+|rep\d+",
     re.IGNORECASE,
 )
 # A letter, a strand, or a word without its number.
 _GUIDE_REST = re.compile(r"[a-z+]|sg|sgrna|grna|guide|nm|nr", re.IGNORECASE)
 _ENSEMBL = re.compile(r"ENS[A-Z]*G\d{6,}(?:\.\d+)?")
+# What ends a word, and is in few names of genes.
+_CLEAR_ENDS = re.compile(r"[_ |;,:/()\[\]=]+")
 _MAX_PIECES = 32
 _SYMBOL = re.compile(r"[A-Za-z][A-Za-z0-9._-]+")
 
@@ -101,10 +103,10 @@ def find_doubt(
         return Doubt(DATE, (gene,) if gene else ())
     if (listed := unwrap(target)) is not None:
         return Doubt(LISTED, tuple(listed))
-    if target != label and is_guide_part(target):
+    if target != label and is_guide_part(target) and not is_ensembl(target):
         return Doubt(GUIDE)
     if (gene := find_guide(target, names)) is not None:
-        return Doubt(GUIDE, (gene,) if gene else ())
+        return Doubt(GUIDE, tuple(gene.split(DEFAULT_SEPARATOR)) if gene else ())
     if is_strict and (half := find_half(target, names)):
         return Doubt(MISSING, half)
     found = find_combination(
@@ -112,6 +114,8 @@ def find_doubt(
     ) or find_joined(target, names.__contains__, is_strict=is_strict, alone=alone)
     if found is not None:
         return Doubt(COMBINATION, tuple(found[1]), found[0])
+    if any(len(word) > 1 and is_control_like(word) for word in _CLEAR_ENDS.split(target)):
+        return Doubt(CONTROL)
     return _find_mark(target, names)
 
 
@@ -219,9 +223,14 @@ def find_combination(
             continue
         is_known = all(part in names or is_control(part) for part in parts)
         is_symbols = is_strict and join in clear and all(map(_SYMBOL.fullmatch, parts))
-        if is_known or is_symbols or any(map(is_control, parts)):
+        has_control = any(map(is_control, parts)) and not any(map(_has_digit_first, parts))
+        if is_known or is_symbols or has_control:
             return join, parts
     return None
+
+
+def _has_digit_first(part: str) -> bool:
+    return part[:1].isdigit()
 
 
 def is_guide_part(part: str) -> bool:
@@ -241,8 +250,8 @@ def find_guide(label: str, names: Collection[str]) -> str | None:
 
     Returns
     -------
-    The gene, an empty text if it looks like a guide of an unknown one, and ``None`` if it does
-    not look like a guide.
+    The gene, or ``A+B`` where guides of two are named; an empty text if it looks like a guide of
+    an unknown one, and ``None`` if it does not look like a guide.
 
     Examples
     --------
@@ -254,9 +263,10 @@ def find_guide(label: str, names: Collection[str]) -> str | None:
     rest = re.sub(r"^(?:sg(?:RNA)?|gRNA)[-_ ]?", "", label)
     if rest != label and rest in names:
         return rest
-    if (found := re.fullmatch(r"(.+)g\d+", rest)) and found[1] in names:
+    # STAT1g2, STAT1KO, STAT1-/-
+    if (found := re.fullmatch(r"(.+?)(?:g\d+|KO|KD|OE|[-+]/[-+])", rest)) and found[1] in names:
         return found[1]
-    pieces = re.split(r"([_|:;,/ .-]+)", rest)[:_MAX_PIECES]
+    pieces = re.split(r"([_|:;,/ .#@-]+)", rest)[:_MAX_PIECES]
     for start in range(0, len(pieces), 2):
         for stop in range(len(pieces), start, -2):
             gene = "".join(pieces[start:stop])
@@ -266,4 +276,34 @@ def find_guide(label: str, names: Collection[str]) -> str | None:
             )
             if gene in names and is_told:
                 return gene
+    if genes := _find_genes(pieces, names):
+        return DEFAULT_SEPARATOR.join(genes)
     return "" if has_guide_mark(label) else None
+
+
+def _find_genes(pieces: list[str], names: Collection[str]) -> list[str]:
+    """Find the known genes of a label that names several guides."""
+    genes: dict[str, None] = {}
+    is_told, start = False, 0
+    while start < len(pieces):
+        stops = range(len(pieces), start, -1)
+        stop = next((k for k in stops if "".join(pieces[start:k]) in names), 0)
+        if stop:
+            genes["".join(pieces[start:stop])] = None
+        elif pieces[start] and not _GUIDE_REST.fullmatch(pieces[start]):
+            if not is_guide_part(pieces[start]):
+                return []
+            is_told = True
+        start = max(stop, start + 1) + 1
+    return list(genes) if is_told else []
+
+
+def find_genes_inside(targets: Iterable[str], names: Collection[str]) -> dict[str, str]:
+    """Find a known gene in names of targets that are not known, as in ``TP53_R175H``."""
+    found = {}
+    for target in targets:
+        pieces = re.split(r"[_#@:|()\[\]\s]+", target)
+        gene = next((one for one in pieces if len(one) > 1 and one in names), None)
+        if gene is not None and len(pieces) > 1:
+            found[target] = gene
+    return found

@@ -13,6 +13,7 @@ from scbig.data._label_errors import (
     LabelColumn,
     raise_cases,
     raise_combined,
+    raise_controls,
     raise_dates,
     raise_guides,
     raise_halves,
@@ -22,7 +23,6 @@ from scbig.data._label_errors import (
     raise_table,
     raise_telling,
 )
-from scbig.data._label_remedies import count, drop
 from scbig.data._labels import (
     CLEAR_SEPARATORS,
     DEFAULT_SEPARATOR,
@@ -186,10 +186,11 @@ def _raise_doubts(
             kinds.setdefault(doubt.kind, {}).setdefault(label, doubt)
     missing = kinds.get(MISSING, {})
     raise_halves({k: mended[k] if v.parts else "" for k, v in missing.items()}, column)
+    raise_controls(kinds.get(CONTROL, ()), column)
     raise_dates({k: mended[k] for k in kinds.get(DATE, ())}, column)
     guides = {} if is_place else kinds.get(GUIDE, {})
     genes = {
-        target: "".join(doubt.parts[:1])
+        target: DEFAULT_SEPARATOR.join(doubt.parts)
         for label in guides
         for target, doubt in doubts[label].items()
         if doubt.kind == GUIDE
@@ -223,8 +224,9 @@ def _find_doubts(
     is_most = 3 * len(numbered) >= 2 * len(singles) and len(numbered) > 2
     doubts = {one: {one: Doubt(GUIDE)} for one in (numbered if is_most else ())}
     known, controls = singles.union(names), frozenset(one.strip() for one in schema.controls)
-    unknown = ((k, one) for k, group in read.items() for one in group if one not in names)
-    for label, target in unknown:
+    unknown = [(k, one) for k, group in read.items() for one in group if one not in names]
+    # What is doubted itself is no name by which others are known.
+    for label, target in sorted(unknown, key=lambda pair: pair[1] not in singles):
         is_single = target in singles
         found = find_doubt(
             target,
@@ -238,8 +240,10 @@ def _find_doubts(
         )
         if found is None and not is_single and schema.separator in WEAK_SEPARATORS:
             found = Doubt(COMBINATION, (), str(schema.separator))
-        if found is not None and found.kind != CONTROL:
+        # Labels that are names of controls are listed elsewhere.
+        if found is not None and not (found.kind == CONTROL and is_control_like(target)):
             doubts.setdefault(label, {})[target] = found
+            known.discard(target)
     return doubts
 
 
@@ -306,19 +310,8 @@ def check_other_controls(obs: pd.DataFrame, schema: ScreenSchema, genes: Collect
     ValueError
         When there are some; the message lists them.
     """
-    if left := find_other_controls(obs, schema, genes):
-        column = f"adata.obs[{schema.perturbation_key!r}]"
-        listed = str([*schema.controls, *left])
-        start = next(iter(left)).rstrip("0123456789")
-        if len(left) > 12 and all(label.startswith(start) for label in left):
-            listed = f"[x for x in {column}.unique() if x.startswith({start!r})]"
-            listed = f"{list(schema.controls[:3])} + {listed}"
-        raise ValueError(
-            f"{len(left)} label(s) of obs[{schema.perturbation_key!r}] look like controls, which "
-            f"are {shorten(schema.controls)[1:-1]}: {count(left)}. Name all that are: "
-            f"control={listed}; or drop the cells: "
-            f"{drop(schema.perturbation_key, left)}"
-        )
+    left = find_other_controls(obs, schema, genes)
+    raise_controls(left, LabelColumn(obs, schema, left))
 
 
 def find_other_controls(
@@ -326,7 +319,8 @@ def find_other_controls(
 ) -> dict[str, int]:
     """Count the cells of labels that look like controls and are none."""
     n_cells = count_cells(obs[schema.perturbation_key])
-    like = {k: n for k, n in n_cells.items() if k not in genes and is_control_like(k)}
+    told = {guide for guide, label in schema.guides if guide == label}.union(genes)
+    like = {k: n for k, n in n_cells.items() if k not in told and is_control_like(k)}
     return {k: n for k, n in like.items() if schema.parse(k)}
 
 

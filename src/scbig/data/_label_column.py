@@ -1,12 +1,17 @@
 """Which column of a screen has the labels, and which of them are of control cells?"""
 
 import logging
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain
 
 import pandas as pd
 
+from scbig.data._distorted import unwrap
+from scbig.data._label_remedies import rewrite
 from scbig.data._labels import (
     CONTROL_LABELS,
+    DEFAULT_SEPARATOR,
     SEPARATORS,
     get_control_stem,
     is_control_like,
@@ -46,6 +51,13 @@ GUIDE_KEYS = (
     "sgid_ab",
     "gene_transcript",
     "feature_call",
+)
+
+
+# What is targeted, added or expressed where nothing is to happen.
+_STAND_IN = re.compile(
+    r"(?:sg)?(?:AAVS1|ROSA26|LacZ|E?[GY]FP|mCherry|RFP|BFP|luc(?:iferase)?|PBS|saline)\d*",
+    re.IGNORECASE,
 )
 
 
@@ -133,7 +145,7 @@ def find_perturbation_key(
         )
     if usual:
         labels = list_labels(obs[usual[0]])
-        raise ValueError(_describe_absent(f"obs column(s) {usual}", labels, named))
+        raise ValueError(_describe_absent(f"obs column(s) {usual}", labels, named, usual[0]))
     raise ValueError(
         f"No column of obs is recognised as the perturbation. Columns found: {list(obs)}. "
         "Name it: perturbation_key='...'"
@@ -197,7 +209,7 @@ def check_named(named: Sequence[str], labels: Sequence[str], key: str) -> tuple[
         and len(absent) == len(named)
         and not any(set(parts) <= set(named) for parts in joined)
     ):
-        raise ValueError(_describe_absent(f"obs[{key!r}]", labels, named))
+        raise ValueError(_describe_absent(f"obs[{key!r}]", labels, named, key))
     if absent:
         logger.warning("No cell is labelled %s in obs[%r].", ", ".join(map(repr, absent)), key)
     return tuple(named)
@@ -228,7 +240,7 @@ def find_controls(labels: Sequence[str], key: str, genes: Collection[str]) -> tu
     stems = {label: stem for label in labels if (stem := get_control_stem(label))}
     found = {k: set(v.split("+")) for k, v in stems.items() if k in exact or k not in genes}
     if not found:
-        raise ValueError(_describe_absent(f"obs[{key!r}]", labels, ()))
+        raise ValueError(_describe_absent(f"obs[{key!r}]", labels, (), key))
     common = set.intersection(*found.values())
     if len(exact) <= 1 and common:
         return tuple(sorted(found, key=lambda label: (label not in exact, label)))
@@ -243,12 +255,25 @@ def find_controls(labels: Sequence[str], key: str, genes: Collection[str]) -> tu
     )
 
 
-def _describe_absent(where: str, labels: Sequence[str], named: Sequence[str]) -> str:
+def _describe_absent(where: str, labels: Sequence[str], named: Sequence[str], key: str) -> str:
     """Say that there are no control cells, and how to name them."""
     wanted = repr(named[0]) if len(named) == 1 else f"any of {list(named or CONTROL_LABELS)}"
-    like = [label for label in labels if is_control_like(label)]
-    likely = like if 1 < len(like) <= 12 else next(iter(like), "...")
-    return (
+    told = (
         f"No control cells in {where}: no cell has the control label {wanted}. "
-        f"Labels found: {shorten(labels)[1:-1]}. Name it: control={likely!r}"
+        f"Labels found: {shorten(labels)[1:-1]}. "
     )
+    lists = {label: listed for label in labels if (listed := unwrap(label))}
+    if any(map(is_control_like, chain.from_iterable(lists.values()))):
+        mended = {label: DEFAULT_SEPARATOR.join(listed) for label, listed in lists.items()}
+        line = rewrite(key, mended, labels, joins=(",", DEFAULT_SEPARATOR))
+        return f"{told}They are lists as text. Take off brackets and quotes: {line}"
+    like = [label for label in labels if is_control_like(label)]
+    like = like or [label for label in labels if _has_control_word(label)]
+    likely = like if 1 < len(like) <= 12 else next(iter(like), "...")
+    return f"{told}Name it: control={likely!r}"
+
+
+def _has_control_word(label: str) -> bool:
+    """Whether a word of a label is a name of controls, or of what takes their part."""
+    words = re.findall(r"[A-Za-z]+\d*", label)
+    return any(_STAND_IN.fullmatch(word) or is_control_like(word) for word in words)

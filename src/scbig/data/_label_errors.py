@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from scbig.data._doubts import Doubt
-from scbig.data._label_column import list_labels
+from scbig.data._label_column import list_labels, shorten
 from scbig.data._label_remedies import count, drop, rewrite, take_genes, write_table
 from scbig.data._labels import DEFAULT_SEPARATOR, is_control_like, split_label
 from scbig.data._schema import ScreenSchema
@@ -98,6 +98,22 @@ def raise_lists(mended: Mapping[str, str], column: LabelColumn) -> None:
         f"{len(mended)} label(s) of obs[{column.key!r}] have brackets or quotes around them, as "
         f"lists that were written as text: {column.count(mended)}; {first!r} could be {targets}. "
         f"Take them off: {column.rewrite(mended, ',')}"
+    )
+
+
+def raise_controls(left: Collection[str], column: LabelColumn) -> None:
+    """Raise when perturbations look like control cells that were not named."""
+    if not left:
+        return
+    listed = str([*column.schema.controls, *left])
+    start = next(iter(left)).rstrip("0123456789")
+    if len(left) > 12 and all(label.startswith(start) for label in left):
+        listed = f"[x for x in adata.obs[{column.key!r}].unique() if x.startswith({start!r})]"
+        listed = f"{list(column.schema.controls[:3])} + {listed}"
+    raise ValueError(
+        f"{len(left)} label(s) of obs[{column.key!r}] look like controls, which "
+        f"are {shorten(column.schema.controls)[1:-1]}: {column.count(left)}. Name all that are: "
+        f"control={listed}; or drop the cells: {column.drop(left)}"
     )
 
 
