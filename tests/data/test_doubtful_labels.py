@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from anndata import AnnData
+from hypothesis import given, settings, strategies as st
 
 from scbig.data import PerturbationField, infer_schema, make_screen
 from scbig.data._distorted import find_date_gene, find_joined, unwrap
@@ -498,3 +499,149 @@ def test_contexts_that_say_that_there_is_none(value, kind):
 def test_contexts_may_have_any_other_name(value):
     cells = make_cells([*PLAIN, "control", "STAT1"], batch=["a", "a", "a", value, value])
     assert read(cells, context_keys="batch")["STAT1"] == ("STAT1",)
+
+
+# --- conventions of libraries and screens -------------------------------------------------------
+
+OF_SCREENS = [*GENES, "CBL", "PTPN12", "GATA1", "ATF4", "TET2", "RUNX1", "CD28", "AAMP", "TP53"]
+READ = {
+    ("control", "CBL", "CBL_PTPN12"): [(), ("CBL",), ("CBL", "PTPN12")],
+    ("NegCtrl0_NegCtrl0__NegCtrl0_NegCtrl0", "CBL_NegCtrl0__CBL_NegCtrl0"): [(), ("CBL",)],
+    ("ctrl", "CBL+ctrl", "ctrl+PTPN12", "CBL+PTPN12"): [
+        (),
+        ("CBL",),
+        ("PTPN12",),
+        ("CBL", "PTPN12"),
+    ],
+    ("ctrl", "FOO1+ctrl", "FOO1+BAR2"): [(), ("FOO1",), ("BAR2", "FOO1")],
+    ("NT_NT", "TET2_NT", "TET2_RUNX1"): [(), ("TET2",), ("RUNX1", "TET2")],
+    ("NT", "TET2;RUNX1", "TET2;NT"): [(), ("RUNX1", "TET2"), ("TET2",)],
+    ("Non-Targeting", "STAT1|JAK2"): [(), ("JAK2", "STAT1")],
+    ("NO-TARGET", "CD28"): [(), ("CD28",)],
+    ("control", "STAT1,JAK2,KLF1"): [(), ("JAK2", "KLF1", "STAT1")],
+    ("non-targeting", "ENSG00000115415+ENSG00000096968"): [
+        (),
+        ("ENSG00000096968", "ENSG00000115415"),
+    ],
+    ("non-targeting", "chr8.847_top_two", "GATA1-TSS", "HS2"): [
+        (),
+        ("chr8.847_top_two",),
+        ("GATA1-TSS",),
+        ("HS2",),
+    ],
+    ("NTC", "chr8:128746315-128747680"): [(), ("chr8:128746315-128747680",)],
+    ("NTC", "chr1.5_top_two", "chr2.6_top_two", "chr1.5_top_two_chr2.6_top_two"): [
+        (),
+        ("chr1.5_top_two",),
+        ("chr2.6_top_two",),
+        ("chr1.5_top_two", "chr2.6_top_two"),
+    ],
+    ("control", "Belinostat_(PXD101)"): [(), ("Belinostat_(PXD101)",)],
+    ("WT", "TP53_R175H"): [(), ("TP53_R175H",)],
+}
+MENDED = [
+    ("62(mod)_pBA581", "ATF4_pBA576"),
+    ("control", "ATF4", "3x_neg_ctrl_pMJ144-1"),
+    ("p_INTERGENIC393453", "p_sgGATA1_2", "p_sgELK1_1|p_sgGATA1_2"),
+    ("non-targeting_non-targeting", "AAMP_P1P2", "ATF4_P1"),
+    ("non-targeting_00001|non-targeting_00002", "AAMP_+_219.23-P1P2|AAMP_-_219.23-P1P2"),
+    ("0_non-targeting_non-targeting_non-targeting", "10005_AAMP_P1P2_ENSG00000127837"),
+    ("non-targeting_00001|non-targeting_00002", "AAMP_P1P2_A|AAMP_P1P2_B"),
+    ("NT", "ATF4g1", "STAT1g2"),
+    ("NT", "STAT1 KO", "STAT1 NP", "JAK2 KO"),
+    ("NO_SITE_1", "ONE_SITE_1", "STAT1_1", "STAT1_1;JAK2_2"),
+    ("control", "STAT1_1;JAK2_2", "STAT1_1"),
+    ("control", "STAT1_1__JAK2_2"),
+    ("NTC", "scrambled_1", "bassik_mch"),
+    ("Non-Targeting-1", "STAT1-1|JAK2-2", "STAT1-1"),
+    ("Non-Targeting", "STAT1", "None", "No feature call"),
+    ("NT-1", "STAT1-1", "Negative", "Doublet"),
+    ("STAT1[1]", "NTC[3]"),
+    ("sgNTC", "sgSTAT1+sgJAK2", "sgSTAT1"),
+    ("WT", "STAT1KO", "STAT1-KO+JAK2-KO"),
+    ("WT", "STAT1-/-", "JAK2-/-"),
+    ("mCherry", "KLF1_OE"),
+    ("TFORF0001-ATF4", "TFORF3549-mCherry"),
+    ("control", "STAT1_i2", "JAK2_i1"),
+    ("AAVS1", "STAT1"),
+    ("control", "STAT1#1", "JAK2@2", "JAK2:g2", "STAT1_rep1"),
+    ("'control'", "'STAT1'"),
+    ("['control']", "['STAT1']", "['STAT1', 'JAK2']"),
+    ("('ctrl', 'ctrl')", "('STAT1', 'ctrl')", "('STAT1', 'JAK2')"),
+    ("b'control'", "b'STAT1'"),
+    ("control", "STAT1&amp;JAK2"),
+    ("control", "DMSO", "STAT1"),
+    ("unassigned", "TP53", "WT"),
+]
+
+
+@pytest.mark.parametrize("labels", READ)
+def test_conventions_that_are_read(labels):
+    assert list(read(make_cells(list(labels), OF_SCREENS)).values()) == READ[labels]
+
+
+def follow(cells: AnnData, arguments: dict, n_left: int = 6) -> set[tuple[str, ...]]:
+    """Do what errors propose, the first of it, until labels are read."""
+    try:
+        return set(read(cells, **arguments).values())
+    except ValueError as error:
+        text = str(error)
+    remedies = list_remedies(text)
+    assert remedies, text
+    assert n_left, text
+    for remedy in remedies:
+        better, told = mend(remedy, cells, arguments)
+        try:
+            read(better, **told)
+        except ValueError as error:
+            assert str(error) != text, f"{remedy} does not help: {text}"  # noqa: PT017
+    return follow(*mend(remedies[0], cells, arguments), n_left - 1)
+
+
+@pytest.mark.parametrize("labels", [labels for labels in MENDED if labels[0] != "62(mod)_pBA581"])
+def test_conventions_that_are_refused_with_lines_that_help(labels):
+    cells = make_cells(list(labels), OF_SCREENS)
+    with pytest.raises(ValueError, match="obs"):
+        read(cells)
+    assert () in follow(cells, {})
+
+
+def test_genes_inside_names_are_warned_of(caplog):
+    read(make_cells(["control", "TP53_R175H", "STAT1"], OF_SCREENS))
+    assert "1 target(s) of obs['perturbation'] have the name of a gene in them" in caplog.text
+    assert "guide_to_gene={'TP53_R175H': 'TP53'}" in caplog.text
+    caplog.clear()
+    read(make_cells(["control", "HLA-DRA", "STAT1"], OF_SCREENS))
+    assert "name of a gene" not in caplog.text
+
+
+# --- property: lines help -----------------------------------------------------------------------
+
+FORMS = ["{}", "'{}'", "['{}']", "{}_g1", "sg{}", "{}+nan", "{}_None", "{}-1", "{} KO", "({})"]
+JOINS = ["+", "_", "|", "x", " and ", "&", ", ", "', '", " ", "-", "/", "::"]
+
+
+@st.composite
+def distorted(draw):
+    genes = st.sampled_from(["STAT1", "JAK2", "KLF1", "stat1", "HLA-A", "1-Mar", "neg_1", "None"])
+    picked = draw(st.lists(genes, min_size=1, max_size=3))
+    return draw(st.sampled_from(FORMS)).format(draw(st.sampled_from(JOINS)).join(picked))
+
+
+@given(labels=st.lists(distorted(), min_size=1, max_size=3, unique=True))
+@settings(max_examples=60, deadline=None)
+def test_each_line_leads_on(labels):
+    cells = make_cells([*PLAIN, *labels])
+    try:
+        read(cells)
+        return
+    except ValueError as error:
+        text = str(error)
+    remedies = list_remedies(text)
+    assert remedies, text
+    for remedy in remedies:
+        better, told = mend(remedy, cells, {})
+        try:
+            assert () in read(better, **told).values()
+        except ValueError as error:
+            assert str(error) != text, remedy  # noqa: PT017

@@ -7,7 +7,16 @@ from typing import Any
 import pandas as pd
 
 from scbig.data._distorted import unwrap
-from scbig.data._doubts import COMBINATION, CONTROL, DATE, GUIDE, MISSING, Doubt, find_doubt
+from scbig.data._doubts import (
+    COMBINATION,
+    CONTROL,
+    DATE,
+    GUIDE,
+    MISSING,
+    Doubt,
+    find_doubt,
+    find_guide,
+)
 from scbig.data._label_column import ANY_PERTURBATION, count_cells, read_number, shorten
 from scbig.data._label_errors import (
     LabelColumn,
@@ -223,7 +232,8 @@ def _find_doubts(
     # Names of genes end so, too, but not most of them.
     is_most = 3 * len(numbered) >= 2 * len(singles) and len(numbered) > 2
     doubts = {one: {one: Doubt(GUIDE)} for one in (numbered if is_most else ())}
-    known, controls = singles.union(names), frozenset(one.strip() for one in schema.controls)
+    known = {k for k in singles if k in names or find_guide(k, names) is None}.union(names)
+    controls = frozenset(one.strip() for one in schema.controls)
     unknown = [(k, one) for k, group in read.items() for one in group if one not in names]
     # What is doubted itself is no name by which others are known.
     for label, target in sorted(unknown, key=lambda pair: pair[1] not in singles):
