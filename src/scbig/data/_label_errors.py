@@ -210,12 +210,12 @@ def raise_guides(genes: Mapping[str, str], mended: Mapping[str, str], column: La
     ]
     named = f"Name the column that has the gene: perturbation_key={''.join(better[:1])!r}; or tell"
     rule = take_genes(key, mended, column.n_cells) if all(genes.values()) else None
-    write = f", or write the genes: {rule}" if rule and len(mended) > 1 else ""
+    write = f". Or write the genes: {rule}" if rule and len(mended) > 1 else ""
     raise ValueError(
         f"{len(mended)} label(s) of obs[{key!r}] look like guides and not like genes: "
         f"{column.count(mended)}. {named if better else 'Tell'} which gene each guide is of: "
-        f"{write_table(genes)}{write}. If all labels are names of targets as they are: "
-        "separator=''"
+        f"{write_table(genes)}. If all labels are names of targets as they are: "
+        f"separator=''{write}"
     )
 
 
