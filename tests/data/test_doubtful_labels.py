@@ -3,14 +3,18 @@
 import ast
 import re
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
 from anndata import AnnData
 from hypothesis import given, settings, strategies as st
 
+from scbig import benchmark
+from scbig.baselines import Additive
 from scbig.data import PerturbationField, infer_schema, make_screen
 from scbig.data._distorted import find_date_gene, find_joined, unwrap
+from scbig.splits import make_split
 
 GENES = ["STAT1", "JAK2", "KLF1", "HLA-A", "NKX2-1", "IRF1", "MARCHF1", "SEPTIN2"]
 PLAIN = ["control", "STAT1", "JAK2"]
@@ -640,3 +644,85 @@ def test_each_line_leads_on(labels):
             assert () in read(better, **told).values()
         except ValueError as error:
             assert str(error) != text, remedy  # noqa: PT017
+
+
+# --- one condition, however it is written -------------------------------------------------------
+
+
+def make_mixed() -> AnnData:
+    labels = [*["control"] * 30, *["STAT1", "JAK2", "KLF1"] * 8]
+    labels += [*["STAT1+JAK2", "JAK2+STAT1", "control+KLF1"] * 4, *["KLF1+JAK2"] * 6]
+    cells = make_cells(labels)
+    counts = np.random.default_rng(3).poisson(3, cells.shape)
+    cells.X = np.log1p(counts * 1.3).astype(np.float32)
+    return cells
+
+
+def test_labels_of_one_condition_are_one():
+    cells = make_mixed()
+    schema = infer_schema(cells)
+    screen = make_screen(cells.obs, schema)
+    assert screen.conditions == (
+        (),
+        ("JAK2",),
+        ("KLF1",),
+        ("STAT1",),
+        ("JAK2", "KLF1"),
+        ("JAK2", "STAT1"),
+    )
+    written = schema.unify_labels(cells.obs["perturbation"])
+    assert set(written) == {"control", "STAT1", "JAK2", "KLF1", "STAT1+JAK2", "KLF1+JAK2"}
+    assert (written == "STAT1+JAK2").sum() == 8
+    assert (written == "KLF1").sum() == 12
+
+
+def test_labels_of_one_condition_are_held_out_and_scored_as_one(tmp_path):
+    cells, alike = make_mixed(), make_mixed()
+    alike.obs["perturbation"] = infer_schema(alike).unify_labels(alike.obs["perturbation"])
+    tables = []
+    for name, screen in (("mixed", cells), ("alike", alike)):
+        split = make_split(screen, "unseen", seed=2, share=0.5)
+        tables.append(
+            benchmark.run(screen, [split], ["additive"], out=tmp_path / name).scores.drop(
+                columns=["peak_memory_mb", "seconds"], errors="ignore"
+            )
+        )
+    held_out = split.test
+    assert ("JAK2", "STAT1") in held_out
+    keys = ["predictor", "perturbation", "context", "metric"]
+    mixed, one = (table.set_index(keys)["value"].sort_index() for table in tables)
+    pd.testing.assert_series_equal(mixed, one)
+    assert {"STAT1+JAK2", "JAK2+STAT1"} & set(tables[0]["perturbation"]) == {"STAT1+JAK2"}
+
+
+def test_labels_of_one_condition_are_predicted_once():
+    cells = make_mixed()
+    Additive.setup_anndata(cells)
+    model = Additive(cells)
+    model.train()
+    out = model.predict(["STAT1+JAK2", "JAK2+STAT1", "KLF1"], n_cells=5, seed=1)
+    counts = out.obs["perturbation"].value_counts()
+    assert counts[["STAT1+JAK2", "KLF1"]].tolist() == [5, 5]
+    assert "JAK2+STAT1" not in set(out.obs["perturbation"])
+    effects = model.predict_effects(["STAT1+JAK2", "JAK2+STAT1"])
+    np.testing.assert_array_equal(effects.X[0], effects.X[1])
+
+
+def test_control_cells_alone_teach_nothing():
+    cells = make_mixed()[:30].copy()
+    Additive.setup_anndata(cells)
+    with pytest.raises(ValueError, match=r"control cells only.*perturbation_key='...'\)"):
+        Additive(cells).train()
+
+
+@pytest.mark.data_kit
+def test_real_screens_are_read_without_a_doubt(data_kit, caplog):
+    for file in sorted(data_kit.glob("*.h5ad")):
+        screen = anndata.read_h5ad(file, backed="r")
+        schema = infer_schema(screen)
+        PerturbationField(schema).validate_field(screen)
+        assert (schema.perturbation_key, schema.control) == ("perturbation", "control")
+        n_targets = screen.obs["n_targets"].to_numpy()
+        read_as = [len(schema.parse(label)) for label in screen.obs["perturbation"].astype(str)]
+        np.testing.assert_array_equal(read_as, n_targets)
+    assert not caplog.records

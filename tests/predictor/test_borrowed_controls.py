@@ -96,6 +96,14 @@ def test_what_does_not_say_who_lends_is_refused(cells: AnnData, how, message):
         EffectRegression.setup_anndata(cells, borrow_controls=how)
 
 
+def test_lenders_without_contexts_are_refused(cells: AnnData):
+    for how in ("nearest", "pooled", {"y": "x"}):
+        with pytest.raises(
+            ValueError, match=r"there are no contexts: name .*context_keys=\['...'\]"
+        ):
+            EffectRegression.setup_anndata(cells, borrow_controls=how)
+
+
 def test_a_lender_must_have_control_cells(cells: AnnData):
     with pytest.raises(ValueError, match=r"names \['z'\] for 'y \| 2'.*Contexts with control.*x"):
         set_up(cells, borrow_controls={"y | 2": "z"})

@@ -138,7 +138,7 @@ def check_readable(adata: AnnData, layer: str | None, *, is_log1p: bool) -> None
 
 
 def warn_of_empty(adata: AnnData, schema: ScreenSchema) -> None:
-    """Warn of cells that express nothing, which are averaged as others are, and of no perturbed.
+    """Warn of cells that express nothing, which are averaged as others are.
 
     Parameters
     ----------
@@ -147,19 +147,11 @@ def warn_of_empty(adata: AnnData, schema: ScreenSchema) -> None:
     schema
         Where they keep labels and expression.
     """
-    is_control = make_screen(adata.obs, schema).is_control
-    if is_control.all():
-        logger.warning(
-            "obs[%r] has control cells only (%s): nothing can be learned of them. If another "
-            "column has the perturbations, name it: perturbation_key='...'. Columns found: %s",
-            schema.perturbation_key,
-            ", ".join(map(repr, schema.controls[:4])),
-            list(adata.obs),
-        )
     pieces = iter_pieces(get_matrix(adata, schema.layer))
     is_empty = ~mark_cells(adata.n_obs, pieces, lambda values: values != 0)
     if not is_empty.any():
         return
+    is_control = make_screen(adata.obs, schema).is_control
     name = name_matrix(schema.layer)
     rest = f"adata = adata[np.ravel(adata.{name}.sum(axis=1)) > 0].copy()"
     logger.warning(

@@ -201,14 +201,18 @@ class ScreenSchema:
 
         Returns
         -------
-        The same as text, with the first label of controls for all control cells, and genes in
-        place of guides.
+        The same as text, with the first label of controls for all control cells, genes in place of
+        guides, and one label for each condition.
         """
         texts = labels.astype(str)
         is_plain = not self.guides and not self.other_controls
         read = {text: self.list_targets(text) for text in texts.unique()}
         own = {k: k if found and is_plain else self.join(found) for k, found in read.items()}
-        return texts.map(own)
+        # A+B and B+A are one condition, under the label that comes first.
+        first: dict[Targets, str] = {}
+        for text, targets in read.items():
+            first.setdefault(tuple(sorted(targets)), own[text])
+        return texts.map({k: first[tuple(sorted(targets))] for k, targets in read.items()})
 
     @property
     def obs_keys(self) -> list[str]:

@@ -95,7 +95,10 @@ def check_conditions(cells: ScreenCells, validation: frozenset[Targets]) -> None
     """Raise when no perturbation is left to train on."""
     known = {targets for targets in cells.screen.conditions if targets}
     if not known:
-        raise ValueError("The screen has control cells only: there is nothing to train on.")
+        raise ValueError(
+            "The screen has control cells only: there is nothing to train on. If another column "
+            "of obs has the perturbations, name it: setup_anndata(adata, perturbation_key='...')"
+        )
     if not known - validation:
         raise ValueError(
             f"All {len(known)} perturbations of the screen are held out for validation; "
