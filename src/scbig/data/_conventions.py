@@ -90,12 +90,7 @@ def infer_schema(
     named = () if control is None else read_controls(control)
     key = perturbation_key or find_perturbation_key(adata.obs, named, guides)
     _check_column(adata.obs, key, "obs", "perturbation_key")
-    if key in context_keys:
-        others = [other for other in context_keys if other != key]
-        raise ValueError(
-            f"context_keys has {key!r}, the column of the perturbations: control cells would be "
-            f"in a context of their own. Leave it out: context_keys={others}"
-        )
+    _check_no_context(key, context_keys)
     check_contexts(adata.obs, context_keys)
     written = list_labels(adata.obs[key])
     guides = dict(zip(match_numbers(guides, written), guides.values(), strict=True))
@@ -119,8 +114,29 @@ def infer_schema(
     targets = check_labels(
         adata.obs, schema, known, separator=separator if is_given else None, is_blind=is_blind
     )
-    own = {label for guide, label in guides.items() if guide == label}
-    if separator != "" and (inside := find_genes_inside(sorted(targets - known - own), known)):
+    if separator != "":
+        told = {label for guide, label in guides.items() if guide == label}
+        _warn_of_genes_inside(key, targets - known - told, known)
+    schema = replace(schema, names=frozenset(targets | known))
+    if left := find_other_controls(adata.obs, schema, genes):
+        logger.warning(
+            "%s of obs[%r] look like controls, and are read as perturbations.", list(left), key
+        )
+    return schema
+
+
+def _check_no_context(key: str, context_keys: Sequence[str]) -> None:
+    if key in context_keys:
+        others = [other for other in context_keys if other != key]
+        raise ValueError(
+            f"context_keys has {key!r}, the column of the perturbations: control cells would be "
+            f"in a context of their own. Leave it out: context_keys={others}"
+        )
+
+
+def _warn_of_genes_inside(key: str, unknown: set[str], known: set[str]) -> None:
+    """Warn of targets such as ``TP53_R175H``, which may or may not be the gene that they name."""
+    if inside := find_genes_inside(sorted(unknown), known):
         logger.warning(
             "%d target(s) of obs[%r] have the name of a gene in them, and are read as targets of "
             "their own, such as %r. If all are that gene: %s",
@@ -129,12 +145,6 @@ def infer_schema(
             next(iter(inside)),
             write_table(inside),
         )
-    schema = replace(schema, names=frozenset(targets | known))
-    if left := find_other_controls(adata.obs, schema, genes):
-        logger.warning(
-            "%s of obs[%r] look like controls, and are read as perturbations.", list(left), key
-        )
-    return schema
 
 
 def _read_names(adata: AnnData, genes: set[str]) -> tuple[set[str], bool]:

@@ -286,10 +286,7 @@ def _read(adata: AnnData, schema: ScreenSchema) -> CellMatrices:
 
 def _read_labels(perturbations: Perturbations, schema: ScreenSchema) -> dict[str, Targets]:
     """Return the label of controls, then the distinct wanted ones, each with its targets."""
-    first: dict[Targets, str] = {}
-    for label, targets in schema.read_labels(perturbations).items():
-        first.setdefault(targets, label)  # A+B and B+A are one condition
-    wanted = {label: targets for targets, label in first.items() if targets}
+    wanted = {k: v for k, v in schema.read_labels(perturbations).items() if v}
     if not wanted:
         raise ValueError(
             "No perturbation was asked for. Name at least one: predict(perturbations=['GENE'])."
