@@ -47,6 +47,10 @@ REFUSED = {
         lambda c: normalise(c, 40)[:, : N_GENES // 2],
         "looks normalised, but not logged: values of a cell are multiples",
     ),
+    "to the base 2": (
+        lambda c: np.log2(1 + normalise(c)),
+        r"looks like log2\(1 \+ N\)",
+    ),
     "fractions above 20": (lambda c: c * 3.3, "as no log1p value does"),
     "1e30": (spoil(1e30), r"reaches 1e\+30, which is no count .* 1 of 60 cells .* cell17\. Drop"),
     "scaled": (lambda c: (c - c.mean(axis=0)) / 3, "Negative values .*Scaled or centred data"),
@@ -162,7 +166,6 @@ def right_ones(counts: np.ndarray) -> dict[str, np.ndarray]:
     return {
         "log1p": log1p,
         "log1p of a million": np.log1p(normalise(counts, 1e6)),
-        "to the base 2": np.log2(1 + normalise(counts)),
         "half of the genes": log1p[:, ::2],
         "denoised": log1p / 2 + log1p.mean(axis=0) / 2,
         "one depth": np.log1p(np.round(normalise(counts, 5000))),

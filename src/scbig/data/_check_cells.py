@@ -135,6 +135,13 @@ def check_readable(adata: AnnData, layer: str | None, *, is_log1p: bool) -> None
         check_expression(adata, layer, is_log1p=is_log1p)
     if not largest and not is_log1p:
         warn_of_depth(adata, layer)
+    if largest == 1:
+        logger.warning(
+            "%s holds nothing but zeros and ones. They are read as counts, of which none is above "
+            "1; if they say whether a gene was found at all, effects are of that alone. Give the "
+            "counts: layer='...'",
+            name_matrix(layer),
+        )
 
 
 def warn_of_empty(adata: AnnData, schema: ScreenSchema) -> None:

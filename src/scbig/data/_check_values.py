@@ -13,17 +13,21 @@ from anndata.abc import CSCDataset
 from scipy import sparse
 
 from scbig.data._expression import CHUNK_SIZE, Expression, get_log_base, get_matrix, is_csc
+from scbig.data._transforms import check_scaling, check_transform, warn_of_odd_values
 
 logger = logging.getLogger(__name__)
 
 MAX_LOG1P = 20
 # Of a larger logarithm not even double precision knows the value; of a larger value, nobody.
 _MAX_EXPONENT, _MAX_VALUE = 700.0, 1e7
+# Below zero by so little, as a share of the largest, is rounding and no scaling.
+_NOISE = 1e-4
 # Cells that tell how values were made, from all over the matrix.
 _N_TOLD = 200
-# Sums of cells that were normalised differ by rounding alone; of depths, by this share at least.
-_SAME, _SPREAD, _MOST_SPREAD = 1e-3, 0.02, 0.3
-# Cells in which that can be told, and distinct values of one.
+# Sums of cells vary by this share at least where they are depths; counts that were corrected to
+# one depth vary by less, and by chance.
+_SPREAD, _WHOLE_SPREAD, _MOST_SPREAD = 0.02, 0.15, 0.3
+# Cells in which that can be told, and distinct values of all.
 _FEW_CELLS, _FEW_VALUES, _MANY_GENES = 5, 3, 50
 
 
@@ -36,8 +40,9 @@ def check_expression(adata: AnnData, layer: str | None, *, is_log1p: bool = Fals
       normalised counts never is;
     - raw counts: whole numbers in all cells, three different ones at least in five cells or more;
       or in some cells, where one of them has four different ones;
-    - values that were normalised and not logged, even below 20: 200 cells tell by their sums,
-      which are the same, or by their values, which are multiples of the least.
+    - values below 20 that were made otherwise, in all cells or in some: normalised and not logged,
+      logged to another base than ``uns["log1p"]`` says, twice, or a square root, as 200 cells
+      tell (:func:`check_transform`); and genes that were scaled (:func:`check_scaling`).
 
     Parameters
     ----------
@@ -63,8 +68,8 @@ def check_expression(adata: AnnData, layer: str | None, *, is_log1p: bool = Fals
     seen = _Seen(adata.n_obs, _MAX_EXPONENT if is_log1p else MAX_LOG1P)
     for where, start, piece in iter_pieces(matrix):
         values = piece.data if sparse.issparse(piece) else piece
-        _check_finite(values, name, where)
-        _check_sign(values, name, where, list(filter(None, adata.layers)))
+        _check_finite(piece, values, name, where, start, adata)
+        _check_sign(piece, values, name, where, adata)
         if not is_log1p:
             _check_counts(values, name, where, layer)
             seen.look_for_counts(start, piece, values)
@@ -77,6 +82,27 @@ def check_expression(adata: AnnData, layer: str | None, *, is_log1p: bool = Fals
         raise ValueError(_describe_large(seen.is_large, seen.largest, name, adata, is_log1p=True))
 
 
+def check_finite(adata: AnnData, layer: str | None) -> None:
+    """Raise when values are not finite, as they may have become since they were set up.
+
+    Parameters
+    ----------
+    adata
+        Annotated data; may be backed.
+    layer
+        Layer to check; ``None`` for ``X``.
+
+    Raises
+    ------
+    ValueError
+        When there is nothing to read, or values are NaN or infinite; the message names a cell.
+    """
+    matrix = _get_numbers(adata, layer)
+    for where, start, piece in iter_pieces(matrix):
+        values = piece.data if sparse.issparse(piece) else piece
+        _check_finite(piece, values, name_matrix(layer), where, start, adata)
+
+
 def _check_kind(seen: "_Seen", matrix: Any, adata: AnnData, layer: str | None) -> None:
     """Raise when values are counts, or were not logged, in all cells or in some."""
     name = name_matrix(layer)
@@ -85,7 +111,9 @@ def _check_kind(seen: "_Seen", matrix: Any, adata: AnnData, layer: str | None) -
         # Some cells may be whole by chance, whatever was done to all of them.
         if large.any():
             raise ValueError(_describe_large(large, seen.largest, name, adata))
-        _check_logarithm(_read_some(matrix), name)
+        cells, rows = _read_some(matrix), choose_some(adata.n_obs, _N_TOLD)
+        if not check_transform(cells, rows, name, adata, layer):
+            check_scaling(cells, (piece for *_, piece in iter_pieces(matrix)), name, adata)
     _check_cells(matrix, np.flatnonzero(whole), name, adata)
     if seen.is_whole:
         raise ValueError(_describe_counts("values", seen.largest, name, layer))
@@ -97,7 +125,8 @@ def warn_of_depth(adata: AnnData, layer: str | None) -> None:
     """Warn when log1p values are of counts that were not normalised, as 200 cells tell.
 
     Either all of them are log1p of whole numbers, or what cells add up to before the logarithm
-    differs as much as depths do, and cells that add up to more express more genes.
+    differs as much as depths do, and cells that add up to more express more genes. What else is
+    odd is warned of, too (:func:`warn_of_odd_values`).
 
     Parameters
     ----------
@@ -107,6 +136,7 @@ def warn_of_depth(adata: AnnData, layer: str | None) -> None:
         Layer to look at; ``None`` for ``X``.
     """
     cells = _read_some(get_matrix(adata, layer))
+    warn_of_odd_values(cells, name_matrix(layer))
     base = get_log_base(adata)
     # Of the largest values overflow is of no matter; their cells have been looked at.
     linear = np.expm1(
@@ -120,6 +150,9 @@ def warn_of_depth(adata: AnnData, layer: str | None) -> None:
     room = 8 * _get_precision(adata, layer) * (1 + cells.data) * (1 + linear)
     is_sure = room < 0.05
     is_whole = is_sure.any() and np.all(np.abs(linear - np.rint(linear))[is_sure] <= room[is_sure])
+    # As many counts as there are vary so by chance.
+    by_chance = 2 / np.sqrt(max(total.mean(), 1))
+    is_whole &= total.std() > max(_WHOLE_SPREAD, by_chance) * total.mean()
     if is_whole or _vary_as_depths(total, n_values, cells.shape[1]):
         name = name_matrix(layer)
         logger.warning(
@@ -251,21 +284,44 @@ def _name_cells(cells: list[int], adata: AnnData) -> str:
     return f"{n} of {adata.n_obs} cells ({n / adata.n_obs:.1%}), such as {first}"
 
 
-def _check_finite(values: np.ndarray, name: str, where: str) -> None:
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        n_nan, n_inf = int(np.isnan(values).sum()), int(np.isinf(values).sum())
+def _check_finite(
+    piece: Any, values: np.ndarray, name: str, where: str, start: int, adata: AnnData
+) -> None:
+    if values.dtype.kind != "f" or (is_finite := np.isfinite(values)).all():
+        return
+    n_nan, n_inf = int(np.isnan(values).sum()), int(np.isinf(values).sum())
+    cells = start + np.flatnonzero(mark_rows(piece, ~is_finite))
+    raise ValueError(
+        f"{n_nan} NaN and {n_inf} infinite value(s) in {name}, {where}: in {len(cells)} cell(s), "
+        f"such as {adata.obs_names[cells[0]]}{_name_gene(piece, ~is_finite, adata)}. Drop the "
+        f"cells: adata = adata[np.isfinite(np.ravel(adata.{name}.sum(axis=1)))].copy()"
+    )
+
+
+def _name_gene(piece: Any, is_marked: np.ndarray, adata: AnnData) -> str:
+    """Name the gene of the first marked value, where a piece has all genes."""
+    if piece.shape[1] != adata.n_vars or is_csc(piece):
+        return ""
+    first = int(np.flatnonzero(is_marked)[0])
+    gene = piece.indices[first] if sparse.issparse(piece) else first % adata.n_vars
+    return f" ({adata.var_names[gene]})"
+
+
+def _check_sign(piece: Any, values: np.ndarray, name: str, where: str, adata: AnnData) -> None:
+    least = float(values.min())
+    load = "adata = adata.to_memory(); " if adata.isbacked else ""
+    zeroed = f"adata.{name}.maximum(0)" if sparse.issparse(piece) else f"adata.{name}.clip(0)"
+    if -_NOISE * float(values.max()) <= least < 0:
         raise ValueError(
-            f"{n_nan} NaN and {n_inf} infinite value(s) in {name}, {where}. Drop the cells: "
-            f"adata = adata[np.isfinite(np.ravel(adata.{name}.sum(axis=1)))].copy()"
+            f"{int((values < 0).sum())} values in {name}, {where}, are below zero by no more than "
+            f"rounding (smallest {least:g}), as smoothing leaves them. Put them to zero: "
+            f"{load}adata.{name} = {zeroed}"
         )
-
-
-def _check_sign(values: np.ndarray, name: str, where: str, layers: list[str]) -> None:
-    if values.min() < 0:
+    if least < 0:
         raise ValueError(
-            f"Negative values (smallest {values.min():g}) in {name}, {where}. Scaled or centred "
+            f"Negative values (smallest {least:g}) in {name}, {where}. Scaled or centred "
             "data cannot be used. Name the log1p-normalised layer: layer='...'. "
-            f"Layers found: {layers}."
+            f"Layers found: {list(filter(None, adata.layers))}."
         )
 
 
@@ -356,39 +412,3 @@ def _vary_as_depths(total: np.ndarray, n_values: np.ndarray, n_genes: int) -> bo
     if n_genes < _MANY_GENES or total.std() < _MOST_SPREAD * total.mean() or not np.ptp(n_values):
         return False
     return bool(np.corrcoef(np.log(total), np.log(n_values))[0, 1] > 0.7)
-
-
-def _check_logarithm(cells: sparse.csr_matrix, name: str) -> None:
-    """Raise when values were normalised, and no logarithm was taken, though none exceeds 20."""
-    n_values = np.diff(cells.indptr)
-    total, linear = _add_up(cells, cells.data), _add_up(cells, np.expm1(cells.data))
-    total, linear = (sums[n_values > 0] for sums in (total, linear))
-    if len(total) < _FEW_CELLS:
-        return
-    # Of cells that differ one of the two is the same at most.
-    is_same = np.ptp(total) <= _SAME * total.max() and np.ptp(linear) > _SPREAD * linear.max()
-    if is_same or _are_multiples(cells):
-        how = (
-            f"cells all sum to {total.mean():.4g}" if is_same else "values of a cell are multiples"
-        )
-        raise ValueError(
-            f"{name} looks normalised, but not logged: {how}, as they do before log1p and not "
-            "after it. Take the logarithm: sc.pp.log1p(adata). If they are log1p values already, "
-            "say so: is_log1p=True"
-        )
-
-
-def _are_multiples(cells: sparse.csr_matrix) -> bool:
-    """Whether values are whole multiples of the least of their cell, as scaled counts are.
-
-    Asked of cells with several different values, one of them above 1: smaller ones are what their
-    logarithm is, nearly.
-    """
-    told = []
-    for start, stop in zip(cells.indptr[:-1], cells.indptr[1:], strict=True):
-        values = cells.data[start:stop]
-        ratios = values / values.min() if len(values) else values
-        if len(np.unique(np.round(ratios, 2))) >= _FEW_VALUES and values.max() > 1:
-            room = _SAME * np.minimum(ratios, _N_TOLD / 4)
-            told.append(bool(np.all(np.abs(ratios - np.rint(ratios)) <= room)))
-    return len(told) >= _FEW_CELLS and sum(told) > 0.9 * len(told)

@@ -17,6 +17,7 @@ from scbig.data import (
     ScreenCells,
     ScreenSchema,
     Targets,
+    check_finite,
     controls_from_plain,
     controls_to_plain,
     get_gene_names,
@@ -103,12 +104,14 @@ class Vocabulary:
         Raises
         ------
         ValueError
-            When there is no such layer, or too many genes are missing.
+            When there is no such layer, it has values that are not finite, or too many genes are
+            missing.
         """
         layer = self.schema.layer if layer is None else layer
         if layer is not None and layer not in adata.layers:
             found = [name for name in adata.layers if name is not None]
             raise ValueError(f"There is no layer {layer!r}. Layers found: {found}.")
+        check_finite(adata, layer)
         return self._read(adata, layer, None).expression
 
     def _read(self, adata: AnnData, layer: str | None, counts_layer: str | None) -> CellMatrices:

@@ -6,7 +6,7 @@ from anndata import AnnData
 
 from scbig._annotations import checked
 from scbig._constants import UNS
-from scbig.data import Expression, get_matrix
+from scbig.data import Expression, check_finite, get_matrix
 from scbig.programs import compute_program_means, get_gene_programs
 
 
@@ -33,13 +33,14 @@ def program_scores(
     Raises
     ------
     ValueError
-        If there are no programs or no such layer.
+        If there are no programs or no such layer, or it has values that are not finite.
     """
     programs = get_gene_programs(adata.uns)
     if layer is not None and layer not in adata.layers:
         # From anndata 0.13 on, X is among the layers under the key None.
         found = [key for key in adata.layers if key is not None]
         raise ValueError(f"There is no layer {layer!r}. Layers found: {found}.")
+    check_finite(adata, layer)
     labels = programs.get_labels(list(adata.var_names))
     expression = Expression(get_matrix(adata, layer))
     means = np.zeros((adata.n_obs, programs.n_programs))
