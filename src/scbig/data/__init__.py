@@ -14,11 +14,8 @@ from scbig.data._check_cells import (
     take_labels as take_labels,
     warn_of_empty as warn_of_empty,
 )
-from scbig.data._check_values import (
-    check_expression,
-    check_finite as check_finite,
-    warn_of_depth as warn_of_depth,
-)
+from scbig.data._check_numbers import check_finite as check_finite
+from scbig.data._check_values import check_expression, warn_of_depth as warn_of_depth
 from scbig.data._control_pools import choose_averaged as choose_averaged
 from scbig.data._controls import (
     controls_from_plain,

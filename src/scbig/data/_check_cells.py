@@ -13,14 +13,8 @@ from scipy import sparse
 from scbig._arguments import check_adata, check_labels, refuse, show
 from scbig._constants import COUNTS
 from scbig.cells import check_counts
-from scbig.data._check_values import (
-    check_expression,
-    describe_no_values,
-    iter_pieces,
-    mark_rows,
-    name_matrix,
-    warn_of_depth,
-)
+from scbig.data._check_numbers import iter_pieces, mark_rows, name_matrix
+from scbig.data._check_values import check_expression, describe_no_values, warn_of_depth
 from scbig.data._expression import get_matrix
 from scbig.data._raw_counts import (
     TARGET_SUM,
@@ -35,7 +29,7 @@ logger = logging.getLogger(__name__)
 # Counts are kept in 32 bits.
 _MAX_COUNT = 2**31 - 1
 # Files that warn of what a screen holds.
-_WARNING = ("_check_cells", "_check_values", "_target_names")
+_WARNING = ("_check_cells", "_check_values", "_transforms", "_target_names")
 
 
 def take_labels(

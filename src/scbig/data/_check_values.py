@@ -4,7 +4,6 @@ Models, metrics, benchmarks and the command line ask here, so that all of them r
 """
 
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,15 @@ from anndata import AnnData
 from anndata.abc import CSCDataset
 from scipy import sparse
 
-from scbig.data._expression import CHUNK_SIZE, Expression, get_log_base, get_matrix, is_csc
+from scbig.data._check_numbers import (
+    check_piece,
+    check_sign,
+    get_numbers,
+    iter_pieces,
+    mark_rows,
+    name_matrix,
+)
+from scbig.data._expression import CHUNK_SIZE, Expression, get_log_base, get_matrix
 from scbig.data._transforms import check_scaling, check_transform, warn_of_odd_values
 
 logger = logging.getLogger(__name__)
@@ -20,8 +27,6 @@ logger = logging.getLogger(__name__)
 MAX_LOG1P = 20
 # Of a larger logarithm not even double precision knows the value; of a larger value, nobody.
 _MAX_EXPONENT, _MAX_VALUE = 700.0, 1e7
-# Below zero by so little, as a share of the largest, is rounding and no scaling.
-_NOISE = 1e-4
 # Cells that tell how values were made, from all over the matrix.
 _N_TOLD = 200
 # Sums of cells vary by this share at least where they are depths; counts that were corrected to
@@ -64,12 +69,12 @@ def check_expression(adata: AnnData, layer: str | None, *, is_log1p: bool = Fals
         When there is nothing to read, or what was read is refused; the message says where, and the
         line that mends it.
     """
-    name, matrix = name_matrix(layer), _get_numbers(adata, layer)
+    name, matrix = name_matrix(layer), get_numbers(adata, layer)
     seen = _Seen(adata.n_obs, _MAX_EXPONENT if is_log1p else MAX_LOG1P)
     for where, start, piece in iter_pieces(matrix):
         values = piece.data if sparse.issparse(piece) else piece
-        _check_finite(piece, values, name, where, start, adata)
-        _check_sign(piece, values, name, where, adata)
+        check_piece(piece, values, name, where, start, adata)
+        check_sign(piece, values, name, where, adata)
         if not is_log1p:
             _check_counts(values, name, where, layer)
             seen.look_for_counts(start, piece, values)
@@ -80,27 +85,6 @@ def check_expression(adata: AnnData, layer: str | None, *, is_log1p: bool = Fals
         _check_kind(seen, matrix, adata, layer)
     elif seen.is_large.any():
         raise ValueError(_describe_large(seen.is_large, seen.largest, name, adata, is_log1p=True))
-
-
-def check_finite(adata: AnnData, layer: str | None) -> None:
-    """Raise when values are not finite, as they may have become since they were set up.
-
-    Parameters
-    ----------
-    adata
-        Annotated data; may be backed.
-    layer
-        Layer to check; ``None`` for ``X``.
-
-    Raises
-    ------
-    ValueError
-        When there is nothing to read, or values are NaN or infinite; the message names a cell.
-    """
-    matrix = _get_numbers(adata, layer)
-    for where, start, piece in iter_pieces(matrix):
-        values = piece.data if sparse.issparse(piece) else piece
-        _check_finite(piece, values, name_matrix(layer), where, start, adata)
 
 
 def _check_kind(seen: "_Seen", matrix: Any, adata: AnnData, layer: str | None) -> None:
@@ -201,50 +185,6 @@ class _Seen:
         self.largest = max(self.largest, top)
 
 
-def name_matrix(layer: str | None) -> str:
-    return "X" if layer is None else f"layers[{layer!r}]"
-
-
-def _get_numbers(adata: AnnData, layer: str | None) -> Any:
-    """Return the matrix, or raise where it is none of real numbers."""
-    name, matrix = name_matrix(layer), get_matrix(adata, layer)
-    if matrix is None or 0 in matrix.shape:
-        shape = "missing" if matrix is None else f"of shape {tuple(matrix.shape)}"
-        raise ValueError(f"{name} is {shape}: there is no expression to read.")
-    if np.dtype(matrix.dtype).kind not in "iuf":
-        raise ValueError(
-            f"{name} has dtype {matrix.dtype}; real numbers are expected. Convert it: "
-            f"adata.{name} = adata.{name}.astype('float32')"
-        )
-    return matrix
-
-
-def iter_pieces(matrix: Any) -> Iterator[tuple[str, int, Any]]:
-    """Yield the matrix piece by piece, with its place and first cell; empty pieces not."""
-    # A piece has about the volume of CHUNK_SIZE cells, along the axis that is cheap to cut.
-    by_gene = is_csc(matrix)
-    n_cells, n_genes = matrix.shape
-    n, step = (
-        (n_genes, max(1, n_genes * CHUNK_SIZE // n_cells)) if by_gene else (n_cells, CHUNK_SIZE)
-    )
-    for start in range(0, n, step):
-        stop = min(start + step, n)
-        piece: Any = matrix[:, start:stop] if by_gene else matrix[start:stop]
-        piece = piece if sparse.issparse(piece) else np.asarray(piece)
-        if not sparse.issparse(piece) or piece.nnz:
-            where = f"{'genes' if by_gene else 'cells'} {start} to {stop - 1}"
-            yield where, 0 if by_gene else start, piece
-
-
-def mark_rows(piece: Any, is_marked: np.ndarray) -> np.ndarray:
-    """Mark the rows of a piece that hold a marked one of its stored values."""
-    if not sparse.issparse(piece):
-        return np.asarray(is_marked.any(axis=1))
-    stored = is_marked.astype(np.float32), piece.indices, piece.indptr
-    n_marked = type(piece)(stored, shape=piece.shape) @ np.ones(piece.shape[1], np.float32)
-    return np.asarray(n_marked, dtype=np.float32) > 0
-
-
 def _find_fractions(piece: Any) -> np.ndarray:
     if sparse.issparse(piece):
         return mark_rows(piece, piece.data != np.rint(piece.data))
@@ -282,47 +222,6 @@ def _check_cells(matrix: Any, cells: np.ndarray, name: str, adata: AnnData) -> N
 def _name_cells(cells: list[int], adata: AnnData) -> str:
     first, n = adata.obs_names[cells[0]], len(cells)
     return f"{n} of {adata.n_obs} cells ({n / adata.n_obs:.1%}), such as {first}"
-
-
-def _check_finite(
-    piece: Any, values: np.ndarray, name: str, where: str, start: int, adata: AnnData
-) -> None:
-    if values.dtype.kind != "f" or (is_finite := np.isfinite(values)).all():
-        return
-    n_nan, n_inf = int(np.isnan(values).sum()), int(np.isinf(values).sum())
-    cells = start + np.flatnonzero(mark_rows(piece, ~is_finite))
-    raise ValueError(
-        f"{n_nan} NaN and {n_inf} infinite value(s) in {name}, {where}: in {len(cells)} cell(s), "
-        f"such as {adata.obs_names[cells[0]]}{_name_gene(piece, ~is_finite, adata)}. Drop the "
-        f"cells: adata = adata[np.isfinite(np.ravel(adata.{name}.sum(axis=1)))].copy()"
-    )
-
-
-def _name_gene(piece: Any, is_marked: np.ndarray, adata: AnnData) -> str:
-    """Name the gene of the first marked value, where a piece has all genes."""
-    if piece.shape[1] != adata.n_vars or is_csc(piece):
-        return ""
-    first = int(np.flatnonzero(is_marked)[0])
-    gene = piece.indices[first] if sparse.issparse(piece) else first % adata.n_vars
-    return f" ({adata.var_names[gene]})"
-
-
-def _check_sign(piece: Any, values: np.ndarray, name: str, where: str, adata: AnnData) -> None:
-    least = float(values.min())
-    load = "adata = adata.to_memory(); " if adata.isbacked else ""
-    zeroed = f"adata.{name}.maximum(0)" if sparse.issparse(piece) else f"adata.{name}.clip(0)"
-    if -_NOISE * float(values.max()) <= least < 0:
-        raise ValueError(
-            f"{int((values < 0).sum())} values in {name}, {where}, are below zero by no more than "
-            f"rounding (smallest {least:g}), as smoothing leaves them. Put them to zero: "
-            f"{load}adata.{name} = {zeroed}"
-        )
-    if least < 0:
-        raise ValueError(
-            f"Negative values (smallest {least:g}) in {name}, {where}. Scaled or centred "
-            "data cannot be used. Name the log1p-normalised layer: layer='...'. "
-            f"Layers found: {list(filter(None, adata.layers))}."
-        )
 
 
 def _check_counts(values: np.ndarray, name: str, where: str, layer: str | None) -> None:

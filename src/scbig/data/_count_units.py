@@ -12,7 +12,8 @@ from anndata import AnnData
 from scipy import sparse
 
 from scbig._constants import COUNTS
-from scbig.data._check_values import check_expression, name_matrix
+from scbig.data._check_numbers import name_matrix
+from scbig.data._check_values import check_expression
 from scbig.data._expression import get_matrix
 
 # A cell without a count of one has the smallest count of two or three, hardly ever of more.

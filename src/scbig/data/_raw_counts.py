@@ -10,7 +10,8 @@ from scipy import sparse
 
 from scbig._arguments import check_number
 from scbig._constants import COUNTS
-from scbig.data._check_values import choose_some, iter_pieces, name_matrix
+from scbig.data._check_numbers import iter_pieces, name_matrix
+from scbig.data._check_values import choose_some
 from scbig.data._expression import Expression, get_log_base, get_matrix, is_csc
 
 # What raw counts are normalised to where nothing else is wanted.
