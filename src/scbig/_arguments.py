@@ -58,6 +58,21 @@ def refuse(name: str, value: object, wanted: str) -> InvalidArgumentError:
     return InvalidArgumentError(f"{name}={show(value)}{kind}. Give {wanted}.")
 
 
+def refuse_ignored(why: str, **given: object) -> None:
+    """Raise where an argument was given that would be ignored.
+
+    Parameters
+    ----------
+    why
+        What it is for, and what to do.
+    given
+        Arguments, by name; ``None`` is not given.
+    """
+    for name, value in given.items():
+        if value is not None:
+            raise InvalidArgumentError(f"{name}={show(value)} would be ignored: {why}")
+
+
 def check_whole(
     name: str, value: object, *, least: int = 1, most: int | None = None, hint: str = ""
 ) -> int:

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from scbig.benchmark.catalogue import get_names
+from scbig.cli._given import check_loci, refuse_unused, take_file
 from scbig.cli._options import (
     LABELS,
     OWN,
@@ -64,6 +65,8 @@ SHOWN = {
     "errors": ("coverage_90", "coverage_90_top", "interval_width", "auroc_changed"),
 }
 N_SHOWN = 5
+# Options of how a task makes its splits.
+_OF_TASKS = ("n_cells", "held_out_context", "candidates", "share")
 
 
 class BenchmarkTask(StrEnum):
@@ -199,11 +202,12 @@ def benchmark(
     - scbig benchmark counts.h5ad --normalize --task seen --judge vcc2026 --out bench
     """
     with run_session(context) as session:
+        check_loci(context)
+        if split_file is not None:
+            refuse_unused(context, _OF_TASKS, "splits are those of --split-file.")
         run_benchmark(
             session,
-            ScreenFile(
-                path=data, modality=modality, use_normalize=normalize, target_sum=target_sum
-            ),
+            take_file(context, ScreenFile(data, modality, normalize, target_sum)),
             Labels(
                 layer=layer,
                 perturbation_key=perturbation_key,

@@ -14,6 +14,7 @@ from rich.box import SIMPLE
 from rich.markup import escape
 from rich.table import Table
 
+from scbig.cli._given import take_file
 from scbig.cli._options import (
     HOLDING,
     PRIORS,
@@ -120,9 +121,7 @@ def evaluate(
     with run_session(context, HINT, log_level=logging.WARNING) as session:
         run_evaluate(
             session,
-            ScreenFile(
-                path=data, modality=modality, use_normalize=normalize, target_sum=target_sum
-            ),
+            take_file(context, ScreenFile(data, modality, normalize, target_sum)),
             Labels(
                 perturbation_key=perturbation_key,
                 control=tuple(control) if control else None,

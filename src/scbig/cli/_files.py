@@ -74,9 +74,21 @@ def normalize_counts(
         Layer with the expression; ``None`` for ``X``.
     is_log1p
         Take integers for log1p values, and leave them.
+
+    Raises
+    ------
+    ValueError
+        When a sum is given to normalise to, and there are no counts.
     """
     is_there = layer is None or layer in adata.layers
-    if file.use_normalize or is_log1p or not is_there or not holds_counts(adata, layer):
+    if file.use_normalize:
+        return
+    if is_log1p or not is_there or not holds_counts(adata, layer):
+        if file.is_sum_given and is_there:
+            raise ValueError(
+                f"--target-sum would be ignored: {_name(layer)} is read as log1p values, and raw "
+                "counts alone are normalised. Leave it out."
+            )
         return
     logger.warning(
         "%s holds raw counts, all values are whole: they are normalised, as --normalize says "

@@ -66,33 +66,6 @@ def check_model_name(name: str) -> str:
     return name
 
 
-def check_options(context: typer.Context, spec: PredictorSpec) -> None:
-    """Refuse options that were given and do not fit the model.
-
-    Parameters
-    ----------
-    context
-        Context of the command.
-    spec
-        The model.
-
-    Raises
-    ------
-    ValueError
-        When an option belongs to another model; the message says to which.
-    """
-    specific = frozenset().union(*(model.get_options() for model in MODELS))
-    for option in sorted((specific - spec.get_options()) & set(context.params)):
-        source = context.get_parameter_source(option)
-        # By name: typer may bring a click of its own, whose members are others.
-        if source is not None and source.name == "COMMANDLINE":
-            fitting = [model.name for model in MODELS if option in model.get_options()]
-            raise ValueError(
-                f"--{option.replace('_', '-')} does not fit --model {spec.name}; it is for "
-                f"{', '.join(fitting)}."
-            )
-
-
 def find_model(folder: Path, model_class: str | None = None) -> PredictorSpec:
     """Find the class of a saved model.
 
@@ -288,6 +261,7 @@ class ScreenFile:
     modality: str = "rna"
     use_normalize: bool = False
     target_sum: float = 1e4
+    is_sum_given: bool = False
 
 
 @dataclass(frozen=True)

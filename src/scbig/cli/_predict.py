@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
+from scbig.cli._given import check_loci, check_reading, refuse_unused
 from scbig.cli._options import (
     OWN,
     SCREEN,
@@ -150,6 +151,10 @@ def predict(
     with run_session(context) as session:
         if effects:
             _refuse_cells(context)
+        check_loci(context)
+        check_reading(context, data)
+        if not normalize:
+            refuse_unused(context, ("target_sum",), "it is for --normalize.")
         file = None
         if data is not None:
             file = ScreenFile(

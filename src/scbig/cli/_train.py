@@ -15,6 +15,7 @@ from scbig.benchmark.catalogue import (
     name_option,
     select_arguments,
 )
+from scbig.cli._given import check_loci, check_options, take_file
 from scbig.cli._options import (
     HOLDING,
     MODELS,
@@ -50,7 +51,6 @@ from scbig.cli._options import (
     TargetSum,
     Training,
     check_model_name,
-    check_options,
     describe_counts,
     describe_models,
     get_model_names,
@@ -180,12 +180,11 @@ def train(
     with run_session(context) as session:
         spec = find_spec(model)
         check_options(context, spec)
+        check_loci(context)
         run_train(
             session,
             spec,
-            ScreenFile(
-                path=data, modality=modality, use_normalize=normalize, target_sum=target_sum
-            ),
+            take_file(context, ScreenFile(data, modality, normalize, target_sum)),
             Labels(
                 layer=layer,
                 perturbation_key=perturbation_key,

@@ -85,9 +85,15 @@ def check_matrices(
     ------
     ValueError
         When the named layer is not there, what it holds are not the counts of these cells, or the
-        target sum is not positive.
+        target sum is not positive, or there is nothing to normalise.
     """
     found = read_matrices(adata, layer, counts_layer, is_log1p=is_log1p, target_sum=target_sum)
+    if target_sum is not None and not found.is_raw:
+        raise ValueError(
+            f"target_sum={target_sum:g} is what raw counts are normalised to, and "
+            f"{name_matrix(layer)} holds log1p values, which are read as they are. Leave "
+            "target_sum out, or name a layer with counts: layer='counts'"
+        )
     if found.is_raw:
         logger.info(
             "%s holds raw counts: each cell is normalised to %g, and log1p is taken. Another sum: "

@@ -24,6 +24,7 @@ from scbig.data import (
     add_prefix,
     effects_from_plain,
     effects_to_plain,
+    holds_counts,
     read_folder,
     take_prefix,
     write_folder,
@@ -153,6 +154,7 @@ class StoredModel(RegisteredModel):
         """Register a screen with a loaded model, under the conventions it was trained with."""
         cls, schema, layer = type(self), known.schema, known.counts_layer
         responder_key = self._get_setup("responder_key")
+        is_raw = not known.is_log1p and holds_counts(adata, schema.layer)
         cls.setup_anndata(
             adata,
             layer=schema.layer,
@@ -164,7 +166,7 @@ class StoredModel(RegisteredModel):
             guide_to_gene=schema.guides,
             is_log1p=known.is_log1p,
             counts_layer=layer if layer in adata.layers else None,
-            target_sum=known.target_sum,
+            target_sum=known.target_sum if is_raw else None,
             responder_key=responder_key if responder_key in adata.obs else None,
             borrow_controls=self._get_setup("borrow_controls"),
         )

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 from anndata import AnnData
 
-from scbig._arguments import check_seed, check_whole
+from scbig._arguments import check_seed, check_whole, refuse_ignored
 from scbig.cells import ScreenModel
 from scbig.data import (
     Effects,
@@ -102,16 +102,12 @@ def read_request(
     )
     further = () if chosen is None else name_contexts(chosen)
     schema = lend_controls(adata, schema, lending, lambda: matrices.expression, contexts=further)
-    if perturbations is None and chosen is not None:
-        raise ValueError(
-            f"contexts={chosen!r} chooses where perturbations=[...] are predicted: name some. "
-            "Without, each row of adata is predicted in its own context; give fewer rows."
+    if perturbations is None:
+        why = (
+            "it is of new cells, of perturbations=[...]: name some. Without, each row of adata is "
         )
-    if perturbations is None and n_draws is not None:
-        raise ValueError(
-            f"n_draws={n_draws!r} draws the effects of perturbations=[...]: name some. Without, "
-            "each row of adata is predicted once, with the expected effect of its label."
-        )
+        why += "predicted once, in its own context, with the expected effect of its label."
+        refuse_ignored(why, contexts=chosen, n_draws=n_draws, n_cells=n_cells)
     if perturbations is None:
         query = annotate_query(adata, schema, contexts=contexts, rng=rng, matrices=matrices)
     else:

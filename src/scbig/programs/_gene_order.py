@@ -10,6 +10,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import eigsh
 from sklearn.neighbors import kneighbors_graph
 
+from scbig._arguments import refuse_ignored
 from scbig.priors import GeneAliases, GeneEmbedding, GeneGraph
 
 _N_NEIGHBOURS = 15
@@ -30,6 +31,11 @@ def choose_gene_order(
 
     Positions stand in two columns of ``var``, of chromosome and position.
     """
+    if names is not None:
+        why = "gene_order=[...] has the order. Leave one of them out."
+        refuse_ignored(why, position_keys=position_keys, gene_graph=graph)
+    elif position_keys is not None:
+        refuse_ignored("position_keys have the order. Leave one out.", gene_graph=graph)
     if names is not None:
         return read_order(names, genes), "as given"
     if position_keys is not None:

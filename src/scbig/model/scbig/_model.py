@@ -9,7 +9,7 @@ import torch
 from anndata import AnnData
 
 from scbig._annotations import checked
-from scbig._arguments import check_budget
+from scbig._arguments import check_budget, refuse_ignored
 from scbig._scvi_arguments import takes_scvi_arguments
 from scbig._types import Arrays, Values
 from scbig.data import Effects, Perturbations
@@ -45,7 +45,7 @@ class SCBIG(BasePredictor):
         Gene programs; by default those in ``adata.uns["scbig_programs"]``, or else made from
         the priors given, or else from the data.
     n_programs
-        Number of programs where they are made; fewer for data of few genes.
+        Number of programs where they are made: 32 by default, fewer for data of few genes.
     gene_embedding
         Embedding of genes for the programs and the encoder; co-expression by default.
     gene_graph
@@ -83,7 +83,7 @@ class SCBIG(BasePredictor):
         *,
         preset: str | SCBIGConfig = "default",
         programs: GenePrograms | None = None,
-        n_programs: int = 32,
+        n_programs: int | None = None,
         gene_embedding: GeneEmbedding | None = None,
         gene_graph: GeneGraph | None = None,
         gene_sets: GeneSets | None = None,
@@ -176,6 +176,8 @@ class SCBIG(BasePredictor):
         ValueError
             When the model has no data, or a condition to stop on has no cells.
         """
+        if max_epochs == 0:
+            refuse_ignored("max_epochs=0 trains no autoencoder.", batch_size=batch_size)
         if check_budget("max_epochs", max_epochs) is None and max_steps == 0:
             max_epochs = 0  # no network has a use for it
         self._train(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from anndata import AnnData
 
+from scbig._arguments import refuse_ignored
 from scbig._constants import UNS
 from scbig.data import ScreenCells, thin
 from scbig.priors import GeneAliases, GeneEmbedding, GeneGraph, GeneSets
@@ -22,7 +23,7 @@ from scbig.programs import (
 
 logger = logging.getLogger(__name__)
 
-MIN_GENES_PER_PROGRAM = 4
+N_PROGRAMS, MIN_GENES_PER_PROGRAM = 32, 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +41,7 @@ class GivenPriors:
     """What the user gives beside the screen; see :class:`~scbig.model.SCBIG`."""
 
     programs: GenePrograms | None
-    n_programs: int
+    n_programs: int | None
     gene_embedding: GeneEmbedding | None
     gene_graph: GeneGraph | None
     gene_sets: GeneSets | None
@@ -65,6 +66,8 @@ def make_program_priors(
     if programs is None:
         programs = _make_programs(cells, genes, given, seed)
     else:
+        why = "programs are there already, as programs=... or in adata.uns."
+        refuse_ignored(why, n_programs=given.n_programs, gene_graph=given.gene_graph)
         programs = _order_programs(programs, genes)
     table = given.gene_embedding or coexpression
     aligned = table.align(genes, aliases=given.aliases)
@@ -79,12 +82,13 @@ def make_program_priors(
 def _make_programs(
     cells: ScreenCells, genes: tuple[str, ...], given: GivenPriors, seed: int
 ) -> GenePrograms:
-    n_programs = min(given.n_programs, max(len(genes) // MIN_GENES_PER_PROGRAM, 1))
-    if n_programs < given.n_programs:
+    wanted = N_PROGRAMS if given.n_programs is None else given.n_programs
+    n_programs = min(wanted, max(len(genes) // MIN_GENES_PER_PROGRAM, 1))
+    if n_programs < wanted:
         logger.info(
             "%d gene programs in place of %d: the data have %d genes.",
             n_programs,
-            given.n_programs,
+            wanted,
             len(genes),
         )
     embedding, graph, aliases = given.gene_embedding, given.gene_graph, given.aliases

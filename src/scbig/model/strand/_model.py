@@ -10,6 +10,7 @@ import pandas as pd
 from anndata import AnnData
 
 from scbig._annotations import checked
+from scbig._arguments import refuse_ignored
 from scbig._scvi_arguments import takes_scvi_arguments
 from scbig._types import Arrays, Values
 from scbig.data import (
@@ -197,8 +198,7 @@ class STRAND(BasePredictor):
             Largest number of steps of the first stage; by default that of the settings.
         max_steps
             Largest number of steps of the bridge; by default that of the settings, or none where
-            no condition is held out and the bridge is anchored: an unchecked bridge can do harm.
-            Without a bridge, ``transport="regression"``, there are none.
+            no condition is held out and the bridge is anchored, as an unchecked one can do harm.
         validation
             Conditions to stop on; by default a tenth of the genes, each with all of its loci and
             whatever overlaps them, or none of fewer than ten. An empty list holds none out.
@@ -212,12 +212,12 @@ class STRAND(BasePredictor):
         ValueError
             Without data, or where a perturbation has no locus, or one to stop on no cells.
         """
-        method = self._method
-        if method.config.transport == "regression":
+        if self._method.config.transport == "regression":
+            refuse_ignored("there is no bridge to train.", max_steps=max_steps or None)
             max_steps = 0
         elif max_steps is None and self.uses_networks:
             # A bridge that predicts has to follow the vectors of loci, which are trained again.
-            max_steps = method.n_steps
+            max_steps = self._method.n_steps
         self._train(
             validation,
             use_refit=use_refit,
@@ -307,6 +307,8 @@ class STRAND(BasePredictor):
         """Read new loci, and the places that are asked for."""
         if loci is not None:
             self.add_loci(loci, fasta=fasta)
+        elif isinstance(asked, list) and not asked:
+            refuse_ignored("it is of loci=... or perturbations=[...]: name some.", fasta=fasta)
         if fasta is not None:
             self._method.add_places(self._vocabulary.schema.read_labels(asked).values(), fasta)
 
