@@ -20,6 +20,8 @@ ROOT = "scbig"
 _CHATTY = ("lightning.pytorch", "lightning.fabric", "scvi")
 # Seconds between two pictures of a bar; a notebook is sent a message for each.
 _PAUSE = 0.1
+# Work that is done in so many seconds has no bar.
+_DELAY = 3.0
 _WIDTH = 72
 
 # Least level of the lines that are shown by ourselves; 0 outside of all calls that quieten.
@@ -160,10 +162,22 @@ class TrainingBar:
         What is trained.
     is_shown
         Whether there is a bar at all.
+    unit, done
+        What is counted, and what is said at the end.
+    delay
+        Seconds after which it is shown first.
     """
 
-    def __init__(self, title: str, is_shown: bool = True) -> None:
-        self._title = title
+    def __init__(
+        self,
+        title: str,
+        is_shown: bool = True,
+        *,
+        unit: str = "epochs",
+        done: str = "trained in",
+        delay: float = 0.0,
+    ) -> None:
+        self._title, self._unit, self._done, self._delay = title, unit, done, delay
         self._stage, self._n_done, self._total = "", 0, 0
         self._begin = self._stage_begin = time.monotonic()
         self._drawn_at = -_PAUSE
@@ -178,9 +192,9 @@ class TrainingBar:
         self._stage_begin = time.monotonic()
         self._draw(self.describe())
 
-    def advance(self) -> None:
-        """Say that an epoch is over."""
-        self._n_done += 1
+    def advance(self, n: int = 1) -> None:
+        """Say that an epoch is over, or several."""
+        self._n_done += n
         if time.monotonic() - self._drawn_at >= _PAUSE or self._n_done == self._total:
             self._draw(self.describe())
 
@@ -188,14 +202,14 @@ class TrainingBar:
         """Return the bar as text, with the time that is left at the pace so far."""
         from tqdm.std import tqdm
 
-        name = f"{self._title}, {self._stage}"
+        name = ", ".join(filter(None, (self._title, self._stage)))
         # A line that the terminal breaks could not be taken away again.
         width = min(_WIDTH, shutil.get_terminal_size().columns - 1)
         if not self._total:
             return f"{name} ..."[:width]
         elapsed = time.monotonic() - self._stage_begin
         left = "" if not self._n_done else ", at most {remaining} left"
-        form = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} epochs" + left
+        form = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} " + self._unit + left
         return tqdm.format_meter(
             self._n_done, self._total, elapsed, ncols=width, prefix=name, bar_format=form
         )
@@ -210,11 +224,12 @@ class TrainingBar:
         """End: a notebook keeps a line that says how long it took."""
         self.clear()
         if self._is_drawn:
-            word = "trained in" if is_done else f"stopped at {self._stage}, after"
+            word = self._done if is_done else f"stopped at {self._stage or self._n_done}, after"
             self._draw(f"{self._title}: {word} {time.monotonic() - self._begin:.0f} s.")
 
     def _draw(self, text: str) -> None:
-        if not self._is_shown or _least.get():
+        is_early = time.monotonic() - self._begin < self._delay
+        if not self._is_shown or _least.get() or (is_early and not self._is_drawn):
             return
         self._drawn_at = time.monotonic()
         if self._is_notebook:
@@ -264,6 +279,35 @@ def show_training(title: str, is_shown: bool = True) -> Iterator[TrainingBar]:
         stack.push(lambda kind, *_: bar.close(is_done=kind is None))
         stack.push(_interrupt_as_python_does(signal.getsignal(signal.SIGINT)))
         yield bar
+
+
+@contextmanager
+def show_steps(title: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+    """Show how far work is, where it takes more than a few seconds; a training shows its own bar.
+
+    Parameters
+    ----------
+    title
+        What is done.
+    total
+        Number of steps.
+    unit
+        What they are.
+
+    Yields
+    ------
+    A function that is told how many steps are done since.
+    """
+    is_shown = _bar.get() is None and logging.getLogger(ROOT).isEnabledFor(logging.INFO)
+    bar = TrainingBar(title, is_shown, unit=unit, done="done in", delay=_DELAY)
+    if not is_shown:
+        yield bar.advance
+        return
+    with ExitStack() as stack:
+        stack.callback(_bar.reset, _bar.set(bar))
+        stack.push(lambda kind, *_: bar.close(is_done=kind is None))
+        bar.begin("", total)
+        yield bar.advance
 
 
 def _interrupt_as_python_does(before: Any) -> Callable[..., None]:

@@ -78,7 +78,9 @@ def test_contexts_that_are_not_there_are_named(counted: AnnData):
         model.predict(perturbations=["A"], contexts=["y", "z"])
     with pytest.raises(ValueError, match="No context is named"):
         model.predict(perturbations=["A"], contexts=[])
-    with pytest.raises(ValueError, match=r"contexts=\[.x.\] would be ignored: .*perturbations=\[...\]: name"):
+    with pytest.raises(
+        ValueError, match=r"contexts=\[.x.\] would be ignored: .*perturbations=\[...\]: name"
+    ):
         model.predict(contexts=["x"])
     only_x = counted[counted.obs["line"] == "x"].copy()
     with pytest.raises(ValueError, match=r"\['y'\] have no control.*cells: \['x'\]"):

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from scbig._console import show_steps
 from scbig._constants import UNS
 from scbig.cells import ScreenModel, expect_responders
 from scbig.data._effects import Effects
@@ -190,17 +191,19 @@ def make_effect_table(
             layers[name] = np.empty((n_rows, n_genes), dtype=np.float32)
         layers[name][part] = values
 
-    for start in range(0, n_rows, _BATCH_SIZE):
-        part = slice(start, start + _BATCH_SIZE)
-        told = forecast(rows.targets[part], rows.context[part])
-        control = effects.get_control(rows.context[part])
-        put("X", told.effect, part)
-        put("expected", np.maximum(control + told.effect, 0), part)
-        put("control", control, part)
-        for name, values in told.errors.items():
-            put(name, values, part)
-        if told.confidence is not None:
-            confidence.append(told.confidence)
+    with show_steps("Predicting effects", n_rows, "conditions") as advance:
+        for start in range(0, n_rows, _BATCH_SIZE):
+            part = slice(start, start + _BATCH_SIZE)
+            told = forecast(rows.targets[part], rows.context[part])
+            control = effects.get_control(rows.context[part])
+            put("X", told.effect, part)
+            put("expected", np.maximum(control + told.effect, 0), part)
+            put("control", control, part)
+            for name, values in told.errors.items():
+                put(name, values, part)
+            if told.confidence is not None:
+                confidence.append(told.confidence)
+            advance(len(told.effect))
     expected = np.concatenate(confidence) if confidence else None
     obs = _describe_rows(rows, effects, cells, expected)
     uns = take_log_base(controls) | {UNS.EFFECTS: description}

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from scipy import sparse
 
+from scbig._console import show_steps
 from scbig.cells import (
     CellCounts,
     ContextModel,
@@ -142,26 +143,30 @@ def make_cells(query: Query, match: GeneMatch, model: ScreenModel, wanted: Wante
     # What all conditions of a context share.
     dense: dict[int, np.ndarray] = {}
     controls: dict[int, _Controls | None] = {}
-    for group, (_, context, rows) in enumerate(query.groups()):
-        pool = pools[context]
-        if context not in dense:
-            dense[context] = take_dense(pool, match, wanted.expected)
-            controls[context] = _prepare(pool, genes, model, context)
-        known, condition = controls[context], wanted.targets[group]
-        shape = None
-        if wanted.shape is not None:
-            shape = _Shape(wanted.shape, wanted.expected, pool, match, genes, group)
-        mean = _get_mean(pool, match, wanted, group) + wanted.change(dense[context], group)
-        for part, draw, deviation in _part_draws(query, wanted, group, rows):
-            target = np.maximum(mean + deviation, 0)[shared]
-            rng = spawn(wanted.seed, condition, query.screen.contexts[context], *draw)
-            if known is None:
-                cells = _move(pool, genes, target, rng, len(part))
-            else:
-                cells = _transport(known, target, rng, len(part), condition, shape)
-            source_row[part] = pool.rows[cells.drawn]
-            made.append(_fill_in(pool, genes.columns, cells))
-            order.append(part)
+    n_steps = len(wanted.targets) * (1 if query.draw is None else int(query.draw.max()) + 1)
+    unit = "conditions" if query.draw is None else "draws"
+    with show_steps("Making cells", n_steps, unit) as advance:
+        for group, (_, context, rows) in enumerate(query.groups()):
+            pool = pools[context]
+            if context not in dense:
+                dense[context] = take_dense(pool, match, wanted.expected)
+                controls[context] = _prepare(pool, genes, model, context)
+            known, condition = controls[context], wanted.targets[group]
+            shape = None
+            if wanted.shape is not None:
+                shape = _Shape(wanted.shape, wanted.expected, pool, match, genes, group)
+            mean = _get_mean(pool, match, wanted, group) + wanted.change(dense[context], group)
+            for part, draw, deviation in _part_draws(query, wanted, group, rows):
+                target = np.maximum(mean + deviation, 0)[shared]
+                rng = spawn(wanted.seed, condition, query.screen.contexts[context], *draw)
+                if known is None:
+                    cells = _move(pool, genes, target, rng, len(part))
+                else:
+                    cells = _transport(known, target, rng, len(part), condition, shape)
+                source_row[part] = pool.rows[cells.drawn]
+                made.append(_fill_in(pool, genes.columns, cells))
+                order.append(part)
+                advance(1)
     for context, pool in pools.items():
         rows = np.flatnonzero(query.screen.is_control & (query.screen.context == context))
         at = np.searchsorted(pool.rows, source_row[rows])

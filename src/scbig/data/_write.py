@@ -11,6 +11,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from scbig._arguments import InvalidArgumentError, check_flag, show
+from scbig._console import show_steps
 from scbig._constants import (
     CONFIDENCE_SUFFIX,
     COUNTS,
@@ -98,14 +99,16 @@ def predict_query(
     _warn_of_copies(query)
     values = np.empty(query.out.shape, dtype=np.float32)
     is_found = match.columns >= 0
-    for group, rows in _batches(query):
-        x = query.source.rows(query.source_row[rows])
-        values[rows] = x
-        if group is None:
-            continue
-        genes = np.where(is_found, x[:, match.columns], fill)
-        cells = np.ix_(rows, match.columns[is_found])
-        values[cells] = predictor(genes, group).clip(min=0)[:, is_found]
+    with show_steps("Predicting", query.out.n_obs, "cells") as advance:
+        for group, rows in _batches(query):
+            x = query.source.rows(query.source_row[rows])
+            values[rows] = x
+            advance(len(rows))
+            if group is None:
+                continue
+            genes = np.where(is_found, x[:, match.columns], fill)
+            cells = np.ix_(rows, match.columns[is_found])
+            values[cells] = predictor(genes, group).clip(min=0)[:, is_found]
     return Prediction(values, None, query.source_row, EXPECTED)
 
 
