@@ -398,3 +398,23 @@ def test_a_notebook_shows_these_lines_and_nothing_else():
     )
     assert [line for line in lines if not line.startswith(known)] == []
     assert lines[-1].startswith("SCBIG ")
+
+
+@pytest.mark.parametrize("is_training", [False, True])
+@pytest.mark.parametrize("verbosity", [logging.INFO, logging.ERROR])
+@pytest.mark.parametrize("seconds", [0.1, 4.0])
+def test_long_work_shows_how_far_it_is(unset, capsys, seconds, verbosity, is_training):
+    unset.setattr(sys.stderr, "isatty", lambda: True)
+    now = iter(range(10_000))
+    unset.setattr(_console.time, "monotonic", lambda: seconds * next(now) / 4)
+    unset.setattr(_console, "_find_level", lambda: verbosity)
+    around = show_training("X", is_shown=False) if is_training else hush_libraries()
+    with around, _console.show_steps("Making cells", 8, "draws") as advance:
+        for _ in range(4):
+            advance(2)
+    shown = capsys.readouterr().err
+    is_shown = seconds > 1 and verbosity == logging.INFO and not is_training
+    assert ("Making cells" in shown) == is_shown
+    if is_shown:
+        assert "8/8 draws, at most 00:00 left" in shown
+        assert shown.endswith("\r\x1b[K")

@@ -2,7 +2,7 @@
 
 ``make fuzz``, or ``python docs/scripts/fuzz.py [--n 1500] [--seed 0] [--only WORD] [--list]``.
 
-An input *works* if what comes back is finite and what was given is unchanged. It is *refused* if
+Matrices that are no log1p values have to be refused. Any other input *works* if what comes back is finite and what was given is unchanged. It is *refused* if
 the error is a ``ValueError``, ``TypeError``, ``KeyError``, ``RuntimeError``, or an ``OSError`` of
 a path that is not there, was raised in a line of scbig, and its message names the argument or
 column and what was given. Everything else is a *bare* error: it is printed, and the exit status
@@ -301,7 +301,7 @@ def _make_verb(model: str, odd: Sequence[str]) -> Verb:
 
 SETUP = (
     "adata", "layer", "perturbation_key", "control", "context_keys", "separator", "gene_key",
-    "is_log1p", "counts_layer", "target_sum", "responder_key",
+    "is_log1p", "counts_layer", "target_sum", "responder_key", "borrow_controls",
 )  # fmt: skip
 ASKED = (
     "adata", "perturbations", "key_added", "n_cells", "contexts", "sampling", "n_draws", "seed",
@@ -624,7 +624,60 @@ def spoil_programs(adata: AnnData) -> None:
     adata.uns["scbig_programs"] = {"labels": "none"}
 
 
+def _make(adata: AnnData, make: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Put something else in the place of log1p values, and no counts beside it."""
+    adata.X = sparse.csr_matrix(make(adata.X.toarray().astype(np.float64)).astype(np.float32))
+    adata.layers.pop("counts", None)
+
+
+def spoil_sum_of_one(adata: AnnData) -> None:
+    _make(adata, lambda x: np.expm1(x) / 1e4)
+
+
+def spoil_sum_of_forty(adata: AnnData) -> None:
+    _make(adata, lambda x: np.expm1(x) / 250)
+
+
+def spoil_half(adata: AnnData) -> None:
+    n = adata.n_obs // 2
+    _make(adata, lambda x: np.vstack([x[:n], np.expm1(x[n:]) / 1e3]))
+
+
+def spoil_log2(adata: AnnData) -> None:
+    _make(adata, lambda x: x / np.log(2))
+
+
+def spoil_log10(adata: AnnData) -> None:
+    _make(adata, lambda x: x / np.log(10))
+
+
+def spoil_twice(adata: AnnData) -> None:
+    _make(adata, np.log1p)
+
+
+def spoil_root(adata: AnnData) -> None:
+    _make(adata, lambda x: np.sqrt(np.expm1(x) / 100))
+
+
+def spoil_scale(adata: AnnData) -> None:
+    _make(adata, lambda x: x / x.std(axis=0, ddof=1))
+
+
+def spoil_centre(adata: AnnData) -> None:
+    _make(adata, lambda x: (x - x.mean(axis=0)) / x.std(axis=0))
+
+
+def spoil_noise(adata: AnnData) -> None:
+    adata.X.data[5] = -1e-7
+
+
+# What has to be refused, however it comes.
+WRONG = (
+    spoil_sum_of_one, spoil_sum_of_forty, spoil_half, spoil_log2, spoil_log10, spoil_twice,
+    spoil_root, spoil_scale, spoil_centre, spoil_noise, spoil_nan, spoil_infinite, spoil_negative,
+)  # fmt: skip
 SPOILS = {
+    **dict.fromkeys(WRONG, ("X",)),
     spoil_nan: ("X", "nan"), spoil_infinite: ("X", "inf"), spoil_negative: ("X", "negative"),
     spoil_labels: ("perturbation",), spoil_contexts: ("line",), spoil_one_label: ("perturbation",),
     spoil_controls: ("control",), spoil_matrix: ("X",), spoil_type: ("X", "complex"),
@@ -662,6 +715,7 @@ class Case:
     words: tuple[str, ...]  # one of which a refusal names
     shown: tuple[str, ...]  # one of which it shows
     call: Callable[[Bench], tuple[Callable[[], object], list[object]]]
+    is_wrong: bool = False  # has to be refused
 
     def __str__(self) -> str:
         return f"{self.verb}: {self.what}"
@@ -719,7 +773,7 @@ def _make_spoiled(model: str, spoil: Callable[[AnnData], None], moment: str) -> 
         return lambda: cls.setup_anndata(adata, context_keys=["line"]), [adata]
 
     words = SPOILS[spoil]
-    return Case(f"{model}, {moment}", spoil.__name__, words, ("",), call)
+    return Case(f"{model}, {moment}", spoil.__name__, words, ("",), call, spoil in WRONG)
 
 
 def _make_command(command: str, option: str, word: str) -> Case:
@@ -848,6 +902,8 @@ def judge(case: Case, bench: Bench) -> tuple[bool, str | None]:
         return False, f"{type(error).__name__}: {error} [{where.filename}:{where.lineno}]"
     else:
         is_done = True
+        if case.is_wrong:
+            complaint = "passes silently"
         if infinite := find_infinite(result):
             complaint = f"not finite: {infinite}"
     after = [take_print(value) for value in given]
