@@ -2,11 +2,11 @@
 
 ``make fuzz``, or ``python docs/scripts/fuzz.py [--n 1500] [--seed 0] [--only WORD] [--list]``.
 
-Matrices that are no log1p values have to be refused. Any other input *works* if what comes back is finite and what was given is unchanged. It is *refused* if
-the error is a ``ValueError``, ``TypeError``, ``KeyError``, ``RuntimeError``, or an ``OSError`` of
-a path that is not there, was raised in a line of scbig, and its message names the argument or
-column and what was given. Everything else is a *bare* error: it is printed, and the exit status
-is 1.
+Matrices that are no log1p values have to be refused. Any other input *works* if what comes back
+is finite and what was given is unchanged. It is *refused* if the error is a ``ValueError``,
+``TypeError``, ``KeyError``, ``RuntimeError``, or an ``OSError`` of a path that is not there, was
+raised in a line of scbig, and its message names the argument or column and what was given.
+Everything else is a *bare* error: it is printed, and the exit status is 1.
 """
 
 from __future__ import annotations

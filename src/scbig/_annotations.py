@@ -2,6 +2,10 @@
 
 A function that is :func:`checked` gets values of the types that it names, or does not run. What
 else an argument has to be, such as above another, it says itself.
+
+Why no library: pydantic's ``validate_call`` turns text into numbers, or when strict refuses those
+of NumPy; typeguard looks at the first item of a list and beartype at one by chance; all three
+raise errors of their own, which say what is wrong with a type and not what to write instead.
 """
 
 from __future__ import annotations

@@ -102,7 +102,8 @@ class RegisteredModel(BaseModelClass):
         ----------
         adata
             Expression of single cells with perturbation labels: log1p-normalised, or raw counts,
-            which are normalised as they are read. May be backed.
+            which are normalised as they are read. May be backed. Random draws go by the order of
+            cells: the same cells in another order give other predictions, by chance.
         layer
             Layer with the expression; ``None`` for ``X``.
         perturbation_key
