@@ -84,12 +84,13 @@ def test_genes_have_one_order(screen, name):
         DualStreamMamba(adata, gene_order=list(adata.var_names), **{name: value})
 
 
-def test_a_batch_of_what_is_not_trained(screen):
+@pytest.mark.parametrize("epochs", [0, None])
+def test_a_batch_of_what_is_not_trained(screen, epochs):
     adata = screen.copy()
     SCBIG.setup_anndata(adata)
     model = SCBIG(adata, n_programs=3)
-    with pytest.raises(ValueError, match="batch_size=8 would be ignored: max_epochs=0"):
-        model.train(max_epochs=0, max_steps=0, batch_size=8)
+    with pytest.raises(ValueError, match="batch_size=8 would be ignored: no autoencoder"):
+        model.train(max_epochs=epochs, max_steps=0, batch_size=8)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -176,10 +176,10 @@ class SCBIG(BasePredictor):
         ValueError
             When the model has no data, or a condition to stop on has no cells.
         """
-        if max_epochs == 0:
-            refuse_ignored("max_epochs=0 trains no autoencoder.", batch_size=batch_size)
         if check_budget("max_epochs", max_epochs) is None and max_steps == 0:
             max_epochs = 0  # no network has a use for it
+        if max_epochs == 0:
+            refuse_ignored("no autoencoder is trained.", batch_size=batch_size)
         self._train(
             validation,
             use_refit=use_refit,
