@@ -547,6 +547,8 @@ ALSO = {
     ("STRAND.predict", "perturbations"): ("labels",),
     ("STRAND.predict_effects", "perturbations"): ("labels",),
     ("benchmark.run", "splits"): ("Splits",),
+    ("metrics.Evaluator", "reference"): ("values=",),
+    ("priors.GeneEmbedding", "vectors"): ("non-finite values",),
     ("priors.parse_locus", "text"): ("place",),
     ("splits.make_unseen", "conditions"): ("targets",),
     ("Additive.get_confidence", "perturbations"): ("Additive cannot tell",),
@@ -749,6 +751,8 @@ def _make_odd(verb: Verb, argument: str, name: str, shown: tuple[str, ...]) -> C
         return lambda: function(**settings), list(settings.values())
 
     words = (argument, argument.rstrip("s"), *ALSO.get((verb.name, argument), ()))
+    if argument == "perturbations":
+        words += ("of the target(s)",)  # which are what is asked for
     # An error that shows a path says enough, and of data the column that they lack.
     words = () if argument in PATHS or name == "AnnData" else words
     shown = ("",) if name == "AnnData" else shown
@@ -833,7 +837,7 @@ def _show(value: object) -> Iterator[str]:
     if isinstance(value, Iterator):
         yield "G1"
     if value is None:
-        yield from ("[]", "There is no DNA")
+        yield from ("[]", "There is no DNA", "would be ignored: ")
     # What is said of arrays, of all conditions, and of any.
     yield from ("shape", "leave none", "every condition has", "Additive cannot tell")
 
