@@ -57,7 +57,6 @@ from scbig.data._folders import (
     take_prefix as take_prefix,
     write_folder as write_folder,
 )
-from scbig.data._label_audit import describe_labels as describe_labels
 from scbig.data._lenders import (
     Lending as Lending,
     lend_controls as lend_controls,
@@ -83,14 +82,7 @@ from scbig.data._raw_counts import (
     holds_counts as holds_counts,
     read_matrices as read_matrices,
 )
-from scbig.data._schema import (
-    Guides,
-    Perturbations,
-    ScreenSchema,
-    Targets,
-    read_guides as read_guides,
-)
-from scbig.data._screen import Screen, get_context_names, make_screen
+from scbig.data._screen import Screen, make_screen
 from scbig.data._screen_cells import (
     ScreenCells as ScreenCells,
     ask_for_cells as ask_for_cells,
@@ -112,6 +104,15 @@ from scbig.data._write import (
     predict_query,
     put_sources as put_sources,
     write_prediction,
+)
+from scbig.labels import (
+    Guides,
+    Perturbations,
+    ScreenSchema,
+    Targets,
+    describe_labels as describe_labels,
+    get_context_names,
+    read_guides as read_guides,
 )
 
 __all__ = [

@@ -24,7 +24,10 @@ from scbig.data._count_units import (
 )
 from scbig.data._expression import get_gene_names, get_matrix
 from scbig.data._fields import check_columns
-from scbig.data._screen import ScreenSchema, make_screen
+from scbig.data._screen import make_screen
+from scbig.labels import (
+    ScreenSchema,
+)
 
 logger = logging.getLogger(__name__)
 

@@ -22,7 +22,11 @@ from scbig.data._raw_counts import (
     find_largest_count,
     read_matrices,
 )
-from scbig.data._screen import Perturbations, ScreenSchema, make_screen
+from scbig.data._screen import make_screen
+from scbig.labels import (
+    Perturbations,
+    ScreenSchema,
+)
 
 logger = logging.getLogger(__name__)
 

@@ -12,28 +12,27 @@ import pandas as pd
 from anndata import AnnData
 
 from scbig._annotations import checked
-from scbig.data._doubts import find_genes_inside, is_ensembl
-from scbig.data._guide_table import Guides, read_guides
-from scbig.data._label_audit import check_labels, find_other_controls
-from scbig.data._label_column import (
-    PERTURBATION_KEYS as PERTURBATION_KEYS,
+from scbig.labels import (
+    DEFAULT_SEPARATOR,
+    Guides,
+    ScreenSchema,
+    check_contexts,
+    check_labels,
     check_named,
     find_controls,
+    find_genes_inside,
+    find_other_controls,
     find_perturbation_key,
+    find_separator,
+    is_control_token,
+    is_ensembl,
+    is_missing_like,
     list_labels,
     match_numbers,
-)
-from scbig.data._label_remedies import write_table
-from scbig.data._labels import (
-    DEFAULT_SEPARATOR,
-    SEPARATORS as SEPARATORS,
-    is_control_token,
-    is_missing_like,
     read_controls,
+    read_guides,
+    write_table,
 )
-from scbig.data._schema import ScreenSchema
-from scbig.data._screen import check_contexts
-from scbig.data._separators import find_separator as find_separator
 
 logger = logging.getLogger(__name__)
 

@@ -15,8 +15,14 @@ from scbig.cells import ScreenModel, expect_responders
 from scbig.data._effects import Effects
 from scbig.data._expression import take_log_base
 from scbig.data._lenders import find_chosen, write_contexts
-from scbig.data._screen import CONTEXT_JOIN, Perturbations, ScreenSchema, Targets, make_screen
+from scbig.data._screen import make_screen
 from scbig.data._write import LARGE_BYTES
+from scbig.labels import (
+    CONTEXT_JOIN,
+    Perturbations,
+    ScreenSchema,
+    Targets,
+)
 
 logger = logging.getLogger(__name__)
 

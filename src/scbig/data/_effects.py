@@ -8,7 +8,10 @@ from scipy import sparse
 
 from scbig._types import Arrays, Values
 from scbig.data._expression import Expression
-from scbig.data._screen import Screen, Targets
+from scbig.data._screen import Screen
+from scbig.labels import (
+    Targets,
+)
 
 Group = tuple[Targets, int, np.ndarray]
 _PARTS = ("context", "delta", "n_cells", "control_mean", "variance", "n_controls")

@@ -16,10 +16,13 @@ from scvi.data.fields import BaseAnnDataField
 from scbig._constants import REGISTRY
 from scbig.data._check_cells import check_readable
 from scbig.data._expression import get_gene_names
-from scbig.data._label_audit import check_other_controls
 from scbig.data._lenders import REMEDY
-from scbig.data._schema import ScreenSchema
-from scbig.data._screen import check_missing, make_screen
+from scbig.data._screen import make_screen
+from scbig.labels import (
+    ScreenSchema,
+    check_missing,
+    check_other_controls,
+)
 
 logger = logging.getLogger(__name__)
 

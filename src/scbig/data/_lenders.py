@@ -11,8 +11,12 @@ from anndata import AnnData
 
 from scbig.data._effects import compute_group_means
 from scbig.data._expression import Expression
-from scbig.data._schema import Perturbations, ScreenSchema
-from scbig.data._screen import CONTEXT_JOIN, Screen, make_screen
+from scbig.data._screen import Screen, make_screen
+from scbig.labels import (
+    CONTEXT_JOIN,
+    Perturbations,
+    ScreenSchema,
+)
 
 logger = logging.getLogger(__name__)
 

@@ -6,8 +6,11 @@ from anndata import AnnData
 
 from scbig._annotations import checked
 from scbig.data._conventions import infer_schema
-from scbig.data._label_audit import LOCUS_KEY
-from scbig.data._schema import Guides, ScreenSchema
+from scbig.labels import (
+    LOCUS_KEY,
+    Guides,
+    ScreenSchema,
+)
 from scbig.priors import parse_guide
 
 

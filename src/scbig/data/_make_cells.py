@@ -30,8 +30,10 @@ from scbig.cells import (
 from scbig.data._control_pools import ControlPool, MadeCells, hand_out, read_pools, take_dense
 from scbig.data._expression import GeneMatch
 from scbig.data._query import Query
-from scbig.data._screen import Targets
 from scbig.data._write import Prediction, announce_size
+from scbig.labels import (
+    Targets,
+)
 
 logger = logging.getLogger(__name__)
 

@@ -14,13 +14,11 @@ from scbig._constants import OBS
 from scbig.data._expression import Expression, get_matrix, take_log_base
 from scbig.data._lenders import REMEDY, find_chosen, write_contexts
 from scbig.data._raw_counts import CellMatrices
-from scbig.data._screen import (
+from scbig.data._screen import Screen, make_screen, sort_conditions
+from scbig.labels import (
     Perturbations,
-    Screen,
     ScreenSchema,
     Targets,
-    make_screen,
-    sort_conditions,
 )
 
 logger = logging.getLogger(__name__)

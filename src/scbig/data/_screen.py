@@ -6,15 +6,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from scbig.data._labels import (
-    CONTROL_LABELS as CONTROL_LABELS,
-    is_control_token as is_control_token,
-    is_no_context,
-    parse_perturbation as parse_perturbation,
+from scbig.labels import (
+    ScreenSchema,
+    Targets,
+    check_contexts,
+    check_missing,
+    get_context_names,
 )
-from scbig.data._schema import Perturbations as Perturbations, ScreenSchema, Targets
-
-CONTEXT_JOIN = " | "
 
 
 @dataclass(frozen=True)
@@ -144,26 +142,6 @@ def sort_conditions(targets: Iterable[Targets]) -> tuple[Targets, ...]:
     return tuple(sorted(set(targets), key=lambda group: (len(group), group)))
 
 
-def get_context_names(obs: pd.DataFrame, keys: Sequence[str]) -> pd.Series:
-    """Name the context of each cell: its values of the context keys, joined.
-
-    Parameters
-    ----------
-    obs
-        Cell annotations.
-    keys
-        Columns that make up a context.
-
-    Returns
-    -------
-    Context names by cell; ``"all"`` for every cell when there are no keys.
-    """
-    if not keys:
-        return pd.Series("all", index=obs.index)
-    columns = [obs[key].astype(str) for key in keys]
-    return columns[0].str.cat(columns[1:], sep=CONTEXT_JOIN) if len(columns) > 1 else columns[0]
-
-
 def _read_contexts(
     obs: pd.DataFrame, keys: Sequence[str], known: Sequence[str]
 ) -> tuple[tuple[str, ...], np.ndarray]:
@@ -171,46 +149,3 @@ def _read_contexts(
     new = sorted(set(names) - set(known))
     contexts = (*known, *new)
     return contexts, pd.Index(contexts).get_indexer(names)
-
-
-def check_missing(obs: pd.DataFrame, keys: Sequence[str]) -> None:
-    """Raise when cells lack a value in one of the columns."""
-    for key in keys:
-        n_missing = int(obs[key].isna().sum())
-        if n_missing:
-            raise ValueError(
-                f"obs[{key!r}] is missing for {n_missing} cell(s). "
-                f"Drop them: adata = adata[adata.obs[{key!r}].notna()].copy()"
-            )
-
-
-def check_contexts(obs: pd.DataFrame, keys: Sequence[str]) -> None:
-    """Raise when the contexts of cells say that there is none.
-
-    Parameters
-    ----------
-    obs
-        Cell annotations.
-    keys
-        Columns that make up a context.
-
-    Raises
-    ------
-    ValueError
-        When values are such as ``nan``, ``None`` or ``unassigned``, or empty.
-    """
-    for key in keys:
-        if pd.api.types.is_numeric_dtype(obs[key]):
-            continue
-        values = obs[key].dropna().value_counts()
-        found = {str(k): int(n) for k, n in values.items() if n and is_no_context(str(k))}
-        if found:
-            listed = ", ".join(f"{k!r} ({n} cells)" for k, n in found.items())
-            column = f"adata.obs[{key!r}]"
-            first = next(iter(found))
-            raise ValueError(
-                f"obs[{key!r}] is missing for {sum(found.values())} cell(s), by what their "
-                f"contexts say: {listed}. If that is a context, give it a name: {column} = "
-                f"{column}.astype(str).replace({{{first!r}: 'no {key}'}}). Otherwise drop them: "
-                f"adata = adata[~{column}.astype(str).isin({list(found)})].copy()"
-            )

@@ -12,7 +12,11 @@ from scipy import sparse
 from scbig.cells import Responders, ScreenModel, expect_responders, fit_screen_model
 from scbig.data._expression import Expression
 from scbig.data._query import Query
-from scbig.data._screen import Screen, ScreenSchema, Targets
+from scbig.data._screen import Screen
+from scbig.labels import (
+    ScreenSchema,
+    Targets,
+)
 
 logger = logging.getLogger(__name__)
 

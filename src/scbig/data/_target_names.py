@@ -8,7 +8,11 @@ import pandas as pd
 from anndata import AnnData
 
 from scbig.data._expression import get_gene_names
-from scbig.data._screen import ScreenSchema, Targets, make_screen
+from scbig.data._screen import make_screen
+from scbig.labels import (
+    ScreenSchema,
+    Targets,
+)
 from scbig.priors import TargetEmbeddings, explain_missing, find_rewriting, find_spellings
 
 logger = logging.getLogger(__name__)

@@ -21,7 +21,9 @@ from scbig._constants import (
 )
 from scbig.data._expression import Expression, GeneMatch, get_matrix
 from scbig.data._query import Query
-from scbig.data._screen import ScreenSchema
+from scbig.labels import (
+    ScreenSchema,
+)
 
 logger = logging.getLogger(__name__)
 

@@ -2,8 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from scbig.data._label_remedies import rewrite
-from scbig.data._labels import (
+from scbig.labels._reading import (
     DEFAULT_SEPARATOR,
     SEPARATORS,
     WEAK_SEPARATORS,
@@ -15,6 +14,7 @@ from scbig.data._labels import (
     split_label,
     take_once,
 )
+from scbig.labels._remedies import rewrite
 
 
 def find_separator(

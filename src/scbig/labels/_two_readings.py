@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from itertools import chain, product
 
-from scbig.data._labels import (
+from scbig.labels._reading import (
     DEFAULT_SEPARATOR,
     is_control_like,
     is_control_token,

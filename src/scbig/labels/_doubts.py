@@ -4,8 +4,8 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from scbig.data._distorted import find_date_gene, find_half, find_joined, unwrap
-from scbig.data._labels import (
+from scbig.labels._distorted import find_date_gene, find_half, find_joined, unwrap
+from scbig.labels._reading import (
     CLEAR_SEPARATORS,
     DEFAULT_SEPARATOR,
     WEAK_SEPARATORS,

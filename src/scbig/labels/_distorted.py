@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Collection, Iterable
 
-from scbig.data._labels import SEPARATORS, WEAK_SEPARATORS, is_missing_like, split_label
+from scbig.labels._reading import SEPARATORS, WEAK_SEPARATORS, is_missing_like, split_label
 
 _MONTHS = {
     name: number

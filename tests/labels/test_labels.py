@@ -9,8 +9,8 @@ from anndata import AnnData
 from hypothesis import assume, given, settings, strategies as st
 
 from scbig.data import PerturbationField, ScreenSchema, infer_schema, make_screen
-from scbig.data._labels import CONTROL_LABELS, SEPARATORS, is_control_like, is_missing_like
-from scbig.data._schema import read_guides
+from scbig.labels._reading import CONTROL_LABELS, SEPARATORS, is_control_like, is_missing_like
+from scbig.labels._schema import read_guides
 
 GENES = ["A", "B", "C", "AHR", "KLF1", "STAT1", "JAK2", "HLA-A", "HLA-B", "NKX2-1", "Y_RNA"]
 ENSEMBL = [f"ENSG0000012345{i}" for i in range(6)]

@@ -7,8 +7,14 @@ from anndata import AnnData
 from hypothesis import given, strategies as st
 
 from scbig.data import ScreenSchema, infer_schema
-from scbig.data._conventions import PERTURBATION_KEYS, SEPARATORS, find_separator
-from scbig.data._screen import CONTROL_LABELS, is_control_token, parse_perturbation
+from scbig.labels import (
+    CONTROL_LABELS,
+    PERTURBATION_KEYS,
+    SEPARATORS,
+    find_separator,
+    is_control_token,
+    parse_perturbation,
+)
 
 LETTERS = st.text("ABCXYZ019", min_size=1, max_size=5)
 GENES = st.one_of(LETTERS, st.builds("{}-{}".format, LETTERS, LETTERS))

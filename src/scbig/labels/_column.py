@@ -7,9 +7,8 @@ from itertools import chain
 
 import pandas as pd
 
-from scbig.data._distorted import unwrap
-from scbig.data._label_remedies import rewrite
-from scbig.data._labels import (
+from scbig.labels._distorted import unwrap
+from scbig.labels._reading import (
     CONTROL_LABELS,
     DEFAULT_SEPARATOR,
     SEPARATORS,
@@ -18,6 +17,7 @@ from scbig.data._labels import (
     is_control_token,
     split_label,
 )
+from scbig.labels._remedies import rewrite
 
 logger = logging.getLogger(__name__)
 

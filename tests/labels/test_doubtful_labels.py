@@ -13,7 +13,7 @@ from hypothesis import given, settings, strategies as st
 from scbig import benchmark
 from scbig.baselines import Additive
 from scbig.data import PerturbationField, infer_schema, make_screen
-from scbig.data._distorted import find_date_gene, find_joined, unwrap
+from scbig.labels._distorted import find_date_gene, find_joined, unwrap
 from scbig.splits import make_split
 
 GENES = ["STAT1", "JAK2", "KLF1", "HLA-A", "NKX2-1", "IRF1", "MARCHF1", "SEPTIN2"]

@@ -7,8 +7,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from scbig.data._label_column import GUIDE_KEYS
-from scbig.data._labels import DEFAULT_SEPARATOR, is_control_like, is_control_token
+from scbig.labels._column import GUIDE_KEYS
+from scbig.labels._reading import DEFAULT_SEPARATOR, is_control_like, is_control_token
 
 logger = logging.getLogger(__name__)
 

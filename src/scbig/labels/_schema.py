@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from scbig.data._doubts import check_target
-from scbig.data._guide_table import Guides as Guides, read_guides as read_guides
-from scbig.data._labels import DEFAULT_SEPARATOR, list_targets, read_controls
-from scbig.data._two_readings import describe_readings, find_readings
+from scbig.labels._doubts import check_target
+from scbig.labels._guide_table import read_guides
+from scbig.labels._reading import DEFAULT_SEPARATOR, list_targets, read_controls
+from scbig.labels._two_readings import describe_readings, find_readings
 
 Targets = tuple[str, ...]
 Perturbations = Sequence[str | Sequence[str]]

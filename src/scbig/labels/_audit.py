@@ -6,8 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from scbig.data._distorted import unwrap
-from scbig.data._doubts import (
+from scbig.labels._column import ANY_PERTURBATION, count_cells, read_number, shorten
+from scbig.labels._contexts import get_context_names
+from scbig.labels._distorted import unwrap
+from scbig.labels._doubts import (
     COMBINATION,
     CONTROL,
     DATE,
@@ -17,8 +19,7 @@ from scbig.data._doubts import (
     find_doubt,
     find_guide,
 )
-from scbig.data._label_column import ANY_PERTURBATION, count_cells, read_number, shorten
-from scbig.data._label_errors import (
+from scbig.labels._errors import (
     LabelColumn,
     raise_cases,
     raise_combined,
@@ -32,7 +33,7 @@ from scbig.data._label_errors import (
     raise_table,
     raise_telling,
 )
-from scbig.data._labels import (
+from scbig.labels._reading import (
     CLEAR_SEPARATORS,
     DEFAULT_SEPARATOR,
     WEAK_SEPARATORS,
@@ -43,9 +44,8 @@ from scbig.data._labels import (
     split_label,
     take_once,
 )
-from scbig.data._schema import ScreenSchema, Targets
-from scbig.data._screen import get_context_names
-from scbig.data._two_readings import describe_readings, find_readings
+from scbig.labels._schema import ScreenSchema, Targets
+from scbig.labels._two_readings import describe_readings, find_readings
 
 #: Labels of this column name places, as guides may, and not genes.
 LOCUS_KEY = "locus"

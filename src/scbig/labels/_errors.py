@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from scbig.data._doubts import Doubt
-from scbig.data._label_column import list_labels, shorten
-from scbig.data._label_remedies import count, drop, rewrite, take_genes, write_table
-from scbig.data._labels import DEFAULT_SEPARATOR, is_control_like, split_label
-from scbig.data._schema import ScreenSchema
+from scbig.labels._column import list_labels, shorten
+from scbig.labels._doubts import Doubt
+from scbig.labels._reading import DEFAULT_SEPARATOR, is_control_like, split_label
+from scbig.labels._remedies import count, drop, rewrite, take_genes, write_table
+from scbig.labels._schema import ScreenSchema
 
 _NAMES_AS_THEY_ARE = "If they are names of targets as they are: separator=''"
 
