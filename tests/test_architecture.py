@@ -28,6 +28,7 @@ FLOORS = {
         "_scvi_arguments",
         "_scvi_tools",
         "_types",
+        "_writing",
         "_protocols",
         "_optional",
     },

@@ -1,6 +1,7 @@
 """What a benchmark keeps: its configuration, and the parts that a rerun finds again."""
 
 import json
+import logging
 import platform
 import shutil
 from collections.abc import Sequence
@@ -10,10 +11,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scbig import __version__
+from scbig._writing import list_entries, replacing, write_text
 from scbig.benchmark._parts import Part, PartResult
 from scbig.benchmark._settings import BenchmarkSettings, PredictorSpec, make_fingerprint
 from scbig.splits import Split
@@ -26,6 +29,9 @@ RESULTS = (
 )  # fmt: skip
 REMEDY = "Begin anew with use_overwrite=True, or choose another folder: out=..."
 _KEY = b"scbig_benchmark"
+# What reading a damaged file of a part raises.
+_DAMAGED = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError)
+logger = logging.getLogger(__name__)
 LIBRARIES = ("anndata", "numpy", "scikit-learn", "scipy", "scvi-tools", "torch")
 
 
@@ -136,8 +142,10 @@ class BenchmarkFolder:
             self._clear()
         elif (path / CONFIG).exists():
             self._check_config()
-        (path / PARTS).mkdir(parents=True, exist_ok=True)
-        _write_text(path / CONFIG, json.dumps(config.to_dict(), indent=1))
+        path.mkdir(parents=True, exist_ok=True)
+        # Before anything else: without it the next run would take the folder for somebody else's.
+        self.write_text(CONFIG, json.dumps(config.to_dict(), indent=1))
+        (path / PARTS).mkdir(exist_ok=True)
 
     def read_part(self, part: Part) -> PartResult | None:
         """Return what an earlier run made of a part, or ``None``.
@@ -149,7 +157,7 @@ class BenchmarkFolder:
 
         Returns
         -------
-        The result, if there is one.
+        The result, if there is one that is whole.
 
         Raises
         ------
@@ -159,19 +167,20 @@ class BenchmarkFolder:
         path = self._get_path(part)
         if not path.exists():
             return None
-        table = pq.read_table(path)
-        note = json.loads(table.schema.metadata[_KEY])
+        try:
+            note, scores = _read_table(path)
+            judged = None
+            if "judge" in self._config.fixed:
+                _, judged = _read_table(path.with_suffix(JUDGED))
+        except _DAMAGED as error:
+            logger.warning("%s is damaged and is computed again: %s", path, error)
+            return None
         if note["fingerprint"] != self._config.get_fingerprint(part):
             raise ValueError(
                 f"{path} was made with another split {part.split.name!r} or another predictor "
                 f"{part.predictor!r} than the present ones. {REMEDY}"
             )
-        judged = path.with_suffix(JUDGED)
-        return PartResult(
-            table.to_pandas(),
-            note["seconds"],
-            judged=pq.read_table(judged).to_pandas() if judged.exists() else None,
-        )
+        return PartResult(scores, note["seconds"], judged=judged)
 
     def write_part(self, part: Part, result: PartResult) -> None:
         """Keep a finished part.
@@ -184,13 +193,10 @@ class BenchmarkFolder:
             What it gave.
         """
         note = {"fingerprint": self._config.get_fingerprint(part), "seconds": result.seconds}
-        table = pa.Table.from_pandas(result.scores, preserve_index=False)
-        metadata = {**table.schema.metadata, _KEY: json.dumps(note)}
         path = self._get_path(part)
         if result.judged is not None:  # first, as a part is done when its own file is there
-            judged = pa.Table.from_pandas(result.judged, preserve_index=False)
-            _write_table(path.with_suffix(JUDGED), judged)
-        _write_table(path, table.replace_schema_metadata(metadata))
+            _write_table(path.with_suffix(JUDGED), result.judged, note)
+        _write_table(path, result.scores, note)
 
     def write_text(self, name: str, text: str) -> None:
         """Write one of the results.
@@ -202,7 +208,7 @@ class BenchmarkFolder:
         text
             Its content.
         """
-        _write_text(self.path / name, text)
+        write_text(self.path / name, text)
 
     def _get_path(self, part: Part) -> Path:
         name = f"{part.split.name}--seed{part.seed}--{part.predictor}"
@@ -211,19 +217,26 @@ class BenchmarkFolder:
     def _check_is_ours(self) -> None:
         if self.path.is_file():
             raise FileExistsError(f"{self.path} is a file, where a folder is expected.")
-        if self.path.is_dir() and not (self.path / CONFIG).exists() and any(self.path.iterdir()):
+        is_there = self.path.is_dir() and not (self.path / CONFIG).exists()
+        if is_there and list_entries(self.path):
             raise FileExistsError(
                 f"{self.path} is not empty and holds no benchmark. Choose another folder."
             )
 
     def _clear(self) -> None:
+        # The configuration stays until its successor is there: it says whose folder this is.
         shutil.rmtree(self.path / PARTS, ignore_errors=True)
-        for name in (CONFIG, *RESULTS):
+        for name in RESULTS:
             (self.path / name).unlink(missing_ok=True)
 
     def _check_config(self) -> None:
         """Refuse to join parts of another configuration."""
-        earlier = json.loads((self.path / CONFIG).read_text("utf-8"))["fixed"]
+        try:
+            earlier = json.loads((self.path / CONFIG).read_text("utf-8"))["fixed"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{self.path / CONFIG} cannot be read: {error!r}. {REMEDY}"
+            ) from error
         changes = find_changes(earlier, self._config.fixed)
         if changes:
             raise ValueError(
@@ -264,16 +277,25 @@ def find_changes(earlier: Any, now: Any, name: str = "") -> list[str]:
     return [f"{name} was {earlier!r} and is {now!r}"]
 
 
-def _write_table(path: Path, table: pa.Table) -> None:
-    half = path.with_name(path.name + ".tmp")
-    pq.write_table(table, half)
-    half.replace(path)  # at once: an interruption leaves no half of a file
+def _write_table(path: Path, frame: pd.DataFrame, note: dict[str, Any]) -> None:
+    """Write a table with what it was made from, and a checksum of both."""
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    noted = json.dumps(note | {"checksum": _hash(table.to_pandas(), note)})
+    with replacing(path) as half:
+        pq.write_table(table.replace_schema_metadata({**table.schema.metadata, _KEY: noted}), half)
 
 
-def _write_text(path: Path, text: str) -> None:
-    half = path.with_name(path.name + ".tmp")
-    half.write_text(text, encoding="utf-8")
-    half.replace(path)
+def _read_table(path: Path) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Read what :func:`_write_table` wrote, or raise one of `_DAMAGED`."""
+    table = pq.read_table(path)
+    note, frame = json.loads(table.schema.metadata[_KEY]), table.to_pandas()
+    if note.pop("checksum") != _hash(frame, note):
+        raise ValueError("its checksum differs")
+    return note, frame
+
+
+def _hash(frame: pd.DataFrame, note: dict[str, Any]) -> str:
+    return make_fingerprint([note, frame.to_csv(index=False)])
 
 
 def _describe_judge(settings: BenchmarkSettings) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from scbig._writing import write_text
 from scbig.cli._session import Session, run_session
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def run_demo(
     session.say("[bold]5/5[/bold] Scoring and drawing")
     real, means = compute_real_means(screen), compute_predicted_means(predicted, screen)
     scores = compute_scores(real, means, screen.control, screen.held_out, screen.schema)
-    scores.to_csv(out / "scores.csv", index=False)
+    write_text(out / "scores.csv", scores.to_csv(index=False))
     files = [out / "scores.csv", write_cells(predicted, out / "predicted.h5ad")]
     files += _draw(out, screen, scores, real, means[model.default_key])
     report(session.console, scores, recovery, files, seconds=time.monotonic() - start)

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from scbig import pl
+from scbig._writing import replacing
 from scbig.cli._demo_screen import KINDS, LOWER_IS_BETTER, summarise
 
 MODEL = "scbig"
@@ -149,7 +150,8 @@ def save_figures(
         "programs.png": _draw_programs(shifts),
     }
     for name, figure in figures.items():
-        figure.savefig(folder / name, dpi=150)
+        with replacing(folder / name) as half:
+            figure.savefig(half, dpi=150, format="png")
         plt.close(figure)
     return [folder / name for name in figures]
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from scbig._writing import replacing
 from scbig.baselines import Additive, Baseline, TrainMean
 from scbig.data import (
     Expression,
@@ -205,7 +206,8 @@ def write_cells(predicted: AnnData, path: Path) -> Path:
     # The baselines' layers would quadruple the file, and are made anew in a second.
     for baseline in BASELINES:
         del predicted.layers[baseline.default_key]
-    predicted.write_h5ad(path, compression="gzip")
+    with replacing(path) as half:
+        predicted.write_h5ad(half, compression="gzip")
     return path
 
 

@@ -14,6 +14,7 @@ from rich.box import SIMPLE
 from rich.markup import escape
 from rich.table import Table
 
+from scbig._writing import write_text
 from scbig.cli._given import take_file
 from scbig.cli._options import (
     HOLDING,
@@ -195,7 +196,7 @@ def run_evaluate(
         "and the ceiling."
     )
     scores = _score(adata, labels, holding, wanted)
-    scores.to_csv(out, index=False)
+    write_text(out, scores.to_csv(index=False))
     for table in make_tables(summarise(scores), session.console.width):
         session.console.print(table, "")
     session.say(LEGEND)

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from scbig._constants import COUNTS
 from scbig.cli._options import Holding, PriorFiles, ScreenFile, Splitting
-from scbig.data import ScreenSchema, Targets, from_mudata, get_matrix, holds_counts
+from scbig.data import ScreenSchema, Targets, from_mudata, get_matrix, holds_counts, is_free
 from scbig.priors import (
     Loci,
     TableEncoder,
@@ -199,7 +199,7 @@ def check_out_folder(folder: Path, *, overwrite: bool) -> None:
     """Raise when a folder cannot be written to, or holds something that may not be replaced."""
     if folder.is_file():
         raise FileExistsError(f"{folder} is a file; --out names a folder.")
-    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+    if not overwrite and not is_free(folder):
         raise FileExistsError(f"{folder} is not empty. Replace what is there with --overwrite.")
 
 

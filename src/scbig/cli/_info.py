@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import sys
@@ -143,15 +142,11 @@ def describe_model(folder: Path, *, show_all: bool = False) -> Iterator[Row]:
 
 
 def _read_model(folder: Path) -> dict[str, Any]:
-    file = folder / "model.json"
-    if not file.is_file():
-        raise FileNotFoundError(f"{folder} holds no model saved by scbig: {file.name} is missing.")
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{file} cannot be read: {error}. Save the model again.") from error
-    if not isinstance(values, dict) or "vocabulary" not in values:
-        raise ValueError(f"{file} is not what scbig wrote. Save the model again.")
+    from scbig.data import read_header
+
+    values = read_header(folder)
+    if "vocabulary" not in values:
+        raise ValueError(f"{folder} holds {values.get('class')}, of which nothing can be told.")
     return values
 
 

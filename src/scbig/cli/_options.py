@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -89,10 +88,9 @@ def find_model(folder: Path, model_class: str | None = None) -> PredictorSpec:
     """
     if model_class is not None:
         return find_spec(model_class)
-    file = folder / "model.json"
-    if not file.is_file():
-        raise FileNotFoundError(f"{folder} holds no model saved by scbig: {file.name} is missing.")
-    name = json.loads(file.read_text(encoding="utf-8")).get("class")
+    from scbig.data import read_header
+
+    name = read_header(folder).get("class")
     spec = find_saved(name)
     if spec is None:
         known = [model.class_name for model in MODELS]

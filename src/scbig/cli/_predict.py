@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
+from scbig._writing import replacing
 from scbig.cli._given import check_loci, check_reading, refuse_unused
 from scbig.cli._options import (
     OWN,
@@ -258,7 +259,8 @@ def _predict(
         **known,
         **asked,
     )
-    predicted.write_h5ad(out, compression="gzip")
+    with replacing(out) as half:
+        predicted.write_h5ad(half, compression="gzip")
     key = wanted.key_added or model.default_key
     session.say(
         f"Wrote {predicted.n_obs} cells x {predicted.n_vars} genes to "
@@ -320,21 +322,22 @@ def _write_table(
     if not hasattr(model, "predict_effects"):
         raise ValueError(f"{type(model).__name__} has no predict_effects: leave --effects out.")
     table = model.predict_effects(labels, **asked)
-    if out.suffix in _SEPARATORS:
-        _write_lines(table, out)
-    else:
-        table.write_h5ad(out, compression="gzip")
+    with replacing(out) as half:
+        if out.suffix in _SEPARATORS:
+            _write_lines(table, half, _SEPARATORS[out.suffix])
+        else:
+            table.write_h5ad(half, compression="gzip")
     session.say(
         f"Wrote the effects of {table.n_obs} conditions on {table.n_vars} genes to "
         f"[bold]{escape(str(out))}[/bold]."
     )
 
 
-def _write_lines(table: AnnData, out: Path) -> None:
+def _write_lines(table: AnnData, out: Path, separator: str) -> None:
     """Write a line for each condition and gene, some conditions at a time."""
     import numpy as np
 
-    separator, gene = _SEPARATORS[out.suffix], _name_gene(table)
+    gene = _name_gene(table)
     for start in range(0, table.n_obs, _AT_ONCE):
         part = table[start : start + _AT_ONCE]
         lines = part.obs.iloc[np.repeat(np.arange(part.n_obs), part.n_vars)].copy()

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -14,6 +15,7 @@ from scipy import sparse
 
 from scbig._annotations import checked
 from scbig._constants import COUNTS_SUFFIX, JUDGE, SOURCE_SUFFIX
+from scbig._writing import replacing
 from scbig.data._conventions import infer_schema
 from scbig.data._count_units import (
     check_log1p,
@@ -113,8 +115,10 @@ def to_cell_eval(
     schema = schema or _infer_schema(predicted, real)
     sides = make_judged(predicted, real, schema, layer)
     folder.mkdir(parents=True, exist_ok=True)
-    for file, cells in zip(files.values(), sides, strict=False):
-        cells.write_h5ad(file)
+    # Both are written before either takes its place: one goes with the other.
+    with ExitStack() as both:
+        for file, cells in zip(files.values(), sides, strict=False):
+            cells.write_h5ad(both.enter_context(replacing(file)))
     return files
 
 

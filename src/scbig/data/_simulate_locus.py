@@ -12,6 +12,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from scbig._annotations import checked
 from scbig._constants import UNS
+from scbig._writing import replacing, write_text
 from scbig.data._simulate import CellPlan, draw_cell_plan, draw_counts, make_log1p_cells
 from scbig.data._simulate_effects import Circuit, draw_circuit
 from scbig.priors import Loci, Locus
@@ -310,8 +311,9 @@ def _write(folder: Path, loci: Loci, chromosomes: list[np.ndarray]) -> Path:
     fasta = folder / "genome.fa"
     # An index of an earlier genome would be believed if both were written in one second.
     fasta.with_suffix(".fa.fai").unlink(missing_ok=True)
-    _write_fasta(fasta, _CHROMOSOMES, chromosomes)
-    loci.to_frame().to_csv(folder / "loci.tsv", sep="\t", index=False)
+    with replacing(fasta) as half:
+        _write_fasta(half, _CHROMOSOMES, chromosomes)
+    write_text(folder / "loci.tsv", loci.to_frame().to_csv(sep="\t", index=False))
     return fasta
 
 

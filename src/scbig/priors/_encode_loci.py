@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from os import PathLike
@@ -14,6 +13,7 @@ from rich.progress import track
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from scbig._writing import replacing
 from scbig.priors._dna_encoder import DNAEncoder, LocusTokens
 from scbig.priors._genome import Genome
 from scbig.priors._loci import Loci
@@ -140,11 +140,9 @@ class EncodingCache:
         """
         name = blake2b("".join(keys).encode(), digest_size=16).hexdigest()
         path = self.folder / f"{name}.safetensors"
-        # Written aside and then renamed: an interruption leaves no half of a file behind.
-        aside = path.with_suffix(f".{os.getpid()}.tmp")
         arrays = {name: getattr(tokens, name) for name in _ARRAYS}
-        save_file(arrays, aside, metadata={"keys": json.dumps(list(keys))})
-        aside.replace(path)
+        with replacing(path) as half:
+            save_file(arrays, half, metadata={"keys": json.dumps(list(keys))})
         self._place |= {key: (path, row) for row, key in enumerate(keys)}
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from scbig._annotations import check_fields, checked
 from scbig._arguments import MAX_SEED, MAX_STEPS, refuse
+from scbig._writing import write_text
 from scbig.data import ScreenSchema, Targets
 
 logger = logging.getLogger(__name__)
@@ -182,7 +183,7 @@ def write_splits(path: str | Path, splits: Iterable[Split] | Mapping[str, Split]
             f"{len(splits)} splits have only {len(entries)} different names: {list(entries)}. "
             "Rename one: dataclasses.replace(split, name='...')"
         )
-    Path(path).write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(entries, indent=1) + "\n")
 
 
 @checked

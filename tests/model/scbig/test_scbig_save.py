@@ -57,7 +57,7 @@ def test_nothing_is_pickled(folder: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["arrays.safetensors", "model.json"]
     values = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     assert values["class"] == "SCBIG"
-    assert values["format"] == 2
+    assert values["format"] == 3
     assert {
         "seed",
         "missing_embedding",
