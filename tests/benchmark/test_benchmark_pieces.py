@@ -2,7 +2,12 @@
 
 import json
 import logging
+import os
+import shutil
 import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -147,6 +152,98 @@ def test_a_part_is_read_as_it_was_written(tmp_path: Path, specs: list[PredictorS
     assert again.seconds == 1.5
     files = sorted(p.name for p in (tmp_path / "out" / "parts").iterdir())
     assert files == ["one--seed0--b%2Fc.parquet"]
+
+
+def _damage(content: bytes, kind: str, seed: int) -> bytes:
+    rng = np.random.default_rng(seed)
+    if kind == "cut":
+        return content[: int(rng.integers(len(content)))]
+    if kind == "nothing":
+        return b""
+    if kind == "other":
+        return rng.bytes(len(content))
+    flipped = bytearray(content)
+    flipped[int(rng.integers(len(content)))] ^= 1 << int(rng.integers(8))
+    return bytes(flipped)
+
+
+@pytest.mark.parametrize("kind", ["cut", "nothing", "other", "bit"])
+def test_a_damaged_part_is_computed_again_and_said_so(
+    tmp_path: Path, specs: list[PredictorSpec], kind: str, caplog: pytest.LogCaptureFixture
+):
+    folder, part = BenchmarkFolder(tmp_path / "out", make(specs)), Part(SPLIT, 0, specs[0])
+    scores = pd.DataFrame({"perturbation": ["A", "B"] * 20, "value": np.linspace(0, 1, 40)})
+    folder.write_part(part, PartResult(scores, 1.5))
+    [file] = (tmp_path / "out" / "parts").iterdir()
+    whole, n_damaged = file.read_bytes(), 0
+    for seed in range(60 if kind == "bit" else 5):
+        file.write_bytes(_damage(whole, kind, seed))
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, logger="scbig"):
+            found = folder.read_part(part)
+        if found is None:
+            n_damaged += 1
+            assert f"{file} is damaged and is computed again" in caplog.text
+        else:  # a bit that means nothing
+            pd.testing.assert_frame_equal(found.scores, scores)
+            assert found.seconds == 1.5
+    assert n_damaged >= 5
+    folder.write_part(part, PartResult(scores, 2.5))
+    assert folder.read_part(part).seconds == 2.5
+
+
+def test_a_part_whose_judge_is_gone_is_computed_again(tmp_path: Path, specs: list[PredictorSpec]):
+    config = make(specs)
+    config.fixed["judge"] = "some"
+    folder, part = BenchmarkFolder(tmp_path, config), Part(SPLIT, 0, specs[0])
+    told = pd.DataFrame({"value": [1.0]})
+    folder.write_part(part, PartResult(told, 1.0, judged=told))
+    pd.testing.assert_frame_equal(folder.read_part(part).judged, told)
+    (tmp_path / "parts" / "one--seed0--a.judge.parquet").unlink()
+    assert folder.read_part(part) is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"other": 1}'])
+def test_a_damaged_configuration_says_how_to_go_on(
+    tmp_path: Path, specs: list[PredictorSpec], text: str
+):
+    BenchmarkFolder(tmp_path, make(specs))
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ValueError, match=r"config\.json cannot be read.*use_overwrite=True"):
+        BenchmarkFolder(tmp_path, make(specs))
+    BenchmarkFolder(tmp_path, make(specs), use_overwrite=True)
+    BenchmarkFolder(tmp_path, make(specs))
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_start_that_ends_at_any_step_does_not_block_the_next(
+    tmp_path: Path, specs: list[PredictorSpec], monkeypatch: pytest.MonkeyPatch, is_there: bool
+):
+    """Each writing, renaming, removal and new folder in turn is the last that a start does."""
+    for last in range(100):
+        out, steps = tmp_path / str(last), count()
+        if is_there:
+            BenchmarkFolder(out, make(specs)).write_text("scores.csv", "old")
+
+        def stop(call: Callable, steps: Iterator = steps, last: int = last) -> Callable:
+            def step(*args: object, **settings: object) -> object:
+                if next(steps) >= last:
+                    raise KeyboardInterrupt
+                return call(*args, **settings)
+
+            return step
+
+        with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+            for owner, name in (
+                (os, "fsync"), (os, "open"), (Path, "replace"), (Path, "unlink"),
+                (Path, "mkdir"), (shutil, "rmtree"),
+            ):  # fmt: skip
+                patch.setattr(owner, name, stop(getattr(owner, name)))
+            BenchmarkFolder(out, make(specs, n_cells=9), use_overwrite=is_there)
+        BenchmarkFolder(out, make(specs, n_cells=9), use_overwrite=is_there)
+        if next(steps) <= last:
+            break
+    assert last >= 6
 
 
 def test_a_folder_keeps_one_configuration(tmp_path: Path, specs: list[PredictorSpec]):
