@@ -30,6 +30,7 @@ FLOORS = {
         "_types",
         "_writing",
         "_protocols",
+        "_reading",
         "_optional",
     },
 }

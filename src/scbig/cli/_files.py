@@ -6,7 +6,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import anndata as ad
 import numpy as np
 import scanpy as sc
 from anndata import AnnData
@@ -14,6 +13,7 @@ from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 from scbig._constants import COUNTS
+from scbig._reading import read_checked, read_h5ad
 from scbig.cli._options import Holding, PriorFiles, ScreenFile, Splitting
 from scbig.data import ScreenSchema, Targets, from_mudata, get_matrix, holds_counts, is_free
 from scbig.priors import (
@@ -100,11 +100,11 @@ def normalize_counts(
 
 def _read(file: ScreenFile) -> AnnData:
     if file.path.suffix == ".h5ad":
-        return ad.read_h5ad(file.path)
+        return read_h5ad(file.path)
     if file.path.suffix == ".h5mu":
         import mudata
 
-        return from_mudata(mudata.read_h5mu(file.path), file.modality)
+        return from_mudata(read_checked(file.path, mudata.read_h5mu, ".h5mu"), file.modality)
     raise ValueError(f"{file.path} is neither .h5ad nor .h5mu. Convert it with anndata first.")
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from anndata import AnnData
 from scipy import sparse
 
+from scbig._reading import check_sparse
 from scbig.data._expression import CHUNK_SIZE, get_matrix, is_csc
 
 # Below zero by so little, as a share of the largest, is rounding and no scaling.
@@ -43,6 +44,8 @@ def iter_pieces(matrix: Any) -> Iterator[tuple[str, int, Any]]:
         stop = min(start + step, n)
         piece: Any = matrix[:, start:stop] if by_gene else matrix[start:stop]
         piece = piece if sparse.issparse(piece) else np.asarray(piece)
+        if not sparse.issparse(matrix):
+            check_sparse(piece, "What was read of the file")
         if not sparse.issparse(piece) or piece.nnz:
             where = f"{'genes' if by_gene else 'cells'} {start} to {stop - 1}"
             yield where, 0 if by_gene else start, piece

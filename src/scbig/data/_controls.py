@@ -10,6 +10,7 @@ from anndata.utils import make_index_unique
 from scipy import sparse
 
 from scbig._constants import COUNTS
+from scbig._reading import check_sparse, find_damage
 from scbig._types import Arrays, Values
 from scbig.data._expression import Expression, get_log_base
 from scbig.data._screen_cells import ScreenCells
@@ -144,16 +145,23 @@ def controls_from_plain(values: Values, arrays: Arrays) -> AnnData:
     The control cells.
     """
     shape = len(values["names"]), len(values["genes"])
-    x, counts = (
-        sparse.csr_matrix(tuple(arrays[f"{name}.{part}"] for part in _SPARSE_PARTS), shape=shape)
-        if f"{name}.indptr" in arrays
-        else None
-        for name in ("controls", "control_counts")
-    )
+    x, counts = (_join_parts(arrays, name, shape) for name in ("controls", "control_counts"))
     obs = pd.DataFrame(values["obs"], index=values["names"])
     layers = {} if counts is None else {COUNTS: counts}
     var, uns = pd.DataFrame(index=values["genes"]), _note_base(values.get("base"))
     return AnnData(x, obs=obs, var=var, layers=layers, uns=uns)
+
+
+def _join_parts(arrays: Arrays, name: str, shape: tuple[int, int]) -> sparse.csr_matrix | None:
+    """Rebuild a sparse matrix, or raise where compiled code would reach beyond its parts."""
+    if f"{name}.indptr" not in arrays:
+        return None
+    parts = tuple(arrays[f"{name}.{part}"] for part in _SPARSE_PARTS)
+    if problem := find_damage(*parts, shape):
+        raise ValueError(f"{name} is a damaged sparse matrix: {problem}")
+    matrix = sparse.csr_matrix(parts, shape=shape)
+    check_sparse(matrix, name)
+    return matrix
 
 
 def thin(rows: np.ndarray, rng: np.random.Generator, n_kept: int = MAX_CONTROLS) -> np.ndarray:

@@ -16,6 +16,7 @@ from mudata import MuData
 from scipy import sparse
 
 from scbig._annotations import checked
+from scbig._reading import check_sparse
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +110,7 @@ class Expression:
             yield rows, self._select(self._read(self._matrix[rows]))
 
     def _read(self, rows: Any) -> np.ndarray:
-        values = _to_dense(rows)
+        values = _to_dense(rows, is_checked=sparse.issparse(self._matrix))
         if self._target_sum is None:
             return values
         depth = values.sum(axis=1, dtype=np.float64, keepdims=True)
@@ -139,8 +140,15 @@ def get_matrix(adata: AnnData, layer: str | None) -> Any:
     Returns
     -------
     The matrix itself, dense, sparse or backed; nothing is copied.
+
+    Raises
+    ------
+    ValueError
+        When it is sparse and in memory, and its indices point outside of it.
     """
-    return adata.X if layer is None else adata.layers[layer]
+    matrix = adata.X if layer is None else adata.layers[layer]
+    check_sparse(matrix, "X" if layer is None else f"layers[{layer!r}]")
+    return matrix
 
 
 def get_log_base(adata: AnnData) -> float | None:
@@ -371,10 +379,13 @@ def _by_rows(matrix: Any) -> Any:
             "store it by rows: adata = adata.to_memory(); adata.X = adata.X.tocsr()"
         )
         matrix = matrix.to_memory()
+        check_sparse(matrix, "The matrix of the file")
     return matrix.tocsr() if is_csc(matrix) else matrix
 
 
-def _to_dense(rows: Any) -> np.ndarray:
+def _to_dense(rows: Any, *, is_checked: bool = False) -> np.ndarray:
+    if not is_checked:
+        check_sparse(rows, "What was read of the file")
     dense = rows.toarray() if sparse.issparse(rows) else np.asarray(rows)
     return dense.astype(np.float32, copy=False)
 

@@ -134,7 +134,7 @@ def read_matrices(
         total = TARGET_SUM if target_sum is None else target_sum
         values = Expression(matrix, columns, fill, target_sum=total)
         return CellMatrices(values, _keep_counts(matrix, columns), None, True)
-    counts = None if kept is None else _keep_counts(adata.layers[kept], columns)
+    counts = None if kept is None else _keep_counts(get_matrix(adata, kept), columns)
     return CellMatrices(Expression(matrix, columns, fill), counts, get_log_base(adata), False)
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
-from scbig.data import ERRORS, Expression, ScreenSchema, get_context_names
+from scbig.data import ERRORS, Expression, ScreenSchema, get_context_names, get_matrix
 from scbig.metrics._calibration import tabulate_coverage, tabulate_probability
 from scbig.metrics._catalogue import Metric
 from scbig.metrics._de_calls import call_directions
@@ -259,7 +259,7 @@ def _read_effects(effects: AnnData, truth: GroundTruth, schema: ScreenSchema) ->
     columns = find_genes(effects.var_names, truth.cells.genes, "effects")
     chosen = np.array([0 if row is None else row for row in rows], dtype=np.int64)
     told = {
-        name: Expression(effects.layers[name], columns).rows(chosen).astype(np.float64)
+        name: Expression(get_matrix(effects, name), columns).rows(chosen).astype(np.float64)
         for name in ERRORS
         if name in effects.layers
     }

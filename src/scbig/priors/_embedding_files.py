@@ -1,6 +1,7 @@
 """Gene embeddings from the file formats in which they are published."""
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from os import PathLike
@@ -10,8 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from scbig._annotations import checked
+from scbig._reading import check_announced, read_h5ad
 from scbig.priors._gene_embedding import GeneEmbedding, log_coverage
 from scbig.priors._safe_loading import load_plain_npz, load_plain_pickle, load_plain_torch
 from scbig.priors._tables import read_header, read_table
@@ -20,6 +23,10 @@ logger = logging.getLogger(__name__)
 
 _NAME_KEYS = ("names", "genes")
 _VECTOR_KEYS = ("vectors", "embeddings")
+_MAX_DEPTH = 8
+# What a damaged parquet file raises beside errors of arrow, much of it in notes of pandas.
+_DAMAGED_PARQUET = (AttributeError, LookupError, MemoryError, NotImplementedError, OSError,
+                    OverflowError, RecursionError, TypeError)  # fmt: skip
 
 
 @checked
@@ -106,8 +113,9 @@ def _is_fraction(text: str) -> bool:
 def _read_parquet(path: Path) -> GeneEmbedding:
     """Read a parquet table with gene names in its index or in a first column of strings."""
     try:
+        _check_parquet(path)
         frame = pd.read_parquet(path)
-    except pa.ArrowException as error:
+    except (pa.ArrowException, *_DAMAGED_PARQUET) as error:
         raise ValueError(f"{path} is not a readable parquet file: {error}") from error
     if not pd.api.types.is_string_dtype(frame.index) and len(frame.columns):
         frame = frame.set_index(frame.columns[0])
@@ -122,19 +130,22 @@ def _read_parquet(path: Path) -> GeneEmbedding:
     return GeneEmbedding(tuple(frame.index), frame.to_numpy(dtype=np.float32), source=path.name)
 
 
+def _check_parquet(path: Path) -> None:
+    """Refuse a table that announces far more than it holds: equal values take no room in it."""
+    with pq.ParquetFile(path) as file:
+        found = file.metadata
+        check_announced(path, 8 * found.num_rows * found.num_columns)
+
+
 def _read_h5ad(path: Path, key: str | None = None) -> GeneEmbedding:
     """Read the observations of an AnnData file as genes."""
-    import anndata
-
-    try:
-        adata = anndata.read_h5ad(path)
-    except (OSError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not a readable .h5ad file: {error}") from error
+    adata = read_h5ad(path)
     if key is not None and key not in adata.obsm:
         raise ValueError(f"{path} has no obsm[{key!r}]; it has {sorted(adata.obsm)}")
     values = adata.X if key is None else adata.obsm[key]
     if values is None:
         raise ValueError(f"{path} has no X; give key= one of obsm: {sorted(adata.obsm)}")
+    check_announced(path, 4 * math.prod(values.shape))
     dense = values.toarray() if hasattr(values, "toarray") else np.asarray(values)
     return GeneEmbedding(tuple(adata.obs_names), dense, source=path.name)
 
@@ -146,6 +157,7 @@ def _read_mapping(path: Path, load: Callable[[Path], Any]) -> GeneEmbedding:
         raise ValueError(
             f"{path}: expected a dictionary with a vector for each gene, found {found}"
         )
+    check_announced(path, 8 * sum(_count_numbers(path, value, {}) for value in table.values()))
     name_key = next((key for key in _NAME_KEYS if key in table), None)
     vector_key = next((key for key in _VECTOR_KEYS if key in table), None)
     if name_key and vector_key:
@@ -153,6 +165,23 @@ def _read_mapping(path: Path, load: Callable[[Path], Any]) -> GeneEmbedding:
     else:
         names, vectors = list(table), _stack_vectors(path, table)
     return GeneEmbedding(tuple(names), vectors, source=path.name)
+
+
+def _count_numbers(path: Path, value: object, known: dict[int, int], depth: int = 0) -> int:
+    """Count what is in a list of lists: few bytes can hold more numbers than any memory.
+
+    Lists that are there several times are counted once, and remembered in ``known``.
+    """
+    if not isinstance(value, list | tuple):
+        return 1
+    if depth > _MAX_DEPTH:
+        raise ValueError(f"{path}: lists are nested more than {_MAX_DEPTH} deep")
+    if id(value) not in known:
+        known[id(value)] = sum(
+            _count_numbers(path, one, known, depth + 1) if isinstance(one, list | tuple) else 1
+            for one in value
+        )
+    return known[id(value)]
 
 
 def _stack_vectors(path: Path, table: Mapping[Any, Any]) -> np.ndarray:

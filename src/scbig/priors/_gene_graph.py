@@ -15,6 +15,7 @@ from pyarrow import csv
 from scipy import sparse
 
 from scbig._annotations import checked
+from scbig._reading import check_sparse
 from scbig.priors._aliases import GeneAliases
 from scbig.priors._gene_embedding import (
     Coverage,
@@ -87,6 +88,7 @@ class GeneGraph:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", check_names(self.names, self.source))
+        check_sparse(self.adjacency, f"{self.source}: adjacency")
         object.__setattr__(self, "adjacency", sparse.csr_array(self.adjacency))
         shape = (len(self.names), len(self.names))
         if self.adjacency.shape != shape:
@@ -230,6 +232,12 @@ def _read_pairs(path: Path, proteins: pa.Array, min_score: int) -> np.ndarray:
     blocks = [np.empty((2, 0), dtype=np.int32)]
     n_rows = n_strong = 0
     for batch in _iter_links(path):
+        scores = pc.min_max(batch["combined_score"]).as_py()
+        if len(batch) and not (scores["min"] >= 0 and scores["max"] <= _MAX_SCORE):
+            raise ValueError(
+                f"{path}: combined_score reaches from {scores['min']} to {scores['max']}; those "
+                f"of STRING are 0 to {_MAX_SCORE}. The file is another one, or was changed."
+            )
         is_enough = pc.greater_equal(batch["combined_score"], min_score)
         strong = batch.filter(is_enough)
         # Filtered first: of the human file's rows, 3% have a score of 700 or more.

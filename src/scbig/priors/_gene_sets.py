@@ -15,6 +15,7 @@ from scipy import sparse
 
 from scbig._annotations import checked
 from scbig._arguments import check_instance, list_values
+from scbig._reading import read_lines
 from scbig.priors._aliases import GeneAliases
 from scbig.priors._gene_embedding import (
     Coverage,
@@ -24,6 +25,7 @@ from scbig.priors._gene_embedding import (
     make_selection,
     match_names,
 )
+from scbig.priors._safe_loading import DAMAGED_ZIP
 from scbig.priors._tables import iter_lines
 
 logger = logging.getLogger(__name__)
@@ -221,7 +223,6 @@ def _iter_zipped_lines(path: Path) -> Iterator[str]:
             if len(names) != 1:
                 raise ValueError(f"{path} must hold one file; it holds {names}")
             with archive.open(names[0]) as member:
-                for line in TextIOWrapper(member, encoding="utf-8"):
-                    yield line.rstrip("\n")
-    except (zipfile.BadZipFile, UnicodeDecodeError) as error:
+                yield from read_lines(path, TextIOWrapper(member, encoding="utf-8"))
+    except DAMAGED_ZIP as error:
         raise ValueError(f"{path} cannot be read as zipped text: {error}") from error

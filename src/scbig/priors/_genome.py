@@ -10,12 +10,13 @@ from typing import Self
 import numpy as np
 
 from scbig._annotations import checked
-from scbig._optional import require
+from scbig.priors._fasta_index import open_fasta
 from scbig.priors._loci import Loci
 from scbig.priors._locus import Locus
 from scbig.priors._windows import UNKNOWN, Windows, encode_dna, reverse_complement
 
 _N_SHOWN = 5
+_LETTERS = frozenset("ACGTUNRYSWKMBDHVacgtunryswkmbdhv")
 
 _ALIASES = {
     "grch37": "hg19", "grch38": "hg38", "grcm38": "mm10", "grcm39": "mm39",
@@ -52,7 +53,8 @@ class Genome:
     Parameters
     ----------
     path
-        The FASTA. Its index, ``<path>.fai``, is written beside it if it is not there.
+        The FASTA. Its index, ``<path>.fai``, is written beside it if it is not there, or is not
+        that of the file.
 
     Raises
     ------
@@ -61,7 +63,7 @@ class Genome:
     ImportError
         When pyfaidx is not installed.
     ValueError
-        When the file is not a FASTA.
+        When the file is not a FASTA, or has a chromosome twice.
 
     Examples
     --------
@@ -74,11 +76,7 @@ class Genome:
         self.path = Path(path)
         if not self.path.is_file():
             raise FileNotFoundError(f"There is no FASTA at {self.path}.")
-        pyfaidx = require("pyfaidx", "dna")
-        try:
-            self._fasta = pyfaidx.Fasta(str(self.path), as_raw=True)
-        except (pyfaidx.FastaIndexingError, pyfaidx.UnsupportedCompressionFormat) as error:
-            raise ValueError(f"{self.path} cannot be read as a FASTA: {error}") from error
+        self._fasta = open_fasta(self.path)
         if not self.lengths:
             raise ValueError(f"{self.path} holds no sequence; its first line must begin with '>'")
 
@@ -178,7 +176,18 @@ class Genome:
         return Windows(loci.ids, codes, is_inside, is_target & is_inside)
 
     def _read(self, chrom: str, start: int, end: int) -> np.ndarray:
-        return encode_dna(self._fasta[chrom][start:end])
+        try:
+            text = str(self._fasta[chrom][start:end])
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{self.path}: {chrom} is no DNA: {error}") from error
+        strange = sorted(set(text) - _LETTERS)
+        if strange or len(text) != end - start:
+            found = f"the letters {strange[:_N_SHOWN]}" if strange else f"{len(text)} bases"
+            raise ValueError(
+                f"{self.path} holds {found} at {chrom}:{start}-{end}, where {end - start} bases "
+                "are expected (A, C, G, T, N and the letters of IUPAC). Download it anew."
+            )
+        return encode_dna(text)
 
 
 def _get_window_start(locus: Locus, width: int) -> int:

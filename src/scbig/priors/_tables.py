@@ -8,11 +8,35 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import csv
 
+from scbig._reading import check_announced, get_allowed_bytes, read_lines
+
 _ARROW_TYPES: Mapping[type, pa.DataType] = {str: pa.string(), int: pa.int32(), float: pa.float32()}
 
 
 def _is_gzip(path: Path) -> bool:
     return path.suffix.lower() == ".gz"
+
+
+class _Unpacked:
+    """What is in a gzip file, as far as it is not far more than the file holds."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._n_read, self.closed = path, 0, False
+        self._allowed = get_allowed_bytes(path)
+        self._stream = pa.input_stream(str(path), compression="gzip")
+
+    def read(self, size: int) -> bytes:
+        """Read on."""
+        block = self._stream.read(size)
+        self._n_read += len(block)
+        if self._n_read > self._allowed:
+            check_announced(self._path, self._n_read)
+        return block
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
+        self.closed = True
 
 
 def open_bytes(path: Path) -> pa.NativeFile:
@@ -27,7 +51,9 @@ def open_bytes(path: Path) -> pa.NativeFile:
     -------
     The stream, to be closed by the caller.
     """
-    return pa.input_stream(str(path), compression="gzip" if _is_gzip(path) else None)
+    if not _is_gzip(path):
+        return pa.input_stream(str(path), compression=None)
+    return pa.PythonFile(_Unpacked(path), mode="r")
 
 
 def iter_lines(path: Path) -> Iterator[str]:
@@ -49,9 +75,8 @@ def iter_lines(path: Path) -> Iterator[str]:
     """
     opener = gzip.open if _is_gzip(path) else open
     try:
-        with opener(path, "rt", encoding="utf-8") as lines:
-            for line in lines:
-                yield line.rstrip("\n")
+        with opener(path, "rt", encoding="utf-8") as stream:
+            yield from read_lines(path, stream)
     except (gzip.BadGzipFile, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise ValueError(f"{path} cannot be read as text: {error}") from error
 
@@ -75,7 +100,7 @@ def read_header(path: Path, delimiter: str) -> list[str]:
     ValueError
         When the file is empty.
     """
-    header = next(iter_lines(path), "").lstrip("\ufeff")
+    header = next(iter_lines(path), "")
     if not header:
         raise ValueError(f"{path} is empty: the first line must name the columns")
     return [name.strip('"') for name in header.split(delimiter)]
