@@ -53,7 +53,9 @@ from scbig.data._expression import (
 from scbig.data._fields import ExpressionField, PerturbationField, check_columns
 from scbig.data._folders import (
     add_prefix as add_prefix,
+    check_predictor as check_predictor,
     is_free as is_free,
+    name_damage as name_damage,
     read_folder as read_folder,
     read_header as read_header,
     take_prefix as take_prefix,

@@ -10,6 +10,8 @@ import os
 import re
 import secrets
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,27 @@ _ARRAYS = "arrays.safetensors"
 _NAMES = re.compile(r"arrays(-[0-9a-f]{8})?\.safetensors")
 _VALUES = "model.json"
 _SAVE_AGAIN = "The model was changed or copied in part; save it again."
+# What a predictor may raise whose values are not of the types that were saved.
+_MISFITS = (
+    ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, RuntimeError,
+    TypeError,
+)  # fmt: skip
+_SCHEMA: Mapping[str, tuple[type | str | None, ...]] = {
+    **dict.fromkeys(("seed", "n_steps"), (int,)),
+    "missing_embedding": (str,),
+    "uses_networks": (bool,),
+    **dict.fromkeys(("registry", "history", "method", "vocabulary"), (dict,)),
+    **dict.fromkeys(("comparison", "effects", "cells"), (dict, None)),
+    **dict.fromkeys(("vocabulary.genes", "vocabulary.targets", "vocabulary.contexts"), ("texts",)),
+    "vocabulary.is_log1p": (bool,),
+    **dict.fromkeys(("vocabulary.schema", "vocabulary.controls"), (dict,)),
+    "vocabulary.embeddings": (list,),
+    "vocabulary.aliases": (dict, None),
+    "vocabulary.counts_layer": (str, None),
+    "vocabulary.target_sum": (int, float, None),
+    **dict.fromkeys(("vocabulary.controls.names", "vocabulary.controls.genes"), ("texts",)),
+    "vocabulary.controls.obs": (dict,),
+}
 # So long may another process take between its arrays and its model.json.
 _SECONDS_KEPT = 3600.0
 
@@ -62,6 +85,8 @@ def write_folder(
         "version": __version__,
         "arrays": name,
         "sha256": checksum,
+        # A mean of no cells is none; anything else that is not finite was not saved by scbig.
+        "not_finite": sorted(_find_not_finite(arrays)),
     }
     text = json.dumps(header | values, indent=1)
     checked = {"checksum": _hash_values(json.loads(text))}
@@ -110,7 +135,7 @@ def _remove_earlier(folder: Path, name: str, earlier: str | None) -> None:
 def read_folder(path: str | PathLike[str], class_name: str) -> tuple[Values, Arrays]:
     """Read what :func:`write_folder` wrote, or raise where it is something else."""
     folder = Path(path)
-    values = read_header(folder)
+    values = read_header(folder) | {"folder": str(folder)}
     if values.get("class") != class_name:
         raise ValueError(
             f"{folder} holds {values.get('class')}, not {class_name}. "
@@ -120,7 +145,7 @@ def read_folder(path: str | PathLike[str], class_name: str) -> tuple[Values, Arr
         return values, _read_arrays(folder, values)
     except (FileNotFoundError, ValueError):
         # It may have been replaced since its model.json was read.
-        again = read_header(folder)
+        again = read_header(folder) | {"folder": str(folder)}
         if again == values:
             raise
         return again, _read_arrays(folder, again)
@@ -163,9 +188,77 @@ def _read_arrays(folder: Path, values: Values) -> Arrays:
             f"{file} does not belong to {_VALUES}: its checksum differs. {_SAVE_AGAIN}"
         )
     try:
-        return load_file(file)
-    except SafetensorError as error:
+        arrays = load_file(file)
+    except (SafetensorError, KeyError, TypeError) as error:
         raise ValueError(f"{file} cannot be read: {error}") from error
+    known = values.get("not_finite", [])
+    if values["format"] == FORMAT and (new := _find_not_finite(arrays) - set(known)):
+        raise ValueError(
+            f"{file} holds NaN or infinite values in {sorted(new)[:5]}, as no trained model does. "
+            f"{_SAVE_AGAIN}"
+        )
+    return arrays
+
+
+def _find_not_finite(arrays: Arrays) -> set[str]:
+    return {
+        name
+        for name, array in arrays.items()
+        if array.dtype.kind in "fc" and not np.isfinite(array).all()
+    }
+
+
+@contextmanager
+def name_damage(values: Values) -> Iterator[None]:
+    """Name the folder where what was read of it does not fit together inside the block.
+
+    Parameters
+    ----------
+    values
+        What :func:`read_folder` returned.
+    """
+    where = values.get("folder", "The saved model")
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{where} cannot be read: {error}") from error
+    except _MISFITS as error:
+        raise ValueError(f"{where} cannot be read: {error!r}. {_SAVE_AGAIN}") from error
+
+
+def check_predictor(values: Values, arrays: Arrays) -> None:
+    """Raise where the values of a saved predictor have other types, or do not fit together.
+
+    Parameters
+    ----------
+    values, arrays
+        What :func:`read_folder` returned.
+    """
+    for key, kinds in _SCHEMA.items():
+        value: Any = values
+        for part in key.split("."):
+            value = value.get(part)
+        if not _is_of(value, kinds):
+            raise ValueError(f"{_VALUES} has {key} = {value!r:.60}. {_SAVE_AGAIN}")
+    known = values["vocabulary"]
+    if known["controls"]["genes"] != known["genes"]:
+        raise ValueError(
+            f"the genes of the control cells are not those of the model. {_SAVE_AGAIN}"
+        )
+    if values["effects"] is None:
+        return
+    wanted = len(values["effects"]["targets"]), len(known["genes"])
+    if (found := arrays["effects.delta"].shape) != wanted:
+        raise ValueError(f"effects are of shape {found}, not {wanted}. {_SAVE_AGAIN}")
+
+
+def _is_of(value: object, kinds: tuple[type | str | None, ...]) -> bool:
+    """Whether a value is of one of some types; ``"texts"`` is a list of texts."""
+    if value is None or isinstance(value, bool):
+        return None in kinds if value is None else bool in kinds
+    if isinstance(value, list) and "texts" in kinds:
+        return all(isinstance(one, str) for one in value)
+    return isinstance(value, tuple(kind for kind in kinds if isinstance(kind, type)))
 
 
 def _name_arrays(values: Values) -> str:

@@ -22,9 +22,11 @@ from scbig.data import (
     PerturbationField,
     ScreenSchema,
     add_prefix,
+    check_predictor,
     effects_from_plain,
     effects_to_plain,
     holds_counts,
+    name_damage,
     read_folder,
     take_prefix,
     write_folder,
@@ -275,6 +277,15 @@ class StoredModel(RegisteredModel):
     def _restore(
         cls, values: Values, arrays: Arrays, adata: AnnData | None, load_method: MethodLoader
     ) -> Self:
+        with name_damage(values):
+            model = cls._rebuild(values, arrays, load_method)
+        if adata is not None:
+            model._attach_adata(adata, model._vocabulary)
+        return model
+
+    @classmethod
+    def _rebuild(cls, values: Values, arrays: Arrays, load_method: MethodLoader) -> Self:
+        check_predictor(values, arrays)
         vocabulary = Vocabulary.from_plain(values["vocabulary"], arrays)
         effects = values["effects"]
         effects = None if effects is None else effects_from_plain(effects, arrays)
@@ -296,8 +307,6 @@ class StoredModel(RegisteredModel):
         model._set_state(vocabulary, method, effects, cells, *used)
         model.history_ = history_from_plain(values["history"])
         model.init_params_ = {}
-        if adata is not None:
-            model._attach_adata(adata, vocabulary)
         return model
 
     @classmethod
