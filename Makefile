@@ -15,9 +15,11 @@ PIP := $(BIN)/python -m pip install $(PIP_FLAGS) --disable-pip-version-check -c 
 PYTEST_FLAGS ?=
 # For example `make fuzz FUZZ_FLAGS="--seed 7 --only predict"`.
 FUZZ_FLAGS ?=
+# For example `make attack ATTACK_FLAGS="--seed 7"`.
+ATTACK_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-all fuzz coverage lint format types docs notebooks clean
+.PHONY: help env demo test test-all fuzz attack coverage lint format types docs notebooks clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +50,9 @@ test-all: env ## every test
 
 fuzz: env ## 1,500 odd inputs to all public verbs: each works or is refused by a check of ours
 	@OMP_NUM_THREADS=1 $(BIN)/python docs/scripts/fuzz.py $(FUZZ_FLAGS)
+
+attack: env ## kill every writer at every step, and give every loader hostile files
+	@OMP_NUM_THREADS=1 $(BIN)/python docs/scripts/attack.py $(ATTACK_FLAGS)
 
 coverage: env ## the tests of `make test`, and which lines they reach; coverage.xml
 	@$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term --cov-report=xml $(PYTEST_FLAGS)

@@ -3,6 +3,7 @@
 import anndata
 import numpy as np
 import pandas as pd
+import pytest
 from scipy import sparse
 
 from scbig.data import (
@@ -153,6 +154,18 @@ def test_new_cells_have_the_prediction_as_expression(adata):
     assert out.layers["k"].max() > 0
     assert out.uns["log1p"] == {"base": 2}
     assert out.uns["k"] == {"cells": "expected"}
+
+
+@pytest.mark.parametrize("is_sparse", [False, True])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_not_written(adata, value, is_sparse):
+    query, x = annotate(adata), np.ones(adata.shape, np.float32)
+    x[3, 2] = x[3, 4] = x[7, 0] = value
+    wrong = Prediction(sparse.csr_matrix(x) if is_sparse else x, None, query.source_row, "values")
+    name = adata.obs_names[3]
+    with pytest.raises(ValueError, match=rf"2 of 60 cells is not finite, such as that of '{name}"):
+        write_prediction(query, "k", wrong, confidence=None, description={})
+    assert "k" not in adata.layers
 
 
 def test_what_is_left_of_an_earlier_prediction_goes(adata):

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import lightning.pytorch as pl
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +10,7 @@ import torch
 
 from scbig.nn import evaluating, seeded
 from scbig.predictor import Stopping, plan_epochs
-from scbig.predictor._stage import KeepBest, join_histories
+from scbig.predictor._stage import KeepBest, StopAtDivergence, join_histories
 
 
 def _run(callback: KeepBest, weights: list[float], scores: list[float]) -> tuple[float, int]:
@@ -67,6 +68,61 @@ def test_seeded_draws_alike_and_restores_the_state() -> None:
 
 def _table(name: str, values: dict[int, float]) -> pd.DataFrame:
     return pd.DataFrame({name: values.values()}, index=list(values)).rename_axis("epoch")
+
+
+class _Diverging(pl.LightningModule):
+    """Weights grow by one each step; at one step the loss, or the weights, are no numbers."""
+
+    def __init__(self, at: int, what: str) -> None:
+        super().__init__()
+        self.layer, self.n_steps = torch.nn.Linear(1, 1, bias=False), 0
+        self.at, self.what = at, what
+        _set(self.layer, 0.0)
+
+    def training_step(self, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
+        self.n_steps += 1
+        loss = -self.layer.weight.sum()
+        if self.n_steps == self.at:
+            loss = loss * float(self.what) if self.what != "weights" else loss
+        return loss
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        if self.n_steps == self.at and self.what == "weights":
+            self.layer.weight.grad.fill_(float("nan"))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=1.0)
+
+
+@pytest.mark.parametrize(
+    ("at", "what", "expected"),
+    [
+        (6, "nan", (6, 4.0)),  # epochs of four steps: back to the first
+        (6, "inf", (6, 4.0)),
+        (2, "nan", (2, 0.0)),  # back to the weights before training
+        (4, "weights", (4, 0.0)),
+        (99, "nan", (12, 12.0)),
+    ],
+)
+def test_a_stage_that_diverges_stops_at_its_last_good_weights(
+    at: int, what: str, expected: tuple[int, float], caplog: pytest.LogCaptureFixture
+) -> None:
+    module = _Diverging(at, what)
+    trainer = pl.Trainer(
+        max_epochs=3,
+        accelerator="cpu",
+        callbacks=[StopAtDivergence("flow")],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    with caplog.at_level("WARNING", logger="scbig"):
+        trainer.fit(module, torch.utils.data.DataLoader(torch.zeros(4, 1)))
+    assert (module.n_steps, module.layer.weight.item()) == expected
+    told = f"Training of the stage 'flow' diverged at step {at}: "
+    assert (told in caplog.text) == (at < 99)
+    assert ("smaller learning rate" in caplog.text) == (at < 99)
 
 
 def test_histories_are_joined_with_epochs_counted_on_by_stage() -> None:

@@ -115,7 +115,7 @@ def _choose_name(folder: Path) -> str:
 def _find_arrays(folder: Path) -> str | None:
     """Name the arrays of the model that is there; none if there is no model, or it is damaged."""
     try:
-        return _name_arrays(_read_values(folder / _VALUES))
+        return _name_arrays(folder, _read_values(folder / _VALUES))
     except (OSError, ValueError):
         return None
 
@@ -180,7 +180,7 @@ def read_header(folder: Path) -> Values:
 
 
 def _read_arrays(folder: Path, values: Values) -> Arrays:
-    file = folder / _name_arrays(values)
+    file = folder / _name_arrays(folder, values)
     if not file.is_file():
         raise FileNotFoundError(f"{folder} holds no model saved by scbig: {file.name} is missing.")
     if values.get("sha256") != _hash(file):
@@ -261,11 +261,11 @@ def _is_of(value: object, kinds: tuple[type | str | None, ...]) -> bool:
     return isinstance(value, tuple(kind for kind in kinds if isinstance(kind, type)))
 
 
-def _name_arrays(values: Values) -> str:
+def _name_arrays(folder: Path, values: Values) -> str:
     name = values.get("arrays", _ARRAYS)
     if not isinstance(name, str) or not _NAMES.fullmatch(name):
         raise ValueError(
-            f"{_VALUES} names {name!r:.80}, which scbig does not write. {_SAVE_AGAIN}"
+            f"{folder / _VALUES} names {name!r:.80}, which scbig does not write. {_SAVE_AGAIN}"
         )
     return name
 

@@ -142,8 +142,14 @@ def write_prediction(
     Returns
     -------
     The object that was written into.
+
+    Raises
+    ------
+    ValueError
+        When a value is not finite; nothing is written then.
     """
     adata = query.out
+    _check_finite(prediction.expression, adata)
     if query.is_new:
         adata.X = prediction.expression.copy()
     adata.layers[key] = prediction.expression
@@ -159,6 +165,24 @@ def write_prediction(
     _put_column(adata, key + RESPONDS_SUFFIX, prediction.responds)
     adata.uns[key] = description | {"cells": prediction.kind}
     return adata
+
+
+def _check_finite(expression: np.ndarray | sparse.csr_matrix, adata: AnnData) -> None:
+    """Raise where a prediction has NaN or infinite values, which every mean would then have."""
+    values = expression.data if sparse.issparse(expression) else expression
+    # Both are NaN where any value is, and neither needs an array of its own.
+    if not values.size or (np.isfinite(values.min()) and np.isfinite(values.max())):
+        return
+    if sparse.issparse(expression):
+        rows = np.unique(expression.tocoo().row[~np.isfinite(values)])
+    else:
+        rows = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    raise ValueError(
+        f"The prediction of {len(rows)} of {adata.n_obs} cells is not finite, such as that of "
+        f"{adata.obs_names[rows[0]]!r}; it is not written. The networks have diverged, or the "
+        "input has such values: train again with a smaller learning rate, or without networks, "
+        "train(max_steps=0)."
+    )
 
 
 def _put_column(adata: AnnData, name: str, values: np.ndarray | None) -> None:

@@ -3,10 +3,10 @@
 import logging
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from numbers import Integral
-from typing import Self
+from typing import Any, Self
 
 import lightning.pytorch as pl
 import pandas as pd
@@ -202,7 +202,12 @@ class StageRunner:
             check_val_every_n_epoch=every,
             gradient_clip_val=schedule.clip_norm,
             accumulate_grad_batches=schedule.accumulation,
-            callbacks=[*_make_callbacks(schedule, stopping), ShowEpochs(self.bar, stage)],
+            # The first, as others must not see weights that are no numbers.
+            callbacks=[
+                StopAtDivergence(stage),
+                *_make_callbacks(schedule, stopping),
+                ShowEpochs(self.bar, stage),
+            ],
             enable_progress_bar=False,
             log_every_n_steps=1,
         )
@@ -254,6 +259,56 @@ class KeepBest(Callback):
         self._weights = {
             name: weight.detach().clone() for name, weight in pl_module.state_dict().items()
         }
+
+
+class StopAtDivergence(Callback):
+    """Stop a stage whose loss or weights are not finite, at its last weights that were."""
+
+    def __init__(self, stage: str) -> None:
+        self._stage = stage
+        self._weights: dict[str, torch.Tensor] = {}
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Remember the first weights."""
+        self._look(trainer, pl_module)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
+    ) -> None:
+        """Look at the loss of a step."""
+        loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+        if isinstance(loss, torch.Tensor) and not torch.isfinite(loss).all():
+            self._go_back(trainer, pl_module, f"its loss is {loss.mean().item():g}")
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look at the weights before they are scored."""
+        self._look(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look at the weights of an epoch."""
+        self._look(trainer, pl_module)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look at the averaged weights."""
+        self._look(trainer, pl_module)
+        self._weights = {}
+
+    def _look(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        weights = pl_module.state_dict()
+        if all(torch.isfinite(weight).all() for weight in weights.values()):
+            self._weights = {name: weight.detach().clone() for name, weight in weights.items()}
+        else:
+            self._go_back(trainer, pl_module, "its weights are not finite")
+
+    def _go_back(self, trainer: pl.Trainer, pl_module: pl.LightningModule, why: str) -> None:
+        logger.warning(
+            "Training of the stage %r diverged at step %d: %s. It ends there, with its last good "
+            "weights. Train again with a smaller learning rate.",
+            *(self._stage, trainer.global_step, why),
+        )
+        trainer.should_stop = True
+        if self._weights:
+            pl_module.load_state_dict(self._weights)
 
 
 class ShowEpochs(Callback):

@@ -81,6 +81,8 @@ def _compare(file: IO[bytes], records: Mapping[str, Any], size: int) -> str | No
         if header is None or not _is_header(header, name):
             return f"the header of {name!r} is not where the index has it"
         end = record.offset
+        if record.rlen < 0 or (record.rlen and not 0 < record.lenc <= record.lenb):
+            return f"the lines of {name!r} cannot be as long as it says"
         if record.rlen:
             n_lines, rest = divmod(record.rlen - 1, record.lenc)
             end += n_lines * record.lenb + rest + 1

@@ -145,7 +145,7 @@ def load_plain_torch(path: Path) -> Any:
     check_zip(path)
     try:
         table = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, *_DAMAGED) as error:
+    except (pickle.UnpicklingError, OSError, RuntimeError, *_DAMAGED) as error:
         # Torch's own message advises to load the file unsafely; only the name is taken from it.
         refused = re.search(r"GLOBAL (\S+)", str(error))
         reason = f"it asks for {refused[1]}" if refused else "it is something else"

@@ -287,7 +287,7 @@ def _load(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"There is no file of splits at {path}.")
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, RecursionError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no JSON: {error}") from error
     if not isinstance(entries, dict):
         raise ValueError(f"{path} holds a {type(entries).__name__}; splits by name are expected.")
