@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scbig._annotations import checked
-from scbig._reading import check_announced, read_h5ad
+from scbig._reading import check_announced, get_allowed_bytes, read_h5ad
 from scbig.priors._gene_embedding import GeneEmbedding, log_coverage
 from scbig.priors._safe_loading import load_plain_npz, load_plain_pickle, load_plain_torch
 from scbig.priors._tables import read_header, read_table
@@ -26,7 +26,7 @@ _VECTOR_KEYS = ("vectors", "embeddings")
 _MAX_DEPTH = 8
 # What a damaged parquet file raises beside errors of arrow, much of it in notes of pandas.
 _DAMAGED_PARQUET = (AttributeError, LookupError, MemoryError, NotImplementedError, OSError,
-                    OverflowError, RecursionError, TypeError)  # fmt: skip
+                    OverflowError, RecursionError, TypeError, ValueError)  # fmt: skip
 
 
 @checked
@@ -113,10 +113,14 @@ def _is_fraction(text: str) -> bool:
 def _read_parquet(path: Path) -> GeneEmbedding:
     """Read a parquet table with gene names in its index or in a first column of strings."""
     try:
-        _check_parquet(path)
-        frame = pd.read_parquet(path)
+        # Equal values take no room in the file.
+        with pq.ParquetFile(path) as file:
+            n_values = file.metadata.num_rows * file.metadata.num_columns
+        is_fit = 8 * n_values <= get_allowed_bytes(path)
+        frame = pd.read_parquet(path) if is_fit else pd.DataFrame()
     except (pa.ArrowException, *_DAMAGED_PARQUET) as error:
         raise ValueError(f"{path} is not a readable parquet file: {error}") from error
+    check_announced(path, 8 * n_values)
     if not pd.api.types.is_string_dtype(frame.index) and len(frame.columns):
         frame = frame.set_index(frame.columns[0])
     if not pd.api.types.is_string_dtype(frame.index):
@@ -128,13 +132,6 @@ def _read_parquet(path: Path) -> GeneEmbedding:
     if texts:
         raise ValueError(f"{path}: expected numbers in all other columns; {texts[:5]} hold none")
     return GeneEmbedding(tuple(frame.index), frame.to_numpy(dtype=np.float32), source=path.name)
-
-
-def _check_parquet(path: Path) -> None:
-    """Refuse a table that announces far more than it holds: equal values take no room in it."""
-    with pq.ParquetFile(path) as file:
-        found = file.metadata
-        check_announced(path, 8 * found.num_rows * found.num_columns)
 
 
 def _read_h5ad(path: Path, key: str | None = None) -> GeneEmbedding:
