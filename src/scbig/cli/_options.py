@@ -90,7 +90,7 @@ def find_model(folder: Path, model_class: str | None = None) -> PredictorSpec:
         return find_spec(model_class)
     from scbig.data import read_header
 
-    name = read_header(folder).get("class")
+    name = str(read_header(folder).get("class"))
     spec = find_saved(name)
     if spec is None:
         known = [model.class_name for model in MODELS]

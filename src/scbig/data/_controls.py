@@ -156,10 +156,10 @@ def _join_parts(arrays: Arrays, name: str, shape: tuple[int, int]) -> sparse.csr
     """Rebuild a sparse matrix, or raise where compiled code would reach beyond its parts."""
     if f"{name}.indptr" not in arrays:
         return None
-    parts = tuple(arrays[f"{name}.{part}"] for part in _SPARSE_PARTS)
-    if problem := find_damage(*parts, shape):
+    data, indices, indptr = (arrays[f"{name}.{part}"] for part in _SPARSE_PARTS)
+    if problem := find_damage(data, indices, indptr, shape):
         raise ValueError(f"{name} is a damaged sparse matrix: {problem}")
-    matrix = sparse.csr_matrix(parts, shape=shape)
+    matrix = sparse.csr_matrix((data, indices, indptr), shape=shape)
     check_sparse(matrix, name)
     return matrix
 

@@ -167,16 +167,15 @@ def write_prediction(
     return adata
 
 
-def _check_finite(expression: np.ndarray | sparse.csr_matrix, adata: AnnData) -> None:
+def _check_finite(expression: Any, adata: AnnData) -> None:
     """Raise where a prediction has NaN or infinite values, which every mean would then have."""
-    values = expression.data if sparse.issparse(expression) else expression
+    is_sparse = sparse.issparse(expression)
+    values = expression.data if is_sparse else expression
     # Both are NaN where any value is, and neither needs an array of its own.
     if not values.size or (np.isfinite(values.min()) and np.isfinite(values.max())):
         return
-    if sparse.issparse(expression):
-        rows = np.unique(expression.tocoo().row[~np.isfinite(values)])
-    else:
-        rows = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    is_bad = ~np.isfinite(values)
+    rows = np.unique(expression.tocoo().row[is_bad] if is_sparse else is_bad.nonzero()[0])
     raise ValueError(
         f"The prediction of {len(rows)} of {adata.n_obs} cells is not finite, such as that of "
         f"{adata.obs_names[rows[0]]!r}; it is not written. The networks have diverged, or the "
