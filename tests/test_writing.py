@@ -163,7 +163,9 @@ def find_bare_writes(tree: ast.Module) -> Iterator[int]:
         texts = [arg.value for arg in node.args if isinstance(arg, ast.Constant)]
         is_open = name == "open" and any(str(t)[:1] in {"w", "a", "x"} for t in texts)
         is_csv = name == "to_csv" and node.args
-        if name in WRITERS or is_open or is_csv:
+        # A bare `write_table` is none of arrow's.
+        is_writer = name in WRITERS and (name != "write_table" or hasattr(node.func, "attr"))
+        if is_writer or is_open or is_csv:
             # Our own `write_text` is safe; so are helpers that are handed a path to write to.
             yield node.lineno
 
