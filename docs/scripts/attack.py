@@ -276,7 +276,7 @@ def attack_writings(bench: Bench, folder: Path, n_random: int, tally: Tally, see
     rng = np.random.default_rng(seed)
     writings = list_writings(bench, folder)
     for writing in writings:
-        kill_each_step(writing, tally)
+        sys.stderr.write(f"{writing.name}: {kill_each_step(writing, tally)} steps\n")
         seconds = _kill(writing, None, tally).seconds
         for _ in range(n_random // len(writings)):
             _kill(writing, None, tally, float(rng.uniform(0.001, 1.1 * seconds)))
