@@ -2,9 +2,17 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from scipy.spatial import distance
 from torch.distributions import Normal, kl_divergence
 
-from scbig.nn import autofocus_loss, direction_loss, divergence_loss, gaussian_loss
+from scbig.metrics import energy_distance
+from scbig.nn import (
+    autofocus_loss,
+    direction_loss,
+    divergence_loss,
+    energy_loss,
+    gaussian_loss,
+)
 
 
 @pytest.fixture
@@ -49,3 +57,20 @@ def test_losses_have_gradients_at_zero_error() -> None:
     (gaussian_loss(error, log_sigma) + autofocus_loss(error, 2.0)).backward()
     assert not error.grad.any()
     torch.testing.assert_close(log_sigma.grad, torch.full((3,), 1 / 3))
+
+
+def test_energy_is_that_of_scipy_but_for_the_real_cells() -> None:
+    rng = np.random.default_rng(0)
+    predicted, real = rng.normal(size=(2, 7, 3)), 2 * rng.normal(size=(2, 9, 3)) + 5
+    loss = energy_loss(torch.from_numpy(predicted), torch.from_numpy(real)).item()
+    real, predicted = (part - part.mean(1, keepdims=True) for part in (real, predicted))
+    whole = np.mean([energy_distance(*pair) for pair in zip(real, predicted, strict=True)])
+    within = np.mean([distance.pdist(cloud).mean() for cloud in real])
+    assert loss == pytest.approx(whole + within, rel=1e-6)
+
+
+def test_energy_has_a_gradient_where_cells_are_alike() -> None:
+    """It is 0 for two points of one place, and finite."""
+    x = torch.zeros(1, 4, 2, requires_grad=True)
+    energy_loss(x, torch.ones(1, 4, 2)).backward()
+    assert not x.grad.any()

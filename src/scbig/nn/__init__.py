@@ -27,6 +27,7 @@ from scbig.nn._losses import (
     compute_info_nce,
     direction_loss,
     divergence_loss,
+    energy_loss,
     gaussian_loss,
     split_weight_decay,
 )
@@ -102,6 +103,7 @@ __all__ = [
     "compute_info_nce",
     "direction_loss",
     "divergence_loss",
+    "energy_loss",
     "extend_rows",
     "find_components",
     "gaussian_loss",

@@ -158,9 +158,26 @@ def test_all_weights_are_trained(
     output = module.forward_cells(cells, condition, noise)
     assert (output.posterior is not None) == use_statistics
     loss = output.effect.square().mean() + output.reconstruction + module.log_sigma.sum()
-    loss.backward()
+    (loss + module.forward_shapes(cells, condition).square().mean()).backward()
     lacking = [name for name, weight in module.named_parameters() if weight.grad is None]
     assert not lacking
+
+
+def test_shapes_start_at_nothing_and_leave_the_streams_alone(
+    make_module: Make, condition: StreamCondition, cells: torch.Tensor
+) -> None:
+    assert not make_module(is_fresh=True).forward_shapes(cells, condition).any()
+    module = make_module()
+    deviation = module.forward_shapes(cells, condition)
+    deviation.square().sum().backward()
+    trained = {name for name, w in module.named_parameters() if w.grad is not None}
+    assert trained == {name for name, _ in module.named_parameters() if name.startswith("shape.")}
+    # Cells that are alike but for one gene differ, and so do conditions.
+    other = cells.clone()
+    other[:, 0] += 1
+    assert not torch.allclose(module.forward_shapes(other, condition), deviation)
+    turned = condition.select(torch.tensor([1, 2, 0]))
+    assert not torch.allclose(module.forward_shapes(cells, turned), deviation)
 
 
 def test_noise_moves_the_effect_through_the_posterior(

@@ -50,7 +50,9 @@ class DualStreamConfig:
         Settings of AdamW, largest number of steps and of the gradient norm, and decay of the
         moving average of the weights (0 for none).
     groups_per_step, cells_per_group
-        Conditions in a step, and perturbed cells that are averaged into the effect to learn.
+        Conditions in a step, and perturbed cells of each.
+    shape_groups
+        Conditions in a step of what shapes are learned by, all cells of which are read.
 
     Raises
     ------
@@ -85,6 +87,7 @@ class DualStreamConfig:
     ema_decay: float = 0.99
     groups_per_step: int = 16
     cells_per_group: int = 32
+    shape_groups: int = 2
 
     def __post_init__(self) -> None:
         wide = ("max_tokens", "genes_per_token")

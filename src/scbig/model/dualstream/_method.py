@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
 import numpy as np
 import torch
 
 from scbig._types import Arrays, Values
-from scbig.data import Effects, Expression, PairBatches, Pairs, Targets
+from scbig.data import Effects, Expression, PairBatches, Pairs, Targets, thin
 from scbig.model.dualstream._config import DualStreamConfig
 from scbig.model.dualstream._module import TOKENS_AT_ONCE, DualStreamModule, GeneRecord
 from scbig.model.dualstream._networks import StreamCondition, StreamSizes
@@ -16,7 +17,9 @@ from scbig.nn import (
     autofocus_loss,
     direction_loss,
     divergence_loss,
+    energy_loss,
     evaluating,
+    find_components,
     gaussian_loss,
     get_weights,
     read_weights,
@@ -35,6 +38,7 @@ from scbig.predictor import (
     plan_epochs,
 )
 
+N_COMPONENTS, MAX_PCA_CELLS = 50, 5000
 _GENE_PARTS = ("patches.order", "vectors", "mean", "std", "dropout")
 
 
@@ -72,25 +76,57 @@ class AnchoredStreams(RegressionMethod):
         self.module.perturbation.extend(len(vocabulary.targets), len(vocabulary.contexts))
 
     def fit_networks(self, task: Task, n_steps: int) -> None:
-        """Train both streams, which stop when held-out conditions are predicted no better."""
-        config, judge, is_judged = self.config, task.judge, len(task.judge) > 0
+        """Train both streams for means, and what reads shapes of cells in their tokens."""
         n_epochs, n_batches = plan_epochs(n_steps)
+        data = self._make_data(task, n_epochs * n_batches)
+        self._fit_means(task, data, n_epochs, n_batches)
+        by_shape = task.shape
+        if by_shape is not None and (
+            shaper := self.make_shaper(by_shape.targets, by_shape.context)
+        ):
+            score = partial(by_shape.score, shaper)
+            self._fit_shapes(task, data, score, n_epochs, n_batches)
+
+    def _fit_means(self, task: Task, data: "StreamData", n_epochs: int, n_batches: int) -> None:
+        """Train the streams, which stop when held-out conditions are predicted no better."""
+        config, judge, is_judged = self.config, task.judge, len(task.judge) > 0
         control_mean = task.trained.get_control(judge.context)
         mover = self.make_mover(judge.targets, judge.context, control_mean)
-        data = self._make_data(task, n_epochs * n_batches)
-        n_copies = len(data.control_mean) // len(task.groups)
         task.runner.run(
             DualStreamPlan(self.module, data, lambda: judge.score_cells(mover)),
-            PairBatches(
-                [rows for *_, rows in task.groups] * n_copies,
-                task.get_controls(task.groups) * n_copies,
-                n_groups=config.groups_per_step,
-                n_cells=config.cells_per_group,
-                n_batches=n_batches,
-                seed=task.seed,
-            ),
+            self._pair(task, data, config.groups_per_step, n_batches),
             Schedule(n_epochs, int(is_judged), config.clip_norm, ema_decay=config.ema_decay),
             Stopping("networks_validation_score") if is_judged else None,
+        )
+
+    def _fit_shapes(
+        self,
+        task: Task,
+        data: "StreamData",
+        score: Callable[[], float],
+        n_epochs: int,
+        n_batches: int,
+    ) -> None:
+        """Train on clouds of cells, until these get no more like real ones."""
+        config = self.config
+        task.runner.run(
+            ShapePlan(self.module, data, ShapeSpace.fit(task), score),
+            self._pair(task, data, config.shape_groups, n_batches),
+            Schedule(n_epochs, 1, config.clip_norm, ema_decay=config.ema_decay),
+            # Untrained, it changes no cell.
+            Stopping("shape_validation_score", initial=score()),
+        )
+
+    def _pair(self, task: Task, data: "StreamData", n_groups: int, n_batches: int) -> PairBatches:
+        """Draw cells of training groups, each of which is there as often as it has anchors."""
+        n_copies = len(data.control_mean) // len(task.groups)
+        return PairBatches(
+            [rows for *_, rows in task.groups] * n_copies,
+            task.get_controls(task.groups) * n_copies,
+            n_groups=n_groups,
+            n_cells=self.config.cells_per_group,
+            n_batches=n_batches,
+            seed=task.seed,
         )
 
     def _make_data(self, task: Task, n_steps: int) -> "StreamData":
@@ -150,7 +186,8 @@ class AnchoredStreams(RegressionMethod):
         genes = GeneRecord(*(weights[part] for part in _GENE_PARTS))
         config = DualStreamConfig.from_dict(values["config"])
         method = cls(vocabulary, config, genes, values["order_source"])
-        set_weights(method.module, arrays)
+        # Models that were saved before shapes were learned have no weights of these.
+        set_weights(method.module, get_weights(method.module) | arrays)
         method.restore(effects, values, arrays)
         return method
 
@@ -178,10 +215,10 @@ class StreamMover:
 
         def predict(cells: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
             condition = self.condition.select(which).to(cells.device)
-            return self.module.forward_cells(cells, condition).effect
+            return self.module.forward_shapes(cells, condition)
 
-        effect = self._run(predict, x, rows)
-        return effect - effect.mean(axis=1, keepdims=True)
+        deviation = self._run(predict, x, rows)
+        return deviation - deviation.mean(axis=1, keepdims=True)
 
     def _run(
         self,
@@ -214,6 +251,33 @@ class StreamData(StageData):
     # Source of the noise of the latents, on the CPU, so that a seed means the same everywhere.
     rng: torch.Generator
 
+    def read(self, rows: torch.Tensor) -> torch.Tensor:
+        """Read expression of cells ``(B, N)``, shape ``(B, N, G)``."""
+        x = self.expression.rows(rows.numpy().ravel())
+        return torch.from_numpy(np.ascontiguousarray(x)).unflatten(0, rows.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class ShapeSpace(StageData):
+    """Principal components, in which clouds of cells are compared."""
+
+    components: torch.Tensor  # (d, G)
+    points: torch.Tensor  # all cells in them, (n_cells, d)
+
+    @classmethod
+    def fit(cls, task: Task) -> "ShapeSpace":
+        """Find the components of training cells."""
+        expression, rng = task.cells.expression, np.random.default_rng(task.seed)
+        controls = np.flatnonzero(task.cells.screen.is_control)
+        rows = np.sort(np.concatenate([controls, *(rows for *_, rows in task.groups)]))
+        drawn = thin(rows, rng, MAX_PCA_CELLS)
+        components = torch.zeros(N_COMPONENTS, expression.n_genes)
+        find_components(expression.rows(drawn), components, task.seed)
+        points = torch.empty(expression.n_cells, N_COMPONENTS)
+        for rows, x in expression.chunks():
+            points[rows] = torch.from_numpy(np.ascontiguousarray(x)) @ components.T
+        return cls(components, points)
+
 
 class DualStreamPlan(StagePlan):
     """Regress the mean effect of some perturbed cells on a single control cell.
@@ -235,11 +299,11 @@ class DualStreamPlan(StagePlan):
     def training_step(self, batch: Pairs, batch_idx: int) -> torch.Tensor:
         """Sum of the losses of a batch of conditions."""
         config, data = self.module.config, self._data
-        cells = self._read(batch.perturbed_rows).mean(1)
+        cells = data.read(batch.perturbed_rows).mean(1).to(self.device)
         real = cells - data.control_mean[batch.group].to(self.device)
         noise = torch.randn(len(real), config.n_latent, generator=data.rng)
         output = self.module.forward_cells(
-            self._read(batch.control_rows[:, :1]).squeeze(1),
+            data.read(batch.control_rows[:, :1]).squeeze(1).to(self.device),
             data.condition.select(batch.group).to(self.device),
             noise.to(self.device),
         )
@@ -264,6 +328,43 @@ class DualStreamPlan(StagePlan):
         groups = split_weight_decay(self.module, config.weight_decay)
         return torch.optim.AdamW(groups, lr=config.learning_rate)
 
-    def _read(self, rows: torch.Tensor) -> torch.Tensor:
-        x = self._data.expression.rows(rows.numpy().ravel())
-        return torch.from_numpy(np.ascontiguousarray(x)).unflatten(0, rows.shape).to(self.device)
+
+class ShapePlan(StagePlan):
+    """Make control cells of a condition vary as its perturbed cells do, about any mean.
+
+    Clouds are compared, and no cell with the one that it is paired with: as neither has ever been
+    the other, a regression on pairs would teach cells to give up what is their own. The streams
+    are not trained here.
+    """
+
+    stage = "shape"
+    module: DualStreamModule
+
+    def __init__(
+        self,
+        module: DualStreamModule,
+        data: StreamData,
+        space: ShapeSpace,
+        validate: Callable[[], float],
+    ) -> None:
+        super().__init__(module, validate)
+        self._data, self._space = data, space
+
+    def training_step(self, batch: Pairs, batch_idx: int) -> torch.Tensor:
+        """Energy distance of the moved control cells and the perturbed cells of some groups."""
+        data, space, (n_groups, n_cells) = self._data, self._space, batch.control_rows.shape
+        deviation = self.module.forward_shapes(
+            data.read(batch.control_rows).flatten(0, 1).to(self.device),
+            data.condition.select(batch.group.repeat_interleave(n_cells)).to(self.device),
+        )
+        moved = (deviation @ space.components.T.to(self.device)).unflatten(0, (n_groups, n_cells))
+        start, end = (space.points[rows].to(self.device) for rows in batch[1:])
+        loss = energy_loss(start + moved, end)
+        self.log_value("train_loss", loss)
+        return loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW on what reads shapes alone."""
+        config = self.module.config
+        groups = split_weight_decay(self.module.shape, config.weight_decay)
+        return torch.optim.AdamW(groups, lr=config.learning_rate)

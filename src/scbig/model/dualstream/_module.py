@@ -12,6 +12,7 @@ from scbig._constants import REGISTRY
 from scbig.model.dualstream._config import DualStreamConfig
 from scbig.model.dualstream._networks import (
     BiologicalStream,
+    CellReader,
     PerturbationEncoder,
     StatisticalStream,
     StreamCondition,
@@ -95,6 +96,7 @@ class DualStreamModule(BaseModuleClass):
             self.statistical = StatisticalStream(place, moments, config)
             self.cell = GeneReadout(vectors, config.n_hidden)
             self.fusion = GatedFusion(config.n_hidden)
+        self.shape = CellReader(vectors, config)
 
     def get_noise(self) -> torch.Tensor:
         """Standard error of an effect to learn, as the control cells have it, shape ``(G,)``."""
@@ -136,20 +138,40 @@ class DualStreamModule(BaseModuleClass):
         message: torch.Tensor,
         noise: torch.Tensor | None = None,
     ) -> StreamOutput:
-        """Run the streams, given what enters the biological one."""
-        tokens = self.biological(channels, message)
-        posterior, error = None, x.new_zeros(())
-        if self.statistical is not None:
-            standard = self.patches.cut(self._standardise(x))
-            posterior = self.statistical.encode(standard)
-            z = posterior.mean if noise is None else posterior.sample(noise)
-            statistical = self.statistical(z)
-            error = (self.cell(statistical) - standard).square().mean()
-            tokens = self.fusion(statistical, tokens)
+        """Run the streams, given what enters the biological one, and read the effect."""
+        tokens, posterior, error = self._run(x, channels, message, noise)
         effect = self._get_scale() * self.patches.join(self.effect(tokens))
         if self.config.use_anchor:
             effect = effect + condition.effect
         return StreamOutput(effect, posterior, error)
+
+    def _run(
+        self,
+        x: torch.Tensor,
+        channels: torch.Tensor,
+        message: torch.Tensor,
+        noise: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, Posterior | None, torch.Tensor]:
+        """Tokens of both streams, with posterior and error of the control cells."""
+        tokens = self.biological(channels, message)
+        if self.statistical is None:
+            return tokens, None, x.new_zeros(())
+        standard = self.patches.cut(self._standardise(x))
+        posterior = self.statistical.encode(standard)
+        z = posterior.mean if noise is None else posterior.sample(noise)
+        statistical = self.statistical(z)
+        error = (self.cell(statistical) - standard).square().mean()
+        return self.fusion(statistical, tokens), posterior, error
+
+    def forward_shapes(self, x: torch.Tensor, condition: StreamCondition) -> torch.Tensor:
+        """Predict how B cells ``(B, G)`` of B conditions differ from the means of these.
+
+        The streams are read as they are: what shapes learn leaves the predicted means alone.
+        """
+        with torch.no_grad():
+            tokens, _, _ = self._run(x, *self.get_biological_input(x, condition))
+        read = self.shape(tokens, self.patches.cut(self._standardise(x)))
+        return self._get_scale() * self.patches.join(read)
 
     def get_biological_input(
         self, x: torch.Tensor, condition: StreamCondition

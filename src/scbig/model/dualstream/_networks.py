@@ -1,6 +1,7 @@
 """What reads genes and perturbations: messages of targets to tokens, and two streams of these."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,15 @@ from torch import nn
 
 from scbig.data import Targets
 from scbig.model.dualstream._config import DualStreamConfig
-from scbig.nn import MLP, MambaBlock, Posterior, extend_rows, sum_pairs, take_rows
+from scbig.nn import (
+    MLP,
+    GeneReadout,
+    MambaBlock,
+    Posterior,
+    extend_rows,
+    sum_pairs,
+    take_rows,
+)
 from scbig.predictor import Vocabulary
 from scbig.priors import index_targets, mask_targets
 
@@ -166,6 +175,21 @@ class StatisticalStream(nn.Module):
 
     def _embed_tokens(self) -> torch.Tensor:
         return self.project(self.place) + self.describe(self.statistics)
+
+
+class CellReader(nn.Module):
+    """Reads in the tokens of both streams how a cell differs from others; nothing at the start."""
+
+    def __init__(self, vectors: torch.Tensor, config: DualStreamConfig) -> None:
+        super().__init__()
+        width = config.n_hidden
+        self.content = MLP((vectors.shape[1], width, width))
+        self.block = make_blocks(replace(config, n_blocks=1))
+        self.readout = GeneReadout(vectors, width)
+
+    def forward(self, tokens: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """Map tokens ``(B, L, n_hidden)`` and standardised patches to patches ``(B, L, P)``."""
+        return self.readout(self.block(tokens + self.content(x)))
 
 
 def make_blocks(config: DualStreamConfig) -> nn.Sequential:
