@@ -25,6 +25,7 @@ CEILING = "tests/metrics/test_ceiling_halves.py"
 TRANSPORT = "tests/ot/test_entropic_batch_error.py"
 SHARES = "tests/cells/test_responders.py"
 RESPONDERS = "tests/predictor/test_responders.py"
+SHAPES = "tests/model/dualstream/test_dualstream_shape.py"
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,34 @@ CHANGES = (
         "scbig/model/dualstream/_config.py",
         'Denoising(**values["denoising"])',
         "Denoising()",
+    ),
+    Change(
+        "shapes of DualStreamMamba learned from control cells",
+        "scbig/model/dualstream/_method.py",
+        "for rows in batch[1:])",
+        "for rows in (batch[1], batch[1]))",
+        SHAPES,
+    ),
+    Change(
+        "shapes of DualStreamMamba kept though no change is better",
+        "scbig/model/dualstream/_method.py",
+        'Stopping("shape_validation_score", initial=score())',
+        'Stopping("shape_validation_score")',
+        SHAPES,
+    ),
+    Change(
+        "shapes of DualStreamMamba stopping on means",
+        "scbig/model/dualstream/_method.py",
+        "score = partial(by_shape.score, shaper)",
+        "score = lambda: 0.0",
+        SHAPES,
+    ),
+    Change(
+        "streams of DualStreamMamba trained for shapes",
+        "scbig/model/dualstream/_module.py",
+        "        with torch.no_grad():\n            tokens, _, _ = self._run(",
+        "        if True:\n            tokens, _, _ = self._run(",
+        "tests/model/dualstream/test_dualstream_networks.py",
     ),
     Change(
         "dropout in the encoder while the flow is trained",

@@ -196,15 +196,16 @@ def test_components_are_those_of_training_cells(shaped: DualStreamMamba) -> None
     assert not space.components[20:].any()
 
 
-@pytest.mark.parametrize("case", ["no anchor", "few cells"])
+@pytest.mark.parametrize("case", ["no anchor", "few cells", "switched off"])
 def test_without_an_anchor_or_cells_to_judge_there_are_no_shapes(
     two_kinds: AnnData, fit_small: Fit, config: DualStreamConfig, case: str
 ) -> None:
     kept = np.ones(two_kinds.n_obs, dtype=bool)
     if case == "few cells":
         kept = (np.arange(two_kinds.n_obs) % 6 == 0) | (two_kinds.obs["perturbation"] == "control")
-    free = replace(config, n_steps=2, use_anchor=case != "no anchor")
-    model = train(fit_small, two_kinds[np.asarray(kept)], free)
+    settings = {"no anchor": {"use_anchor": False}, "switched off": {"shape_groups": 0}}
+    given = replace(config, n_steps=2, **settings.get(case, {}))
+    model = train(fit_small, two_kinds[np.asarray(kept)], given)
     assert "networks_validation_score" in model.history
     assert "shape_validation_score" not in model.history
     assert not model.uses_shape

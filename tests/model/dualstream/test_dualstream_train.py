@@ -97,8 +97,9 @@ def test_training_goes_on_from_the_present_weights(fit_small: Fit, screen: AnnDa
     model.train(max_steps=2, accelerator="cpu", use_progress_bar=False)
     after = model.module.biological.project.weight
     assert 0 < (after - before).abs().max() < 0.1
-    assert model._n_steps == 6
     assert len(model.history_["networks_validation_score"]) == 6
+    assert len(model.history_["shape_validation_score"]) == 6
+    assert model._n_steps == 12
 
 
 def test_training_goes_on_with_new_targets_and_contexts(

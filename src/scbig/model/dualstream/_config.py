@@ -52,7 +52,7 @@ class DualStreamConfig:
     groups_per_step, cells_per_group
         Conditions in a step, and perturbed cells of each.
     shape_groups
-        Conditions in a step of what shapes are learned by, all cells of which are read.
+        Conditions in a step that shapes are learned in, from all these cells; 0 learns none.
 
     Raises
     ------
@@ -92,7 +92,7 @@ class DualStreamConfig:
     def __post_init__(self) -> None:
         wide = ("max_tokens", "genes_per_token")
         most = {"ema_decay": 1, "n_steps": MAX_STEPS} | dict.fromkeys(wide, 10**6)
-        check_fields(self, least={"n_steps": 0, "n_blocks": 0}, most=most)
+        check_fields(self, least={"n_steps": 0, "n_blocks": 0, "shape_groups": 0}, most=most)
 
     def get_token_size(self, n_genes: int) -> int:
         """Find how many genes share a token, at least 1.

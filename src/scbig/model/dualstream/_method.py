@@ -80,7 +80,7 @@ class AnchoredStreams(RegressionMethod):
         n_epochs, n_batches = plan_epochs(n_steps)
         data = self._make_data(task, n_epochs * n_batches)
         self._fit_means(task, data, n_epochs, n_batches)
-        by_shape = task.shape
+        by_shape = task.shape if self.config.shape_groups else None
         if by_shape is not None and (
             shaper := self.make_shaper(by_shape.targets, by_shape.context)
         ):

@@ -129,12 +129,17 @@ class DualStreamMamba(BasePredictor):
     ) -> None:
         """Train the model, or continue to train it.
 
-        The regression is fitted first. The networks then learn what it misses on training
-        conditions that it was not shown, and stop when held-out *conditions* are predicted no
-        better. They are kept only if they better the regression there by more than chance
-        (Pearson delta, one-sided paired t-test, p < 0.05) without a larger squared error, or in
-        any case with ``use_gate=False``; else the regression predicts alone, which is logged.
-        Without an anchor (``use_anchor=False``) the networks always predict.
+        The regression is fitted first. The networks then learn what it misses of means on
+        training conditions that it was not shown, and stop when held-out *conditions* are
+        predicted no better. They are kept only if they better the regression there by more than
+        chance (Pearson delta, one-sided paired t-test, p < 0.05) without a larger squared error,
+        or in any case with ``use_gate=False``; else the regression predicts alone, which is
+        logged. Without an anchor (``use_anchor=False``) the networks always predict.
+
+        What the cells of a condition differ by is learned after that, from its cells: control
+        cells are moved until their cloud, whatever its mean, is like that of the perturbed ones.
+        It stops on the shape of cells that were set apart, is judged apart from the means, and
+        leaves these as they are (``uses_shape``), as in :meth:`scbig.model.SCBIG.train`.
 
         A model that was trained before goes on from its present weights; its effects are joined
         with those of the present screen, and new targets and contexts are added.
@@ -145,8 +150,9 @@ class DualStreamMamba(BasePredictor):
         Parameters
         ----------
         max_steps
-            Largest number of steps of the networks; by default that of the settings, or none
-            where no condition is held out and the model has an anchor.
+            Largest number of steps of the networks, for means and then for shapes; by default
+            that of the settings, or none where no condition is held out and the model has an
+            anchor.
         validation
             Conditions to stop on; by default a tenth of the conditions, or none of fewer
             than ten. An empty list holds none out.
