@@ -134,8 +134,8 @@ CHANGES = (
     Change(
         "shapes of DualStreamMamba kept though no change is better",
         "scbig/model/dualstream/_method.py",
-        'Stopping("shape_validation_score", initial=score())',
-        'Stopping("shape_validation_score")',
+        'Stopping("shape_validation_score", SHAPE_PATIENCE, initial=score())',
+        'Stopping("shape_validation_score", SHAPE_PATIENCE)',
         SHAPES,
     ),
     Change(

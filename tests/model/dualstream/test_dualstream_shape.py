@@ -131,7 +131,7 @@ def test_what_makes_shapes_no_better_is_not_kept(
         "scbig.model.dualstream._method.energy_loss", lambda x, y: -x.square().mean()
     )
     model = train(fit_small, two_kinds, replace(config, n_steps=20, learning_rate=0.5))
-    assert len(model.history["shape_validation_score"]) == 6  # the patience
+    assert len(model.history["shape_validation_score"]) == 3  # the patience
     shaper = model._method.make_shaper([("T3",)], np.zeros(1, dtype=int))
     assert not shaper(two_kinds.X[:9].toarray(), np.zeros(1, dtype=int)).any()
 

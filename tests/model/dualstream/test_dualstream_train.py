@@ -133,7 +133,9 @@ def test_training_goes_on_with_new_targets_and_contexts(
     assert (net.own[0] - own[0]).abs().max() < 1e-3
     out = later.predict(perturbations=[targets[0], unseen], n_cells=5)
     assert set(out.obs["batch"]) == {"batch_1", "batch_2", "batch_3"}
-    assert out.uns["dualstream"]["steps"] == 8
+    # Four each time, and four for shapes: only the second screen has enough cells held out.
+    assert out.uns["dualstream"]["steps"] == 12
+    assert len(later.history["shape_validation_score"]) == 4
     assert len(later.history["networks_likelihood_loss"]) == 8
     later.save(tmp_path / "again")
     again = DualStreamMamba.load(tmp_path / "again")

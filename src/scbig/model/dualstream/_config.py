@@ -87,7 +87,7 @@ class DualStreamConfig:
     ema_decay: float = 0.99
     groups_per_step: int = 16
     cells_per_group: int = 32
-    shape_groups: int = 2
+    shape_groups: int = 1
 
     def __post_init__(self) -> None:
         wide = ("max_tokens", "genes_per_token")

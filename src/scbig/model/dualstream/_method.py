@@ -39,6 +39,8 @@ from scbig.predictor import (
 )
 
 N_COMPONENTS, MAX_PCA_CELLS = 50, 5000
+# To score shapes, every gene of some hundred cells is read for each condition.
+N_SHAPE_EPOCHS, SHAPE_PATIENCE = 10, 3
 _GENE_PARTS = ("patches.order", "vectors", "mean", "std", "dropout")
 
 
@@ -85,7 +87,7 @@ class AnchoredStreams(RegressionMethod):
             shaper := self.make_shaper(by_shape.targets, by_shape.context)
         ):
             score = partial(by_shape.score, shaper)
-            self._fit_shapes(task, data, score, n_epochs, n_batches)
+            self._fit_shapes(task, data, score, *plan_epochs(n_steps, N_SHAPE_EPOCHS))
 
     def _fit_means(self, task: Task, data: "StreamData", n_epochs: int, n_batches: int) -> None:
         """Train the streams, which stop when held-out conditions are predicted no better."""
@@ -114,7 +116,7 @@ class AnchoredStreams(RegressionMethod):
             self._pair(task, data, config.shape_groups, n_batches),
             Schedule(n_epochs, 1, config.clip_norm, ema_decay=config.ema_decay),
             # Untrained, it changes no cell.
-            Stopping("shape_validation_score", initial=score()),
+            Stopping("shape_validation_score", SHAPE_PATIENCE, initial=score()),
         )
 
     def _pair(self, task: Task, data: "StreamData", n_groups: int, n_batches: int) -> PairBatches:
