@@ -276,8 +276,8 @@ class ShapeSpace(StageData):
         components = torch.zeros(N_COMPONENTS, expression.n_genes)
         find_components(expression.rows(drawn), components, task.seed)
         points = torch.empty(expression.n_cells, N_COMPONENTS)
-        for rows, x in expression.chunks():
-            points[rows] = torch.from_numpy(np.ascontiguousarray(x)) @ components.T
+        for chunk, x in expression.chunks():
+            points[chunk] = torch.from_numpy(np.ascontiguousarray(x)) @ components.T
         return cls(components, points)
 
 
