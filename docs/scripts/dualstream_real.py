@@ -1,7 +1,8 @@
 """DualStreamMamba on real effects: few cells, tokens of one gene, and influences beside STRING.
 
-    python docs/scripts/dualstream_real.py DATA [--only curve tokens] [--steps 150] [--seed 0]
+    python docs/scripts/dualstream_real.py DATA [--only shapes curve tokens] [--steps N]
 
+`shapes`: what the gate says of means and of shapes of cells on three screens of real cells.
 `curve`: 8, 16, 32 and 64 cells of each condition train, and other cells of the same conditions are
 predicted (`papalexi2021`, `norman2019_mini`), as are pairs of which no cell was seen
 (`norman2019_mini`). `tokens`: the genes of `norman2019_resampled` in tokens of 16 and of one, for
@@ -12,7 +13,9 @@ that keeps the number of partners of every gene.
 
 import argparse
 import json
+import logging
 import resource
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -41,13 +44,14 @@ def main() -> None:
     """Print the chosen tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="folder of the screens")
-    parser.add_argument("--only", nargs="*", choices=["curve", "tokens"])
-    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--only", nargs="*", choices=["shapes", "curve", "tokens"])
+    parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
-    for name, show in {"curve": print_curves, "tokens": print_tokens}.items():
+    tables = {"shapes": print_shapes, "curve": print_curves, "tokens": print_tokens}
+    for name, show in tables.items():
         if not options.only or name in options.only:
             show(options.data, options.steps, options.seed)
 
@@ -87,6 +91,23 @@ def predict(model: object, labels: list[str]) -> np.ndarray:
     )
     means = out.reshape(len(labels) + 1, N_DRAWN, -1).mean(1)
     return means[1:] - means[0]
+
+
+# --- shapes -----------------------------------------------------------------------------------
+
+
+def print_shapes(data: Path, n_steps: int, seed: int) -> None:
+    """Train on all cells, and print what the gate logs."""
+    shown = logging.StreamHandler(sys.stdout)
+    shown.addFilter(lambda record: record.getMessage().startswith(("Pearson delta", "Shape of")))
+    logging.getLogger("scbig.predictor._training").addHandler(shown)
+    for screen in ("schraivogel2020", "norman2019_mini", "papalexi2021"):
+        print(f"\n{screen}", flush=True)
+        start = time.process_time()
+        model = fit(read(data / f"{screen}.h5ad"), DualStreamConfig(n_steps=n_steps), seed)
+        score = model.history["shape_validation_score"].astype(float).to_numpy().ravel()
+        print(f"scores {np.round(score, 4)}, {time.process_time() - start:.0f} s", flush=True)
+    logging.getLogger("scbig.predictor._training").removeHandler(shown)
 
 
 # --- few cells --------------------------------------------------------------------------------
