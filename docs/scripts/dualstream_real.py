@@ -45,6 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="folder of the screens")
     parser.add_argument("--only", nargs="*", choices=["shapes", "curve", "tokens"])
+    parser.add_argument("--screens", nargs="*", help="of shapes and curve; by default all")
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -53,7 +54,7 @@ def main() -> None:
     tables = {"shapes": print_shapes, "curve": print_curves, "tokens": print_tokens}
     for name, show in tables.items():
         if not options.only or name in options.only:
-            show(options.data, options.steps, options.seed)
+            show(options)
 
 
 def read(path: Path) -> ad.AnnData:
@@ -96,15 +97,16 @@ def predict(model: object, labels: list[str]) -> np.ndarray:
 # --- shapes -----------------------------------------------------------------------------------
 
 
-def print_shapes(data: Path, n_steps: int, seed: int) -> None:
+def print_shapes(options: argparse.Namespace) -> None:
     """Train on all cells, and print what the gate logs."""
     shown = logging.StreamHandler(sys.stdout)
     shown.addFilter(lambda record: record.getMessage().startswith(("Pearson delta", "Shape of")))
     logging.getLogger("scbig.predictor._training").addHandler(shown)
-    for screen in ("schraivogel2020", "norman2019_mini", "papalexi2021"):
+    for screen in options.screens or ("schraivogel2020", "norman2019_mini", "papalexi2021"):
         print(f"\n{screen}", flush=True)
         start = time.process_time()
-        model = fit(read(data / f"{screen}.h5ad"), DualStreamConfig(n_steps=n_steps), seed)
+        config = DualStreamConfig(n_steps=options.steps)
+        model = fit(read(options.data / f"{screen}.h5ad"), config, options.seed)
         score = model.history["shape_validation_score"].astype(float).to_numpy().ravel()
         print(f"scores {np.round(score, 4)}, {time.process_time() - start:.0f} s", flush=True)
     logging.getLogger("scbig.predictor._training").removeHandler(shown)
@@ -113,11 +115,12 @@ def print_shapes(data: Path, n_steps: int, seed: int) -> None:
 # --- few cells --------------------------------------------------------------------------------
 
 
-def print_curves(data: Path, n_steps: int, seed: int) -> None:
+def print_curves(options: argparse.Namespace) -> None:
     """Train on few cells of each condition of both screens."""
     heads = f"| cells | predictor | conditions | {COLUMNS} | networks: means, shapes |"
-    for screen in ("papalexi2021", "norman2019_mini"):
-        adata, rng = read(data / f"{screen}.h5ad"), np.random.default_rng(seed)
+    for screen in options.screens or ("papalexi2021", "norman2019_mini"):
+        rng = np.random.default_rng(options.seed)
+        adata = read(options.data / f"{screen}.h5ad")
         is_test, unseen = divide(adata, rng)
         labels = sorted(set(adata.obs["perturbation"]) - {"control"})
         truth = Truth(adata[is_test], labels)
@@ -127,7 +130,7 @@ def print_curves(data: Path, n_steps: int, seed: int) -> None:
         print(f"\n{screen}\n{heads}\n|" + " --- |" * 7)
         for n_cells in CELLS:
             train = take(adata[~is_test], n_cells, unseen, rng)
-            for name, effect, used in run(train, labels, n_steps, seed):
+            for name, effect, used in run(train, labels, options.steps, options.seed):
                 for group, chosen in groups.items():
                     scores = truth.score(effect, chosen)
                     print(f"| {n_cells} | {name} | {group} | {scores} | {used} |", flush=True)
@@ -185,8 +188,9 @@ def fit(train: ad.AnnData, config: DualStreamConfig, seed: int, **how: object) -
 # --- tokens of one gene, and influences ---------------------------------------------------------
 
 
-def print_tokens(data: Path, n_steps: int, seed: int) -> None:
+def print_tokens(options: argparse.Namespace) -> None:
     """Train with tokens of 16 genes and of one, and score both; then their influences."""
+    data, n_steps = options.data, options.steps
     adata = read(data / "norman2019_resampled.h5ad")
     split = json.loads((data / "splits" / "norman2019_resampled.json").read_text())
     split = split["additive_seed0"]
@@ -200,7 +204,7 @@ def print_tokens(data: Path, n_steps: int, seed: int) -> None:
             genes_per_token=size, n_steps=n_steps, groups_per_step=8, shape_groups=0
         )
         how = {"validation": split["val"][:N_VALIDATION], "check_val_every_n_epoch": 5}
-        model = fit(train, config, seed, **how)
+        model = fit(train, config, options.seed, **how)
         if not models:
             model._uses_networks = False
             scores = truth.score(predict(model, labels), everything)
