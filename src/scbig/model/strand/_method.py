@@ -27,7 +27,7 @@ from scbig.nn import (
     make_reader,
     set_weights,
 )
-from scbig.predictor import CellMover, Method, Task, Vocabulary
+from scbig.predictor import CellMover, Method, Task, Vocabulary, prepare_score
 from scbig.priors import DNAEncoder, Genome, Loci, LocusSource, LocusTable
 from scbig.splits import choose_validation
 
@@ -155,11 +155,11 @@ class LocusBridge(Method):
         """Train the bridge, on top of the vectors of loci as they are."""
         if self._latents is None:
             raise RuntimeError("The latents of the screen were released.")
-        training, held_out = (
-            self._make_condition(groups.targets, groups.context)
-            for groups in (task.measured, task.judge)
+        training = self._make_condition(task.measured.targets, task.measured.context)
+        validate = prepare_score(self, task)
+        train_bridge(
+            self.module, task, self._latents, training, n_steps=n_steps, validate=validate
         )
-        train_bridge(self.module, task, self._latents, training, held_out, n_steps=n_steps)
 
     def release(self) -> None:
         """Forget the latents of the screen."""

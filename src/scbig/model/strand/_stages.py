@@ -1,7 +1,7 @@
 """What STRAND's networks learn in each of their two stages: effects of loci, and the bridge."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,16 +10,14 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, TensorDataset
 
-from scbig.data import Effects, PairBatches, Pairs, Targets
+from scbig.data import Effects, PairBatches, Pairs
 from scbig.flow import compute_bridge_loss
 from scbig.model.strand._module import STRANDModule
 from scbig.nn import LocusCondition, PrincipalComponents, TokenReader, split_weight_decay
 from scbig.ot import pair_batches
 from scbig.predictor import Schedule, StageData, StagePlan, Stopping, Task, plan_epochs
 
-Group = tuple[Targets, int, np.ndarray]
 N_STEPS_PER_EPOCH = 20
-N_VALIDATION_GROUPS = 64
 # Enough cells to find some tens of components; a large screen is not read whole.
 MAX_PCA_CELLS = 20_000
 
@@ -150,44 +148,40 @@ def train_bridge(
     task: Task,
     latents: np.ndarray,
     training: LocusCondition,
-    held_out: LocusCondition,
     *,
     n_steps: int,
+    validate: Callable[[], float] | None,
 ) -> None:
     """Train the bridge's network on the latents of all cells, ``(n_cells, n_latent)``.
 
-    For at most so many steps, rounded up to whole epochs, while held-out cells are reached better.
+    For at most so many steps, rounded up to whole epochs, while its score rises, if it has one.
     """
-    config, is_judged = module.config, len(task.held_out) > 0
+    config, stopping = module.config, None
     n_epochs, n_batches = plan_epochs(n_steps)
-
-    def pair(groups: Sequence[Group], n_groups: int, n: int) -> PairBatches:
-        return PairBatches(
-            [rows for *_, rows in groups],
-            task.get_controls(groups),
-            n_groups=n_groups,
-            n_cells=config.cells_per_group,
-            n_batches=n,
-            seed=task.seed,
-        )
-
-    validation = None
-    if is_judged:
-        pairs = pair(task.held_out, N_VALIDATION_GROUPS, 1).draw()
-        validation = pairs, module.embed_all(held_out)[pairs.group]
+    if validate is not None:
+        # Before training an anchored bridge is its anchor, and noise; a free one is nothing.
+        initial = validate() if config.use_anchor else -math.inf
+        stopping = Stopping("bridge_validation_score", initial=initial)
     data = BridgeData(
         latents=torch.from_numpy(latents),
         vector=module.embed_all(training),
         hidden=module.embed_all(training.hide()),
-        validation=validation,
         rng=torch.Generator().manual_seed(task.seed),
+    )
+    batches = PairBatches(
+        [rows for *_, rows in task.groups],
+        task.get_controls(task.groups),
+        n_groups=config.groups_per_step,
+        n_cells=config.cells_per_group,
+        n_batches=n_batches,
         seed=task.seed,
     )
+    is_judged = int(stopping is not None)
     task.runner.run(
-        BridgePlan(module, data),
-        pair(task.groups, config.groups_per_step, n_batches),
-        Schedule(n_epochs, int(is_judged), config.clip_norm, ema_decay=config.bridge_ema),
-        Stopping("bridge_validation_score") if is_judged else None,
+        BridgePlan(module, data, validate),
+        batches,
+        Schedule(n_epochs, is_judged, config.clip_norm, ema_decay=config.bridge_ema),
+        stopping,
     )
 
 
@@ -198,9 +192,7 @@ class BridgeData(StageData):
     latents: torch.Tensor  # of all cells, (n_cells, n_latent)
     vector: torch.Tensor  # what the first stage makes of the training groups, (n_groups, dim)
     hidden: torch.Tensor  # the same with their loci hidden
-    validation: tuple[Pairs, torch.Tensor] | None  # held-out pairs, and their vectors (B, dim)
     rng: torch.Generator  # of steps, noise and hidden loci, on the CPU
-    seed: int  # of the draws in validation, which are always the same
 
 
 class BridgePlan(StagePlan):
@@ -209,8 +201,10 @@ class BridgePlan(StagePlan):
     stage = "bridge"
     module: STRANDModule
 
-    def __init__(self, module: STRANDModule, data: BridgeData) -> None:
-        super().__init__(module)
+    def __init__(
+        self, module: STRANDModule, data: BridgeData, validate: Callable[[], float] | None
+    ) -> None:
+        super().__init__(module, validate)
         self._data = data
 
     def on_train_start(self) -> None:
@@ -223,17 +217,9 @@ class BridgePlan(StagePlan):
         data, config = self._data, self.module.config
         is_hidden = torch.rand(len(batch.group), 1, generator=data.rng) < config.drop_locus
         vector = torch.where(is_hidden, data.hidden[batch.group], data.vector[batch.group])
-        loss = self._compute_loss(batch, vector, data.rng)
+        loss = self._compute_loss(batch, vector)
         self.log_value("train_loss", loss)
         return loss
-
-    def validation_step(self, batch: torch.Tensor, batch_idx: int) -> None:
-        """The same on held-out conditions, always at the same points, as a score."""
-        if self._data.validation is None:
-            return
-        generator = torch.Generator().manual_seed(self._data.seed)
-        loss = self._compute_loss(*self._data.validation, generator)
-        self.log_value("validation_score", -loss)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW on the bridge's network alone."""
@@ -241,10 +227,8 @@ class BridgePlan(StagePlan):
         weights = self.module.bridge_net.parameters()
         return torch.optim.AdamW(weights, lr=config.bridge_lr, weight_decay=config.weight_decay)
 
-    def _compute_loss(
-        self, batch: Pairs, vector: torch.Tensor, generator: torch.Generator
-    ) -> torch.Tensor:
-        module, latents = self.module, self._data.latents
+    def _compute_loss(self, batch: Pairs, vector: torch.Tensor) -> torch.Tensor:
+        module, latents, generator = self.module, self._data.latents, self._data.rng
         z0, z1 = latents[batch.control_rows], latents[batch.perturbed_rows]
         if module.config.pairing == "ot":
             z1 = z1.gather(1, pair_batches(z0, z1).unsqueeze(-1).expand_as(z1))
