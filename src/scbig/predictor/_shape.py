@@ -234,9 +234,7 @@ def prepare_score(method: Method, task: Task) -> Callable[[], float] | None:
     The score, higher is better; ``None`` where nothing is held out.
     """
     judge, by_shape = task.judge, task.shape
-    if by_shape is not None and (
-        shaper := method.make_shaper(by_shape.targets, by_shape.context)
-    ):
+    if by_shape is not None and (shaper := method.make_shaper(by_shape.targets, by_shape.context)):
         return lambda: by_shape.score(shaper)
     control_mean = task.trained.get_control(judge.context)
     mover = method.make_mover(judge.targets, judge.context, control_mean)

@@ -1,5 +1,7 @@
 """What the bridge is for: the shape of cells, about means that stay the regression's."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -67,7 +69,7 @@ def test_a_deviation_is_what_the_bridge_does_beyond_the_mean(determined, deep_sc
         vector = model._method.embed([(name,)], np.zeros(1, dtype=int))
         start = z + module.effect(vector)
         at, grid = start, module.bridge.schedule.get_grid(module.config.n_solver_steps)
-        for before, after in zip(grid[:-1], grid[1:], strict=True):
+        for before, after in pairwise(grid):
             time = torch.tensor(before / module.bridge.schedule.n_grid)
             table = module.bridge.schedule.from_target
             residual = module.bridge_net(time, at, z, vector.expand(len(z), -1))
@@ -83,9 +85,19 @@ def test_a_deviation_is_what_the_bridge_does_beyond_the_mean(determined, deep_sc
 def test_the_mean_is_pinned_whatever_decodes(deep_screen, fit_strand, use_noise):
     changes = {"use_noise": use_noise}
     model = fit_strand(deep_screen, changes, train=QUICK | {"max_steps": 20}, latent=_Bent(30))
-    found = _tell_shape(model, ["TARGET002-P1"], deep_screen.adata.X[:50].toarray())
+    x = deep_screen.adata.X[:50].toarray()
+    found = _tell_shape(model, ["TARGET002-P1"], x)
     np.testing.assert_allclose(found.mean(axis=1), 0, atol=1e-6)
     assert found.std(axis=1).max() > 1e-3
+    # In latents too: what is decoded lies about the regression's mean.
+    module = model.module.eval()
+    vector = model._method.embed([("TARGET002-P1",)], np.zeros(1, dtype=int))
+    with torch.no_grad():
+        z, generator = module.latent.encode(torch.from_numpy(x)), torch.Generator().manual_seed(0)
+        end, start = (part[0] for part in module._carry(z, vector, generator))
+        change = module.latent.decode(end - end.mean(0) + start.mean(0))
+        change = change - module.latent.decode(start)
+    np.testing.assert_allclose(found[0], change - change.mean(0), atol=1e-5)
 
 
 def test_a_bridge_without_an_anchor_tells_no_shape(deep_screen, fit_strand):

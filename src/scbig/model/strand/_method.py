@@ -157,9 +157,17 @@ class LocusBridge(Method):
             raise RuntimeError("The latents of the screen were released.")
         training = self._make_condition(task.measured.targets, task.measured.context)
         validate = prepare_score(self, task)
+        if self.config.use_joint:
+            validate = partial(self._score_means, task) if len(task.judge) else None
         train_bridge(
             self.module, task, self._latents, training, n_steps=n_steps, validate=validate
         )
+
+    def _score_means(self, task: Task) -> float:
+        """Score bridges from the vectors of loci as they are by now."""
+        judge = task.judge
+        control_mean = task.trained.get_control(judge.context)
+        return judge.score_cells(self.make_mover(judge.targets, judge.context, control_mean))
 
     def release(self) -> None:
         """Forget the latents of the screen."""

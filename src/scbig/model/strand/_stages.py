@@ -49,21 +49,26 @@ def train_loci(
     n_epochs = math.ceil(n_steps / N_STEPS_PER_EPOCH)
     if isinstance(module.reader, TokenReader) and not task.is_continued:
         module.reader.set_scale(condition.compact().given)
-    # Beyond some tens of cells what a locus does is known, and more of them say no more.
-    weight = effects.n_cells / (effects.n_cells + np.median(effects.n_cells))
-    names = {targets: i for i, targets in enumerate(sorted(set(effects.targets)))}
-    data = LocusData(
-        condition,
-        effect=torch.from_numpy(effects.delta),
-        weight=torch.from_numpy((weight / weight.mean()).astype(np.float32)),
-        label=torch.tensor([names[targets] for targets in effects.targets]),
-        rng=torch.Generator().manual_seed(task.seed),
-    )
     task.runner.run(
-        LocusPlan(module, data, validate),
+        LocusPlan(module, make_locus_data(task, condition, effects), validate),
         _GroupBatches(len(effects), config.conditions_per_step, task.seed),
         Schedule(n_epochs, int(is_judged), config.clip_norm, ema_decay=config.locus_ema),
         Stopping("locus_validation_score") if is_judged else None,
+    )
+
+
+def make_locus_data(task: Task, condition: LocusCondition, effects: Effects) -> "LocusData":
+    """Put together what is learned of the loci of training groups, given their latent effects."""
+    # Beyond some tens of cells what a locus does is known, and more of them say no more.
+    weight = effects.n_cells / (effects.n_cells + np.median(effects.n_cells))
+    names = {targets: i for i, targets in enumerate(sorted(set(effects.targets)))}
+    return LocusData(
+        condition,
+        effect=torch.from_numpy(effects.delta),
+        unit=float(np.maximum(np.square(effects.delta).mean(), 1e-12)),
+        weight=torch.from_numpy((weight / weight.mean()).astype(np.float32)),
+        label=torch.tensor([names[targets] for targets in effects.targets]),
+        rng=torch.Generator().manual_seed(task.seed),
     )
 
 
@@ -73,6 +78,7 @@ class LocusData(StageData):
 
     condition: LocusCondition
     effect: torch.Tensor  # mean latent effects, (n_groups, n_latent)
+    unit: float  # mean square of the effects
     weight: torch.Tensor  # of their errors, mean 1, (n_groups,)
     label: torch.Tensor  # number of the perturbation, alike in all contexts, (n_groups,)
     rng: torch.Generator  # of hidden loci, on the CPU
@@ -89,31 +95,42 @@ class LocusPlan(StagePlan):
     ) -> None:
         super().__init__(module, validate)
         self._data = data
-        self._unit = float(data.effect.square().mean().clamp(min=1e-12))
 
     def training_step(self, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
         """Error of the effects of some groups, in units of their size, and the alignment."""
-        data, module, config = self._data, self.module, self.module.config
-        condition = data.condition.select(batch)
-        is_hidden = torch.rand(len(batch), generator=data.rng) < config.drop_locus
-        vector = module.embed(condition)
-        effect = data.effect[batch].to(self.device)
-        hidden = module.embed(condition.hide())
-        shown = torch.where(is_hidden.to(self.device).unsqueeze(1), hidden, vector)
-        error = (module.effect(shown) - effect).square().mean(1)
-        loss = (error * data.weight[batch].to(self.device)).mean() / self._unit
+        loss, alignment, _ = compute_locus_loss(self.module, self._data, batch)
         self.log_value("train_loss", loss)
-        if not config.clip_weight:
+        if alignment is None:
             return loss
-        alignment = module.alignment(vector, effect, data.label[batch].to(self.device))
         self.log_value("alignment_loss", alignment)
-        return loss + config.clip_weight * alignment
+        return loss + self.module.config.clip_weight * alignment
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW on all but the bridge; temperatures do not decay."""
         config, module = self.module.config, self.module
         groups = split_weight_decay(module, config.weight_decay, without=module.bridge_net)
         return torch.optim.AdamW(groups, lr=config.locus_lr)
+
+
+def compute_locus_loss(
+    module: STRANDModule, data: LocusData, batch: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
+    """Error of the effects of some groups, their alignment, if any, and their vectors.
+
+    The loci of a few are hidden, in their vectors ``(B, dim)`` too.
+    """
+    config, device = module.config, module.device
+    condition = data.condition.select(batch)
+    is_hidden = torch.rand(len(batch), generator=data.rng) < config.drop_locus
+    vector = module.embed(condition)
+    effect = data.effect[batch].to(device)
+    hidden = module.embed(condition.hide())
+    shown = torch.where(is_hidden.to(device).unsqueeze(1), hidden, vector)
+    error = (module.effect(shown) - effect).square().mean(1)
+    loss = (error * data.weight[batch].to(device)).mean() / data.unit
+    if not config.clip_weight:
+        return loss, None, shown
+    return loss, module.alignment(vector, effect, data.label[batch].to(device)), shown
 
 
 class _GroupBatches(LightningDataModule):
@@ -155,6 +172,7 @@ def train_bridge(
     """Train the bridge's network on the latents of all cells, ``(n_cells, n_latent)``.
 
     For at most so many steps, rounded up to whole epochs, while its score rises, if it has one.
+    A joint bridge trains the encoder of loci on.
     """
     config, stopping = module.config, None
     n_epochs, n_batches = plan_epochs(n_steps)
@@ -176,9 +194,12 @@ def train_bridge(
         n_batches=n_batches,
         seed=task.seed,
     )
-    is_judged = int(stopping is not None)
+    is_judged, plan = int(stopping is not None), BridgePlan(module, data, validate)
+    if config.use_joint:
+        locus = make_locus_data(task, training, task.compute_effects(latents))
+        plan = JointPlan(module, data, validate, locus)
     task.runner.run(
-        BridgePlan(module, data, validate),
+        plan,
         batches,
         Schedule(n_epochs, is_judged, config.clip_norm, ema_decay=config.bridge_ema),
         stopping,
@@ -241,3 +262,36 @@ class BridgePlan(StagePlan):
         x_t, z0 = sample.x_t.to(self.device), z0.to(self.device)
         predicted = module.bridge_net(time, x_t, z0, vector)
         return compute_bridge_loss(predicted.cpu(), sample)
+
+
+class JointPlan(BridgePlan):
+    """Learn the bridges and the vectors of loci that they follow at once."""
+
+    def __init__(
+        self,
+        module: STRANDModule,
+        data: BridgeData,
+        validate: Callable[[], float] | None,
+        locus: LocusData,
+    ) -> None:
+        super().__init__(module, data, validate)
+        self._locus = locus
+
+    def on_train_start(self) -> None:
+        """Train all of it, dropout included."""
+        self.module.train()
+
+    def training_step(self, batch: Pairs, batch_idx: int) -> torch.Tensor:
+        """Sum of the losses of both stages, of the groups of the bridges."""
+        effect, alignment, vector = compute_locus_loss(self.module, self._locus, batch.group)
+        bridge = self._compute_loss(batch, vector)
+        self.log_value("train_loss", bridge)
+        self.log_value("effect_loss", effect)
+        loss = bridge + effect
+        return loss if alignment is None else loss + self.module.config.clip_weight * alignment
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW on all networks; temperatures do not decay."""
+        config = self.module.config
+        groups = split_weight_decay(self.module, config.weight_decay)
+        return torch.optim.AdamW(groups, lr=config.bridge_lr)
