@@ -9,7 +9,7 @@ python docs/scripts/strand_questions.py floors | shape | low_sample | transfer |
 | low_sample | the same with 8, 16, 32 and 64 cells a condition |
 | transfer | a cell line of which only control cells are known |
 | encoder | a pretrained encoder: seconds and memory of 1,000 loci, measured and by calculation |
-| coverage | share of a genome that can be asked: of the simulated one, or --fasta and --loci |
+| coverage | share of a genome that can be asked: the simulated one, or --fasta |
 """
 
 import argparse
@@ -27,7 +27,15 @@ from strand_simulated import average, correlate, measure, split_genes
 from scbig.data import simulate_locus_screen
 from scbig.metrics import pds_l1
 from scbig.model import STRAND, EffectRegression, STRANDConfig
-from scbig.priors import GeneEmbedding, Genome, load_loci
+from scbig.priors import (
+    GeneEmbedding,
+    Genome,
+    HuggingFaceEncoder,
+    count_loci,
+    count_positions,
+    encode_loci,
+    load_start_sites,
+)
 
 SEED = 0
 WORD = 6
@@ -228,12 +236,109 @@ def transfer(folder, options):
     print(frame.groupby("row", sort=False).mean().round(3).to_markdown())
 
 
+# --- pretrained encoders -----------------------------------------------------------------------
+
+# Name, nominal millions of parameters, bases of a token, tokens of the longest window. A forward
+# pass takes two operations a parameter and token, and attention some percent on top; a weight
+# has four bytes, or two in half precision.
+PUBLISHED = (
+    ("HyenaDNA large", 6.6, 1, 1_000_000),
+    ("Caduceus", 7.7, 1, 131_072),
+    ("Nucleotide Transformer v2, 50M", 50, 6, 2_048),
+    ("Nucleotide Transformer v2, 100M", 100, 6, 2_048),
+    ("DNABERT-2", 117, 5, 2_048),
+    ("Nucleotide Transformer v2, 250M", 250, 6, 2_048),
+    ("Nucleotide Transformer v2, 500M", 500, 6, 2_048),
+    ("Nucleotide Transformer v1, 500M", 500, 6, 1_000),
+)
+
+
+def make_encoder(folder, n_layers, hidden):
+    """Save a masked language model with random weights, in the layout of ESM, tokens of six."""
+    import transformers
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
+
+    words = ["".join("ACGT"[(i // 4**k) % 4] for k in range(WORD)) for i in range(4**WORD)]
+    names = ["<unk>", "<pad>", "<mask>", "<cls>", *words, *"ACGTN"]
+    core = Tokenizer(models.WordLevel({w: i for i, w in enumerate(names)}, unk_token="<unk>"))
+    core.pre_tokenizer = pre_tokenizers.Split(Regex("[ACGT]{6}|."), "isolated")
+    core.post_processor = processors.TemplateProcessing(
+        single="<cls> $A", special_tokens=[("<cls>", 3)]
+    )
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=core, unk_token="<unk>", pad_token="<pad>", mask_token="<mask>",
+        cls_token="<cls>",
+    ).save_pretrained(folder)  # fmt: skip
+    config = transformers.EsmConfig(
+        vocab_size=len(names), hidden_size=hidden, num_hidden_layers=n_layers, pad_token_id=1,
+        num_attention_heads=hidden // 32, intermediate_size=4 * hidden, mask_token_id=2,
+        max_position_embeddings=2050, position_embedding_type="rotary",
+    )  # fmt: skip
+    torch.manual_seed(SEED)
+    transformers.EsmForMaskedLM(config).save_pretrained(folder)
+
+
+def encoder(folder, options):
+    """From a folder and a FASTA to a prediction; seconds and memory by size and window."""
+    _, loci, fasta = simulate_locus_screen(f"{folder}/genome", n_targets=6, n_cells=300)
+    rows, rate = {}, 0.0
+    for name, n_layers, hidden, n_loci in (("2 x 64", 2, 64, 14), ("12 x 512", 12, 512, 6)):
+        path = f"{folder}/{name}"
+        make_encoder(path, n_layers, hidden)
+        for width in (1024, 8192):
+            found = HuggingFaceEncoder(path, width=width, n_bins=32)
+            part = loci.take(loci.ids[:n_loci])
+            with Genome(fasta) as genome:
+                encode_loci(part.take(part.ids[:1]), found, genome=genome, use_progress=False)
+                started = time.process_time()
+                encode_loci(part, found, genome=genome, use_progress=False)
+            seconds = (time.process_time() - started) / n_loci
+            weights = sum(p.numel() for p in found._model.parameters())
+            rate = 2 * weights * width / WORD / seconds
+            rows[f"{name}, window {width:,}"] = {
+                "million weights": weights / 1e6, "s per 1,000 loci": 1000 * seconds,
+                "Gflop/s": rate / 1e9, "MB of weights": weights * 4 / 1e6,
+                "MB of tokens per 1,000 loci": 1000 * 32 * hidden * 4 / 1e6,
+            }  # fmt: skip
+    show(rows, 2)
+    told = {}
+    for name, millions, bases, most in PUBLISHED:
+        for width in (1024, 8192):
+            if width / bases > most:
+                continue
+            flops = 2e6 * millions * width / bases * 1000
+            told[f"{name}; window {width:,}"] = {
+                "Tflop per 1,000 loci": flops / 1e12, "s on one core": flops / rate,
+                "GB of weights": millions * 4e6 / 1e9,
+            }  # fmt: skip
+    show(told, 2)
+
+
+def coverage(folder, options):
+    """Count what can be asked of a genome, and of the start sites of an annotation."""
+    if options.fasta is None:
+        _, loci, fasta = simulate_locus_screen(folder, seed=SEED)
+    else:
+        fasta = options.fasta
+        loci = load_start_sites(options.annotation, assembly=options.assembly)
+    with Genome(fasta) as genome:
+        for width in (1024, 8192, 524_288):
+            started = time.process_time()
+            rows = {
+                f"positions, window {width:,}": count_positions(genome, width=width).loc["all"],
+                f"start sites, window {width:,}": count_loci(genome, loci, width=width).loc["all"],
+            }
+            show(rows, 4)
+            print(f"{time.process_time() - started:.1f} s", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    questions = {f.__name__: f for f in (floors, shape, low_sample, transfer)}
+    questions = {f.__name__: f for f in (floors, shape, low_sample, transfer, encoder, coverage)}
     parser.add_argument("question", choices=questions)
     parser.add_argument("--fasta")
-    parser.add_argument("--loci")
+    parser.add_argument("--annotation", help="GTF or GFF3 of the FASTA")
+    parser.add_argument("--assembly", help="their genome, such as hg38")
     options = parser.parse_args()
     torch.set_num_threads(1)
     logging.basicConfig(level="INFO", format="%(message)s")
