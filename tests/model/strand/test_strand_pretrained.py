@@ -44,6 +44,26 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def test_positions_that_begin_after_padding_are_counted(folder, tmp_path, loci_screen):
+    """In ESM with a table of positions the first is that after padding, and two are lost."""
+    import transformers
+
+    from scbig.priors import Genome
+
+    transformers.AutoTokenizer.from_pretrained(str(folder)).save_pretrained(tmp_path)
+    config = transformers.AutoConfig.from_pretrained(
+        str(folder), position_embedding_type="absolute", max_position_embeddings=24
+    )
+    transformers.EsmForMaskedLM(config).save_pretrained(tmp_path)
+    with Genome(loci_screen.fasta) as genome:
+        loci = loci_screen.loci.take(loci_screen.loci.ids[:1])
+        # 22 tokens are read: one for the whole, and 21 words.
+        fits, too_long = (genome.get_windows(loci, width) for width in (126, 132))
+    assert HuggingFaceEncoder(tmp_path, width=126, n_bins=3).encode(fits).values.shape[1] == 3
+    with pytest.raises(ValueError, match=r"makes 23 tokens; the model in .* reads 22"):
+        HuggingFaceEncoder(tmp_path, width=132, n_bins=3).encode(too_long)
+
+
 def test_from_fasta_to_prediction(loci_screen, fit_strand, folder, tmp_path):
     encoder = HuggingFaceEncoder(folder, width=128, n_bins=4)
     cache = tmp_path / "cache"
