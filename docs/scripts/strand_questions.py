@@ -157,7 +157,6 @@ def floors(folder, options):
         "STRAND, regression": {"transport": "regression"},
         "STRAND": {},
         "joint": {"use_joint": True},
-        "joint from the start": {"use_joint": True, "locus_steps": 0, "bridge_steps": 700},
     }.items():
         started = time.process_time()
         model = train(trial.get_train(), trial.loci, trial.fasta, replace(SMALL, **changes))
@@ -170,9 +169,8 @@ def floors(folder, options):
 def shape(folder, options):
     """Loci with cells enough to see their shape; what the judge says stands in the log."""
     trial = Trial(folder, n_targets=30, n_cells=9000)
-    for name, changes in {"STRAND": {}, "without noise": {"use_noise": False}}.items():
-        model = train(trial.get_train(), trial.loci, trial.fasta, replace(SMALL, **changes))
-        print(name, {"means": model.uses_networks, "shape": model.uses_shape}, flush=True)
+    model = train(trial.get_train(), trial.loci, trial.fasta, SMALL)
+    print({"means": model.uses_networks, "shape": model.uses_shape}, flush=True)
 
 
 def low_sample(folder, options):
