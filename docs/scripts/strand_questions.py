@@ -175,7 +175,8 @@ def shape(folder, options):
 
 def low_sample(folder, options):
     """So many cells a training condition; held-out loci are always judged by all their cells."""
-    trial = Trial(folder, n_targets=90, n_cells=19_000)
+    trial = Trial(folder, n_targets=60, n_genes=120, n_cells=12_600)
+    config = replace(REGRESSION, locus_steps=200, conditions_per_step=32)
     order = np.random.default_rng(SEED).permutation(trial.adata.n_obs)
     rank = pd.Series(trial.labels[order], index=order).groupby(lambda i: trial.labels[i])
     rank = rank.cumcount().sort_index().to_numpy()
@@ -185,7 +186,7 @@ def low_sample(folder, options):
         adata = trial.get_train(is_kept)
         effects = trial.get_effects(adata)
         floor = predict_floors(trial.words, effects, trial.trained, trial.asked)
-        model = train(adata, trial.loci, trial.fasta, REGRESSION)
+        model = train(adata, trial.loci, trial.fasta, config)
         for name, predicted in (floor | {"STRAND": ask(model, trial.held_out)}).items():
             rows[f"{n_cells} cells, {name}"] = trial.score(predicted)
         show(rows)
