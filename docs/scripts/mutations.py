@@ -26,6 +26,8 @@ TRANSPORT = "tests/ot/test_entropic_batch_error.py"
 SHARES = "tests/cells/test_responders.py"
 RESPONDERS = "tests/predictor/test_responders.py"
 SHAPES = "tests/model/dualstream/test_dualstream_shape.py"
+BRIDGE = "tests/model/strand/test_strand_shape.py"
+JOINT = "tests/model/strand/test_strand_ablations.py"
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,41 @@ CHANGES = (
         ".abs().sum(-1).max())",
         ".abs().sum(-1).mean())",
         TRANSPORT,
+    ),
+    Change(
+        "bridge stopped on means alone",
+        "scbig/model/strand/_method.py",
+        "validate = prepare_score(self, task)",
+        'validate = prepare_score(self, __import__("dataclasses").replace(task, shape=None))',
+        BRIDGE,
+    ),
+    Change(
+        "untrained bridge without a score",
+        "scbig/model/strand/_stages.py",
+        "initial = validate() if config.use_anchor else -math.inf",
+        "initial = -math.inf",
+        BRIDGE,
+    ),
+    Change(
+        "mean of the bridge pinned in latents alone",
+        "scbig/model/strand/_module.py",
+        "return deviation - deviation.mean(1, keepdim=True)",
+        "return deviation",
+        BRIDGE,
+    ),
+    Change(
+        "mean of the bridge pinned after decoding alone",
+        "scbig/model/strand/_module.py",
+        "        ends = ends - (ends - source).mean(1, keepdim=True)\n",
+        "",
+        BRIDGE,
+    ),
+    Change(
+        "joint bridge scored by the first vectors of loci",
+        "scbig/model/strand/_method.py",
+        "validate = partial(self._score_means, task) if len(task.judge) else None",
+        'validate = prepare_score(self, __import__("dataclasses").replace(task, shape=None))',
+        JOINT,
     ),
 )
 

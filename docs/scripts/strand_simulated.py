@@ -25,6 +25,8 @@ ROWS = {
     "random pairs": {"pairing": "random"},
     "bridge without anchor": {"use_anchor": False},
     "deterministic bridge": {"use_noise": False},
+    "joint": {"use_joint": True},
+    "joint from the start": {"use_joint": True, "locus_steps": 0, "bridge_steps": 1400},
     "gene-name twin": {"sequence": "gene", "transport": "regression"},
     "shuffled DNA": {"sequence": "shuffled", "transport": "regression"},
     "random DNA": {"sequence": "random", "transport": "regression"},

@@ -1,6 +1,7 @@
 """STRAND on the command line, and options that do not fit a model."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ import pytest
 
 from scbig.data import simulate_locus_screen
 from scbig.model import STRAND
+from scbig.model.strand import PRESETS
 
 pytest.importorskip("pyfaidx")
 
@@ -28,7 +30,19 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
 
 
 @pytest.fixture(scope="module")
-def strand_folder(files: Files, scbig_command: Callable, tmp_path_factory) -> Path:
+def _small_preset():
+    """What the command line passes on does not depend on the size of the networks."""
+    changes = {"dim": 16, "n_heads": 2, "n_latent": 8, "locus_steps": 20, "bridge_width": 16}
+    small = {"default": replace(PRESETS["default"], window=256, **changes)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("scbig.model.strand._model.PRESETS", small)
+        yield
+
+
+@pytest.fixture(scope="module")
+def strand_folder(
+    files: Files, scbig_command: Callable, tmp_path_factory, _small_preset: None
+) -> Path:
     folder = tmp_path_factory.mktemp("model") / "model"
     found = scbig_command(
         "train", files.screen, "--model", "strand", "--loci", files.loci, "--fasta", files.fasta,

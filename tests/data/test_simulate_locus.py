@@ -204,3 +204,71 @@ def test_numbers_that_do_not_fit_are_refused(tmp_path: Path, changes: dict, mess
     with pytest.raises(ValueError, match=message):
         simulate_locus_screen(tmp_path / "x", **changes)
     assert not (tmp_path / "x").exists()
+
+
+# --- several cell lines ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory: pytest.TempPathFactory):
+    folder = tmp_path_factory.mktemp("lines")
+    return simulate_locus_screen(folder, n_targets=6, n_genes=60, n_cells=9000, n_contexts=3)
+
+
+def test_every_locus_is_in_every_line_and_the_genome_is_that_of_one(lines, tmp_path: Path):
+    adata, loci, fasta = lines
+    table = pd.crosstab(adata.obs["locus"], adata.obs["line"])
+    assert table.columns.tolist() == ["line_1", "line_2", "line_3"]
+    assert set(table.index) == {*loci.ids, "control"}
+    # Dealt in turn, the lines of a condition differ by one cell at most.
+    assert (table.max(axis=1) - table.min(axis=1)).max() <= 1
+    one = simulate_locus_screen(tmp_path, n_targets=6, n_genes=60, n_cells=9000)
+    assert one[2].read_bytes() == fasta.read_bytes()
+    assert "line" not in one[0].obs
+    assert one[0].uns["truth"]["response"].to_numpy().tolist() == [[1.0] * 6]
+    pd.testing.assert_frame_equal(one[0].uns["truth"]["effects"], adata.uns["truth"]["effects"])
+    adata.write_h5ad(tmp_path / "lines.h5ad")
+
+
+def test_programs_respond_in_a_line_by_their_factor(lines):
+    """Slopes of observed effects on the true ones, line by line and program by program."""
+    adata, loci, _ = lines
+    truth, line = adata.uns["truth"], adata.obs["line"].to_numpy()
+    program = truth["response"].columns.get_indexer(adata.var["true_program"])
+    assert truth["response"].to_numpy().mean() == pytest.approx(1)
+    labels = adata.obs["locus"].astype(str).to_numpy()
+    counts = adata.layers["counts"].toarray()
+    found = np.zeros((3, 6))
+    for number, name in enumerate(truth["response"].index):
+        is_here = line == name
+        frame = pd.DataFrame(counts[is_here]).groupby(labels[is_here]).sum()
+        share = np.log(frame.div(frame.sum(axis=1), axis=0) + 1e-5)
+        observed = (share.loc[list(loci.ids)] - share.loc["control"]).to_numpy()
+        effects = truth["effects"].to_numpy()
+        # Shares sum to one: what all genes lose alike is no effect.
+        observed = observed - np.median(observed, axis=1, keepdims=True)
+        for k in range(6):
+            x, y = (values[:, program == k].ravel() for values in (effects, observed))
+            found[number, k] = (x * y).sum() / (x * x).sum()
+    response = truth["response"].to_numpy()
+    assert pearsonr(found.ravel(), response.ravel())[0] > 0.8
+    # A program responds the more, the more active it is in the control cells of a line.
+    means = np.stack([
+        [np.log(counts[(line == name) & (labels == "control")].mean(0)[program == k]).mean()
+         for k in range(6)] for name in truth["response"].index
+    ])  # fmt: skip
+    deviation = means - means.mean(axis=0)
+    expected = np.log(response) - np.log(response).mean(axis=0)
+    assert pearsonr(deviation.ravel(), expected.ravel())[0] > 0.8
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"n_contexts": 0}, "n_contexts=0 must be at least 1"),
+        ({"n_contexts": 3}, "with n_targets=9 and n_contexts=3 simulate at least 270"),
+    ],
+)
+def test_lines_that_do_not_fit_are_refused(tmp_path: Path, changes: dict, message: str):
+    with pytest.raises(ValueError, match=message):
+        simulate_locus_screen(tmp_path / "x", n_targets=9, n_genes=40, n_cells=200, **changes)

@@ -481,6 +481,12 @@ def test_the_column_of_labels_is_no_context():
         assert read(cells, **mend(list_remedies(text)[0], cells, {})[1])["STAT1"] == ("STAT1",)
 
 
+@pytest.mark.parametrize("value", ["none", "unknown", "other", "untreated", "DMSO", "0"])
+def test_contexts_without_a_treatment_are_contexts(value):
+    cells = make_cells([*PLAIN, "control", "STAT1"], batch=["a", "a", "a", value, value])
+    assert read(cells, context_keys="batch")["STAT1"] == ("STAT1",)
+
+
 @pytest.mark.parametrize(
     "value", ["nan", "None", "unassigned", "", " ", "<NA>", "NA", "null", "-"]
 )

@@ -6,6 +6,7 @@ import typer
 
 from scbig import __version__
 from scbig.cli._benchmark import benchmark
+from scbig.cli._coverage import coverage
 from scbig.cli._demo import demo
 from scbig.cli._evaluate import evaluate
 from scbig.cli._info import info
@@ -24,6 +25,7 @@ app.command()(predict)
 app.command()(evaluate)
 app.command()(benchmark)
 app.command()(demo)
+app.command()(coverage)
 app.command()(info)
 
 

@@ -1,7 +1,7 @@
 """A simulated screen of promoters whose DNA decides what silencing them does."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
@@ -27,6 +27,7 @@ _PER_COPY = 0.5  # shift of a motif's own program by each copy, natural log
 _ON_OTHER = -0.25  # the same, of a second program
 _MAX_COPIES = 3
 _SATURATION = 1.5  # no program shifts by more than this
+_BETWEEN_LINES = 0.4  # spread of a program's log activity over cell lines
 
 _BASES = np.frombuffer(b"ACGT", dtype=np.uint8)
 _N_CHROMOSOMES = 3
@@ -46,6 +47,7 @@ def simulate_locus_screen(
     n_targets: int = 180,
     n_genes: int = 300,
     n_cells: int = 9000,
+    n_contexts: int = 1,
     seed: int = 0,
 ) -> tuple[AnnData, Loci, Path]:
     """Simulate a CRISPRi screen of start sites in a genome with known grammar.
@@ -70,6 +72,11 @@ def simulate_locus_screen(
         Number of measured genes, ``GENE0001`` and so on.
     n_cells
         Number of cells, a tenth of them controls.
+    n_contexts
+        Number of cell lines. In each of several, programs are more or less active than in
+        others, and respond the more the more active they are: by a factor that is 1 on average
+        over lines and programs, on the natural-log scale of effects. All loci are silenced in
+        every line.
     seed
         Seed of all random draws.
 
@@ -78,11 +85,12 @@ def simulate_locus_screen(
     adata
         Cells x genes: ``X`` is ``log1p`` of the counts normalised to 10,000 a cell,
         ``layers["counts"]`` the counts (both CSR, float32); ``obs["locus"]`` is a locus id or
-        ``control``, ``obs["gene"]`` its gene or ``control``; ``var["true_program"]`` each
-        measured gene's program. ``uns["truth"]`` holds data frames: ``effects`` (loci x genes,
-        natural-log fold change of the expected rate), ``motif_counts`` (loci x motifs, as found
-        in the genome) and ``grammar`` (motifs x programs, shift by each copy; the index is the
-        motif's sequence).
+        ``control``, ``obs["gene"]`` its gene or ``control``, ``obs["line"]`` the cell line,
+        where there are several; ``var["true_program"]`` each measured gene's program.
+        ``uns["truth"]`` holds data frames: ``effects`` (loci x genes, natural-log fold change of
+        the expected rate), ``motif_counts`` (loci x motifs, as found in the genome), ``grammar``
+        (motifs x programs, shift by each copy; the index is the motif's sequence) and
+        ``response`` (lines x programs, the factor of effects on the genes of a program).
     loci
         The loci, such as ``TARGET001-P1``, single positions in the assembly ``"simulated"``.
     fasta
@@ -97,9 +105,10 @@ def simulate_locus_screen(
     --------
     >>> adata, loci, fasta = simulate_locus_screen("simulated")  # doctest: +SKIP
     """
-    _check_sizes(n_targets, n_genes, n_cells)
+    _check_sizes(n_targets, n_genes, n_cells, n_contexts)
     # One stream a step: more cells do not change the genome.
-    for_genome, for_genes, for_cells, for_counts = np.random.default_rng(seed).spawn(4)
+    streams = np.random.default_rng(seed).spawn(5)
+    for_genome, for_genes, for_cells, for_counts, for_lines = streams
     circuit = draw_circuit(n_genes, _N_PROGRAMS, for_genes)
     sites = _draw_sites(n_targets, for_genome)
     motifs = _draw_motifs(2 * _N_PROGRAMS, for_genome)
@@ -110,20 +119,26 @@ def simulate_locus_screen(
     effects = _compute_effects(counts @ grammar, circuit)
 
     loci = _make_loci(sites)
-    plan = draw_cell_plan(n_cells, len(loci), 1, _CONTROL_SHARE, for_cells)
-    adata = _make_anndata(circuit, effects, plan, loci, for_counts)
+    plan = draw_cell_plan(n_cells, len(loci), n_contexts, _CONTROL_SHARE, for_cells)
+    activity = _draw_activity(n_contexts, for_lines)
+    adata = _make_anndata(circuit, _place(effects, circuit, activity), plan, loci, for_counts)
     words = [_BASES[motif].tobytes().decode("ascii") for motif in motifs]
     adata.uns[UNS.TRUTH] = {
         "effects": pd.DataFrame(effects, loci.ids, adata.var_names),
         "motif_counts": pd.DataFrame(counts, loci.ids, words),
         "grammar": pd.DataFrame(grammar, words, adata.var["true_program"].cat.categories),
+        "response": pd.DataFrame(
+            _respond(activity), _name_lines(n_contexts), adata.var["true_program"].cat.categories
+        ),
     }
     fasta = _write(Path(out_dir), loci, chromosomes)
     logger.info("Simulated %d cells x %d genes, %d loci", *adata.shape, len(loci))
     return adata, loci, fasta
 
 
-def _check_sizes(n_targets: int, n_genes: int, n_cells: int) -> None:
+def _check_sizes(n_targets: int, n_genes: int, n_cells: int, n_contexts: int) -> None:
+    if n_contexts < 1:
+        raise ValueError(f"n_contexts={n_contexts} must be at least 1.")
     if n_targets < _N_CHROMOSOMES:
         raise ValueError(f"n_targets={n_targets} must be at least {_N_CHROMOSOMES}.")
     if n_genes < 5 * _N_PROGRAMS:
@@ -131,10 +146,11 @@ def _check_sizes(n_targets: int, n_genes: int, n_cells: int) -> None:
             f"n_genes={n_genes} must be at least {5 * _N_PROGRAMS}, 5 for each of "
             f"{_N_PROGRAMS} programs."
         )
-    if n_cells < 10 * n_targets:
+    if n_cells < (least := 10 * n_targets * n_contexts):
+        where = f" and n_contexts={n_contexts}" if n_contexts > 1 else ""
         raise ValueError(
             f"n_cells={n_cells} leaves fewer than three cells a locus: with "
-            f"n_targets={n_targets} simulate at least {10 * n_targets}."
+            f"n_targets={n_targets}{where} simulate at least {least}."
         )
 
 
@@ -262,6 +278,30 @@ def _compute_effects(shifts: np.ndarray, circuit: Circuit) -> np.ndarray:
     return saturated[:, circuit.program] * circuit.loading
 
 
+def _draw_activity(n_contexts: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw by how much programs are more active in each line, natural log, ``(n_lines, K)``."""
+    if n_contexts == 1:
+        return np.zeros((1, _N_PROGRAMS))
+    return rng.normal(0.0, _BETWEEN_LINES, (n_contexts, _N_PROGRAMS))
+
+
+def _respond(activity: np.ndarray) -> np.ndarray:
+    """Compute how strongly programs respond in each line, given their activities there."""
+    response = np.exp(activity)
+    return response / response.mean()
+
+
+def _place(effects: np.ndarray, circuit: Circuit, activity: np.ndarray) -> np.ndarray:
+    """Turn effects ``(L, G)`` into shifts of loci, and at last of controls, in each line."""
+    response = _respond(activity)[:, None, circuit.program]
+    shifts = np.concatenate([response * effects, np.zeros_like(response)], axis=1)
+    return shifts + (activity[:, circuit.program] * circuit.loading)[:, None]
+
+
+def _name_lines(n_contexts: int) -> list[str]:
+    return [f"line_{i + 1}" for i in range(n_contexts)]
+
+
 def _make_loci(sites: Sites) -> Loci:
     names = [f"TARGET{gene + 1:03d}" for gene in sites.gene]
     records = [
@@ -287,9 +327,12 @@ def _make_loci(sites: Sites) -> Loci:
 
 
 def _make_anndata(
-    circuit: Circuit, effects: np.ndarray, plan: CellPlan, loci: Loci, rng: np.random.Generator
+    circuit: Circuit, shifts: np.ndarray, plan: CellPlan, loci: Loci, rng: np.random.Generator
 ) -> AnnData:
-    counts = draw_counts(circuit, effects, plan, rng)
+    n_lines, n_rows, _ = shifts.shape
+    # One row a line and condition, and the controls of a line in the last of its rows.
+    row = plan.batch * n_rows + plan.condition % n_rows
+    counts = draw_counts(circuit, np.concatenate(shifts), replace(plan, condition=row), rng)
     # Controls carry the condition -1, which picks the last entry here.
     ids = np.array([*loci.ids, _CONTROL])
     genes = np.array([*(locus.gene for locus in loci), _CONTROL])
@@ -300,6 +343,8 @@ def _make_anndata(
         },
         index=[f"cell_{i}" for i in range(len(plan.condition))],
     )
+    if n_lines > 1:
+        obs["line"] = pd.Categorical(np.array(_name_lines(n_lines))[plan.batch])
     programs = pd.Categorical([f"program_{k + 1}" for k in circuit.program])
     names = [f"GENE{i + 1:04d}" for i in range(len(programs))]
     var = pd.DataFrame({"true_program": programs}, index=names)

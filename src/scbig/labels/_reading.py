@@ -53,8 +53,10 @@ _MISSING = re.compile(
     re.IGNORECASE,
 )
 # Of contexts, too; "other" or "negative" may be one.
+# Cells without a treatment have "none"; "None" is what Python writes.
 _NO_CONTEXT = re.compile(
-    r"|na|nan|n[/.]a\.?|nat|<na>|#n/a|none|null|-+|\?|missing|undefined|(?:un|not[ _-]?)assigned",
+    r"|na|nan|n[/.]a\.?|nat|<na>|#n/a|(?-i:None)|null|-+|\?|missing|undefined"
+    r"|(?:un|not[ _-]?)assigned",
     re.IGNORECASE,
 )
 _CONTROL_JOINS = re.compile(r"__|[+_|;,&:/ -]")

@@ -10,7 +10,7 @@ from scbig.predictor._judge import (
 )
 from scbig.predictor._method import Method, RegressionMethod, choose_preset as choose_preset
 from scbig.predictor._predictor import BasePredictor
-from scbig.predictor._shape import ShapeJudge as ShapeJudge
+from scbig.predictor._shape import ShapeJudge as ShapeJudge, prepare_score as prepare_score
 from scbig.predictor._stage import (
     Hardware,
     Schedule,

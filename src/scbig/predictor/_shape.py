@@ -6,7 +6,7 @@ on cells that none of them has seen: some of training conditions, and those held
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
@@ -29,6 +29,7 @@ from scbig.data import (
 )
 from scbig.metrics import Projection, energy_centred, wasserstein_axis
 from scbig.predictor._judge import CellMover, Task, move_to_one
+from scbig.predictor._method import Method
 
 logger = logging.getLogger(__name__)
 
@@ -216,6 +217,28 @@ class ShapeJudge:
 
     def _get_rng(self) -> np.random.Generator:
         return np.random.default_rng(self._seed)
+
+
+def prepare_score(method: Method, task: Task) -> Callable[[], float] | None:
+    """What networks stop on: the shape of cells, or means where they predict these alone.
+
+    Parameters
+    ----------
+    method
+        The networks, which are scored as they are at the time of a call.
+    task
+        What they learn from.
+
+    Returns
+    -------
+    The score, higher is better; ``None`` where nothing is held out.
+    """
+    judge, by_shape = task.judge, task.shape
+    if by_shape is not None and (shaper := method.make_shaper(by_shape.targets, by_shape.context)):
+        return lambda: by_shape.score(shaper)
+    control_mean = task.trained.get_control(judge.context)
+    mover = method.make_mover(judge.targets, judge.context, control_mean)
+    return (lambda: judge.score_cells(mover)) if len(judge) else None
 
 
 def set_apart(task: Task) -> tuple[Task, ShapeJudge]:

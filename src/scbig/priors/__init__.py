@@ -24,6 +24,7 @@ from scbig.priors._gene_embedding import (
 from scbig.priors._gene_graph import AlignedGraph, GeneGraph, load_string
 from scbig.priors._gene_sets import AlignedSets, GeneSets, load_gene_sets
 from scbig.priors._genome import Genome
+from scbig.priors._genome_coverage import count_loci, count_positions
 from scbig.priors._hugging_face import HuggingFaceEncoder
 from scbig.priors._known_targets import (
     UnknownTargetError as UnknownTargetError,
@@ -41,6 +42,7 @@ from scbig.priors._nearest_names import (
     find_rewriting as find_rewriting,
     find_spellings as find_spellings,
 )
+from scbig.priors._start_sites import load_start_sites
 from scbig.priors._windows import Windows
 
 __all__ = [
@@ -65,11 +67,14 @@ __all__ = [
     "TargetEmbeddings",
     "UnitVectors",
     "Windows",
+    "count_loci",
+    "count_positions",
     "encode_loci",
     "load_aliases",
     "load_gene_embedding",
     "load_gene_sets",
     "load_loci",
+    "load_start_sites",
     "load_string",
     "make_loci",
     "parse_guide",

@@ -166,7 +166,7 @@ class Genome:
             inside = _clip(0, length, start, width)
             flank = target_flank if locus.end - locus.start == 1 else 0
             target = _clip(locus.start - flank, locus.end + flank, start, width)
-            codes[row, inside] = self._read(locus.chrom, start + inside.start, start + inside.stop)
+            codes[row, inside] = self.read(locus.chrom, start + inside.start, start + inside.stop)
             is_inside[row, inside] = True
             is_target[row, target] = True
             if locus.strand == "-":
@@ -175,7 +175,25 @@ class Genome:
                 is_target[row] = is_target[row, ::-1]
         return Windows(loci.ids, codes, is_inside, is_target & is_inside)
 
-    def _read(self, chrom: str, start: int, end: int) -> np.ndarray:
+    def read(self, chrom: str, start: int, end: int) -> np.ndarray:
+        """Read a stretch of a chromosome along its forward strand.
+
+        Parameters
+        ----------
+        chrom
+            Name of the chromosome.
+        start, end
+            First base, counted from 0, and one past the last.
+
+        Returns
+        -------
+        Bases as 0 to 3 for A, C, G and T, 4 where they are not known, ``(end - start,)``.
+
+        Raises
+        ------
+        ValueError
+            When the file holds other letters there than those of DNA, or fewer.
+        """
         try:
             text = str(self._fasta[chrom][start:end])
         except UnicodeDecodeError as error:

@@ -155,6 +155,10 @@ class HuggingFaceEncoder:
 
     def _check_length(self, n_tokens: int) -> None:
         limit = getattr(self._model.config, "max_position_embeddings", None)
+        embeddings = getattr(self._model, "embeddings", None)
+        if limit is not None and hasattr(embeddings, "position_embeddings"):
+            # As in RoBERTa, ESM counts positions from one after that of padding.
+            limit -= getattr(embeddings, "padding_idx", -1) + 1
         if limit is not None and n_tokens > limit:
             raise ValueError(
                 f"a window of {self.width} bases makes {n_tokens} tokens; the model in "

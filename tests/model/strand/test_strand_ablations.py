@@ -4,6 +4,7 @@ import torch
 
 from scbig.model import STRAND
 from scbig.nn import LocusInput, ReaderSizes, TokenReader
+from scbig.predictor import Judge
 
 
 def _predict(model: STRAND, *names: str) -> np.ndarray:
@@ -96,3 +97,47 @@ def test_a_reader_standardises_by_what_is_there():
     torch.testing.assert_close(reader.std, torch.tensor([(8 / 3) ** 0.5, 1.0]))
     moved = reader.eval()(given._replace(values=values.masked_fill(values == 9.0, -7.0)))
     torch.testing.assert_close(moved, reader(given))
+
+
+# --- encoder and bridge together ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("changes", [{}, {"clip_weight": 0.0}])
+def test_a_joint_bridge_trains_the_encoder_on(loci_screen, fit_strand, changes):
+    train = {"max_locus_steps": 20, "max_steps": 20, "validation": []}
+    apart, joint = (
+        fit_strand(loci_screen, changes | {"use_joint": use_joint}, train=train)
+        for use_joint in (False, True)
+    )
+    assert "bridge_effect_loss" not in apart.history_
+    assert np.isfinite(joint.history_["bridge_effect_loss"].to_numpy(dtype=float)).all()
+    weights, others = apart.module.state_dict(), joint.module.state_dict()
+    for name in ("reader.norm.weight", "effect.weight", "bridge_net.end.weight"):
+        assert (weights[name] - others[name]).abs().max() > 1e-4, name
+    # Only the latent space is no part of it.
+    assert torch.equal(weights["latent.components"], others["latent.components"])
+
+
+def test_a_joint_bridge_alone_learns_effects(loci_screen, fit_strand):
+    train = {"max_locus_steps": 0, "max_steps": 60, "validation": []}
+    model = fit_strand(loci_screen, {"use_joint": True, "bridge_lr": 5e-3}, train=train)
+    loss = model.history_["bridge_effect_loss"].to_numpy(dtype=float)
+    assert loss[-1] < 0.9 * loss[0]
+    assert np.abs(_predict(model, "TARGET001-P1")).max() > 1e-2
+
+
+def test_a_joint_bridge_keeps_the_weights_of_the_best_means(loci_screen, fit_strand, monkeypatch):
+    taken = []
+
+    def score(judge, mover):
+        module, vector = mover.func.__self__.module, mover.args[0]
+        taken.append(({k: v.clone() for k, v in module.state_dict().items()}, vector))
+        return -abs(len(taken) - 3.0)
+
+    monkeypatch.setattr(Judge, "score_cells", score)
+    train = {"max_locus_steps": 20}
+    model = fit_strand(loci_screen, {"use_joint": True}, train=train)
+    # Vectors of loci are read anew each time, as they are by then.
+    assert not torch.equal(taken[1][1], taken[2][1])
+    for name, weight in model.module.state_dict().items():
+        assert torch.equal(weight, taken[2][0][name]), name

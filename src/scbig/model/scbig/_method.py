@@ -1,6 +1,6 @@
 """What SCBIG is: a regression of effects, and a flow between latents that is anchored on it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self, cast
 
@@ -23,6 +23,7 @@ from scbig.predictor import (
     Task,
     Vocabulary,
     plan_epochs,
+    prepare_score,
 )
 from scbig.programs import (
     GenePrograms,
@@ -133,7 +134,7 @@ class AnchoredFlow(RegressionMethod):
         config = self.config
         self._prepare_latents(task)
         n_epochs, n_steps = plan_epochs(n_steps, config.n_validations)
-        stopping, validate = None, self._prepare_score(task)
+        stopping, validate = None, prepare_score(self, task)
         if validate is not None:
             # Without training an anchored flow is its anchor; a free one is nothing.
             initial = validate() if config.use_anchor else -np.inf
@@ -173,17 +174,6 @@ class AnchoredFlow(RegressionMethod):
         trial = AnchoredFlow(self.vocabulary, config, self.priors, gene_mean)
         trial.stage, trial._anchor = "trial", self._anchor
         return trial
-
-    def _prepare_score(self, task: Task) -> Callable[[], float] | None:
-        """What the flow stops on: the shape of cells, or means where it predicts these alone."""
-        judge, by_shape = task.judge, task.shape
-        if by_shape is not None and (
-            shaper := self.make_shaper(by_shape.targets, by_shape.context)
-        ):
-            return lambda: by_shape.score(shaper)
-        control_mean = task.trained.get_control(judge.context)
-        mover = self.make_mover(judge.targets, judge.context, control_mean)
-        return (lambda: judge.score_cells(mover)) if len(judge) else None
 
     def _make_data(self, task: Task) -> FlowData:
         targets, context = task.measured.targets, task.measured.context

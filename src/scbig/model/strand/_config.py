@@ -37,6 +37,9 @@ class STRANDConfig:
         Pairs of control and perturbed cells: by optimal transport, ``"ot"``, or at ``"random"``.
     use_anchor
         Begin the bridge at the control cell shifted by the regression, rather than at the cell.
+    use_joint
+        Train the encoder of loci on while the bridge learns, by the losses of both stages.
+        Training then stops on means, which the encoder tells.
     use_gate
         Leave an anchored bridge out if it is no gain on held-out conditions.
     clip_weight
@@ -78,6 +81,7 @@ class STRANDConfig:
     transport: Transport = "bridge"
     pairing: Pairing = "ot"
     use_anchor: bool = True
+    use_joint: bool = False
     use_gate: bool = True
     clip_weight: float = 0.1
     window: int = 1024

@@ -27,7 +27,7 @@ from scbig.nn import (
     make_reader,
     set_weights,
 )
-from scbig.predictor import CellMover, Method, Task, Vocabulary
+from scbig.predictor import CellMover, Method, Task, Vocabulary, prepare_score
 from scbig.priors import DNAEncoder, Genome, Loci, LocusSource, LocusTable
 from scbig.splits import choose_validation
 
@@ -155,11 +155,19 @@ class LocusBridge(Method):
         """Train the bridge, on top of the vectors of loci as they are."""
         if self._latents is None:
             raise RuntimeError("The latents of the screen were released.")
-        training, held_out = (
-            self._make_condition(groups.targets, groups.context)
-            for groups in (task.measured, task.judge)
+        training = self._make_condition(task.measured.targets, task.measured.context)
+        validate = prepare_score(self, task)
+        if self.config.use_joint:
+            validate = partial(self._score_means, task) if len(task.judge) else None
+        train_bridge(
+            self.module, task, self._latents, training, n_steps=n_steps, validate=validate
         )
-        train_bridge(self.module, task, self._latents, training, held_out, n_steps=n_steps)
+
+    def _score_means(self, task: Task) -> float:
+        """Score bridges from the vectors of loci as they are by now."""
+        judge = task.judge
+        control_mean = task.trained.get_control(judge.context)
+        return judge.score_cells(self.make_mover(judge.targets, judge.context, control_mean))
 
     def release(self) -> None:
         """Forget the latents of the screen."""
