@@ -43,7 +43,8 @@ def test_new_cells_are_control_cells_crossed_with_any_number_of_targets(
     np.testing.assert_array_equal(layer[is_control], source[is_control])
     assert np.abs(layer - source)[~is_control].max() > 0.01
     assert out.uns["dualstream"]["class"] == "DualStreamMamba"
-    assert out.uns["dualstream"]["steps"] == 4
+    # Of the streams, and of the reader of shapes.
+    assert out.uns["dualstream"]["steps"] == 4 + 4
     sc.tl.rank_genes_groups(out, "perturbation", reference="control", layer="dualstream")
 
 
