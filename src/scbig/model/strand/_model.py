@@ -213,8 +213,7 @@ class STRAND(BasePredictor):
             Without data, or where a perturbation has no locus, or one to stop on no cells.
         """
         if self._method.config.transport == "regression":
-            refuse_ignored("there is no bridge to train.", max_steps=max_steps or None)
-            max_steps = 0
+            max_steps = 0  # at most so many: there is no bridge to train
         elif max_steps is None and self.uses_networks:
             # A bridge that predicts has to follow the vectors of loci, which are trained again.
             max_steps = self._method.n_steps
