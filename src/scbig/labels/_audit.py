@@ -1,5 +1,6 @@
 """Is every label of a screen understood? What is not is listed, with what mends it."""
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from itertools import chain
 from typing import Any
@@ -45,6 +46,8 @@ from scbig.labels._reading import (
     take_once,
 )
 from scbig.labels._schema import ScreenSchema, Targets
+from scbig.labels._spellings import check_one_name, warn_of_spellings
+from scbig.labels._table_audit import check_guide_table
 from scbig.labels._two_readings import describe_readings, find_readings
 
 #: Labels of this column name places, as guides may, and not genes.
@@ -58,6 +61,7 @@ def check_labels(
     *,
     separator: str | None,
     is_blind: bool,
+    rows: Mapping[str, str] | None = None,
 ) -> set[str]:
     """Raise when labels look like something else than what they are read as.
 
@@ -74,6 +78,8 @@ def check_labels(
         names of targets as they are.
     is_blind
         Whether the names of genes are in another language than labels are.
+    rows
+        The gene that is measured under each name, where genes have several.
 
     Returns
     -------
@@ -89,6 +95,11 @@ def check_labels(
     _check_missing_like(column, guides)
     own: dict[str, Any] = {"controls": controls, "separator": schema.separator}
     names = {*known, *(label for guide, label in guides.items() if label == guide)}
+    own_names, is_place = frozenset(names), schema.perturbation_key.casefold() == LOCUS_KEY
+    is_strict = separator is None
+    if separator != "":
+        _check_genotypes(column, own_names)
+        check_guide_table(column, own_names, is_strict=is_strict, is_place=is_place)
     stand_for = (list_targets(k, names=names, guides=guides, **own) for k in guides)
     names |= set(chain.from_iterable(stand_for))
     if separator != "":
@@ -97,15 +108,16 @@ def check_labels(
     targets = {target for group in read.values() for target in group}
     if separator == "":
         return targets
-    is_place = schema.perturbation_key.casefold() == LOCUS_KEY
     raise_numbers([] if is_place else _find_numbers(column, names), column)
     _check_telling(targets - names, column)
     _check_readings(column, names, read)
     if not is_place:
         _check_cases(read, names, column)
+    check_one_name(read, column, own_names, rows or {})
     _check_table(read, names, column)
-    doubts = _find_doubts(read, names, schema, is_strict=separator is None, is_blind=is_blind)
+    doubts = _find_doubts(read, names, schema, is_strict=is_strict, is_blind=is_blind)
     _raise_doubts(doubts, read, names, column, is_place=is_place)
+    warn_of_spellings(read, column, own_names)
     return targets
 
 
@@ -128,6 +140,18 @@ def _check_written(column: LabelColumn, known: Collection[str]) -> None:
         if len(kept) < len(parts) > 1 and not is_control_like(label):
             halves[label] = column.join.join(kept)
     raise_halves(halves, column)
+
+
+def _check_genotypes(column: LabelColumn, known: Collection[str]) -> None:
+    """Raise when labels are genotypes, whose ``+`` is no separator."""
+    found = {
+        label: gene if gene in known else ""
+        for label in column.n_cells
+        if (gene := re.sub(r"[-_ (]*[-+]/[-+]\)?$", "", label)) not in ("", label)
+        and label not in known
+        and label not in dict(column.schema.guides)
+    }
+    raise_guides(found, {k: v or k for k, v in found.items()}, column)
 
 
 def _check_readings(

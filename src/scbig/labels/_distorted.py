@@ -3,7 +3,13 @@
 import re
 from collections.abc import Callable, Collection, Iterable
 
-from scbig.labels._reading import SEPARATORS, WEAK_SEPARATORS, is_missing_like, split_label
+from scbig.labels._reading import (
+    SEPARATORS,
+    WEAK_SEPARATORS,
+    is_control_like,
+    is_missing_like,
+    split_label,
+)
 
 _MONTHS = {
     name: number
@@ -52,6 +58,12 @@ _NO_TOKENS = frozenset(("frozenset", "set", "list", "tuple", "array", "dtype=obj
 _JOIN_WORDS = ("x", "amp", "and", "plus", "vs", "versus", "with", "or")
 _JOINT = re.compile(rf"[\W_]*(?:{'|'.join(_JOIN_WORDS)})?[\W_]*", re.IGNORECASE)
 _MAX_LENGTH = 200
+# Names of genes end with NT or WT alone.
+_GLUED = re.compile(
+    r"(?:controls?|ctrl|non[-_ ]?target(?:ing)?|ntc|neg(?:ative)?[-_]?(?:ctrl|control)|scrambled?"
+    r"|unperturbed)[-_]?\d*",
+    re.IGNORECASE,
+)
 
 
 def find_date_gene(name: str, names: Collection[str]) -> str | None:
@@ -179,6 +191,33 @@ def _is_joint(
         # Letters beside letters are a word only where they are small.
         return joint.islower() and all(len(side) > 1 for side in sides)
     return is_strict or len(marks) < len(joint) or not set(joint) <= {*WEAK_SEPARATORS, " "}
+
+
+def find_beside_control(label: str, names: Collection[str]) -> tuple[str, list[str]] | None:
+    """Find a known name in a label that has a name of controls beside it, or an ``x`` between.
+
+    Parameters
+    ----------
+    label
+        Label that is not known, such as ``STAT1ctrl`` or ``STAT1xNT``.
+    names
+        Known names.
+
+    Returns
+    -------
+    What stands between, and the two parts; ``None`` where there is no such reading.
+    """
+    for stop in range(2, len(label) - 1) if len(label) <= _MAX_LENGTH else ():
+        first, rest = label[:stop], label[stop:]
+        joint = "x" if rest.startswith("x") and (is_control_like(rest[1:]) or rest[1:] in names) else ""
+        last = rest[len(joint) :]
+        is_first = last in names and len(last) > 1
+        control = first if is_first else last
+        if not is_first and first not in names:
+            continue
+        if is_control_like(control) if joint else _GLUED.fullmatch(control):
+            return joint, [first, last]
+    return None
 
 
 def find_half(

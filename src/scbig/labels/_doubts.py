@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from scbig.labels._distorted import find_date_gene, find_half, find_joined, unwrap
+from scbig.labels._distorted import find_beside_control, find_date_gene, find_half, find_joined, unwrap
 from scbig.labels._reading import (
     CLEAR_SEPARATORS,
     DEFAULT_SEPARATOR,
@@ -19,7 +19,7 @@ MISSING, CONTROL, GUIDE, COMBINATION = "missing", "control", "guide", "combinati
 DATE, LISTED = "date", "listed"
 
 _GUIDE_PART = re.compile(
-    r"(?:sg|sgrna|g|grna|guide|oligo|crrna|kd|ko)?#?\d+|p[12](?:p2)?|[acgtun]{15,}"
+    r"(?:sg|sgrna|g|grna|guide|oligo|crrna|cr|sh|shrna|si|sirna|esi|kd|ko)?#?\d+|p[12](?:p2)?|[acgtun]{15,}"
     r"|(?:ens[a-z]*[gt]|n[mr])\d{5,}|ko|kd|oe|np|crispr[ain]?|(?:si|sh)rna|i\d+|rep\d+",
     re.IGNORECASE,
 )
@@ -29,6 +29,9 @@ _ENSEMBL = re.compile(r"ENS[A-Z]*G\d{6,}(?:\.\d+)?")
 # What ends a word, and is in few names of genes.
 _CLEAR_ENDS = re.compile(r"[_ |;,:/()\[\]=]+")
 _MAX_PIECES = 32
+# Of guides and RNAs against a gene, small letters beside its own.
+_PREFIX = re.compile(r"(?:(?:sg|si|sh|esi|cr|g)(?:RNA)?|\u0394|\u2206|delta)[-_ ]?")
+_SEQUENCE = re.compile(r"[ACGTU]{17,40}", re.IGNORECASE)
 _SYMBOL = re.compile(r"[A-Za-z][A-Za-z0-9._-]+")
 
 
@@ -112,6 +115,7 @@ def find_doubt(
     found = find_combination(
         target, names, controls, separator=separator, is_strict=is_strict, clear=clear
     ) or find_joined(target, names.__contains__, is_strict=is_strict, alone=alone)
+    found = found or find_beside_control(target, names)
     if found is not None:
         return Doubt(COMBINATION, tuple(found[1]), found[0])
     if any(len(word) > 1 and is_control_like(word) for word in _CLEAR_ENDS.split(target)):
@@ -260,9 +264,18 @@ def find_guide(label: str, names: Collection[str]) -> str | None:
     """
     if is_ensembl(label):
         return None
-    rest = re.sub(r"^(?:sg(?:RNA)?|gRNA)[-_ ]?", "", label)
-    if rest != label and rest in names:
-        return rest
+    if _SEQUENCE.fullmatch(label):
+        return ""
+    found = None if (prefix := _PREFIX.match(label)) is None else label[prefix.end() :]
+    if found is not None and len(found) > 1 and found in names:
+        return found
+    # The name of a gene may begin so, too.
+    genes = (_find_gene(one, names) for one in (label, found) if one)
+    return next((gene for gene in genes if gene), "" if has_guide_mark(label) else None)
+
+
+def _find_gene(rest: str, names: Collection[str]) -> str:
+    """Find the gene, or ``A+B``, of the name of a guide without what it begins with."""
     # STAT1g2, STAT1KO, STAT1-/-
     if (found := re.fullmatch(r"(.+?)(?:g\d+|KO|KD|OE|[-+]/[-+])", rest)) and found[1] in names:
         return found[1]
@@ -276,9 +289,7 @@ def find_guide(label: str, names: Collection[str]) -> str | None:
             )
             if gene in names and is_told:
                 return gene
-    if genes := _find_genes(pieces, names):
-        return DEFAULT_SEPARATOR.join(genes)
-    return "" if has_guide_mark(label) else None
+    return DEFAULT_SEPARATOR.join(_find_genes(pieces, names))
 
 
 def _find_genes(pieces: list[str], names: Collection[str]) -> list[str]:

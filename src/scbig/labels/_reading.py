@@ -31,11 +31,12 @@ CLEAR_SEPARATORS = tuple(SEPARATORS[2:])
 _MAX_ATOMS = 8
 _CONTROL_TOKENS = frozenset(label.casefold() for label in CONTROL_LABELS)
 _CONTROL = re.compile(
-    r"(?:(?:sg|sgrna|grna|guide)[-_ ]?)?"
+    # SG is a gene, and SG_control its cells.
+    r"(?:(?-i:(?:sg|si|sh|esi|cr|g)(?:RNA|rna)?|[Gg]uide)[-_ ]?)?"
     r"(?P<stem>controls?|ctrl|ctl|no[nt]?[-_ .]?target(?:ing|s)?|nt|ntc|scrambled?"
     r"|(?:un|non[-_ ]?)(?:perturbed|edited|transduced|transfected|infected)|empty[-_ ]?vector"
     r"|neg(?:ative)?[-_ .]?(?:ctrl|control|ctl)|safe(?:[-_ ]?(?:harbou?r|target(?:ing)?))?|neg"
-    r"|intergenic|(?:no|one)[-_ ]?site|mock|untreated|vehicle|dmso|parental|wt(?!\d)"
+    r"|intergenic|(?:(?:no|one)[-_ ]?)?non[-_ ]?gene(?:[-_ ]?site)?|(?:no|one)[-_ ]?site|mock|untreated|vehicle|dmso|parental|wt(?!\d)"
     r"|wild[-_ ]?type)"
     r"(?:[-_ ]?(?:controls?|ctrl|guides?|sgrna|grna|(?:for[-_ ]?)?(?:human|mouse)))*"
     # NT5E is a gene, and NT-5e is none.
@@ -46,7 +47,9 @@ _CONTROL = re.compile(
 # What programs write where a cell has no label, or more than one.
 _MISSING = re.compile(
     r"|[(\[{]\s*[)\]}]"
-    r"|na(?:[-_ ]\d+)?|nan|n[/.]a\.?|nat|<na>|#n/a|none|null|-+|\?|missing|undetermined|negative"
+    r"|na(?:[-_ ]\d+)?|nan|n[/.]a\.?|nat|<na>|none|null|-+|\*+|\.+|\?+|missing|negative"
+    r"|#(?:n/a|name\??|ref!?|value!?|null!?|num!?|div/0!?)|(?:un|not[ _-]?)det(?:ermined|ected)"
+    r"|none[ _-](?:detected|assigned|found)|no[ _-]?(?:feature[ _-]?)?calls?"
     r"|unknown(?:[-_ ]?\d+)?|undefined|other|filtered|low[ _-]?quality|(?:un|not[ _-]?)assigned"
     r"|doublets?|multiplets?|multi(?:ple)?(?:[ _-]guides?)?|ambig(?:uous)?"
     r"|no[ _-]?guides?",
@@ -108,7 +111,7 @@ def has_guide_mark(label: str) -> bool:
 
 def has_guide_number(label: str) -> bool:
     """Whether a label looks as names of guides do, as ``STAT1g2``, ``STAT1_2``, ``sgSTAT1``."""
-    return re.fullmatch(r".*[A-Z0-9](?:[_-]?s?g\d+|_\d+)|sg[A-Z].*", label) is not None
+    return re.fullmatch(r".*[A-Z0-9](?:[_-]?s?g\d+|_\d+)|(?:sg|si|sh|esi|cr|g)[A-Z].*", label) is not None
 
 
 def read_controls(control: str | Sequence[str]) -> tuple[str, ...]:

@@ -95,7 +95,9 @@ def _find_split(
             continue
         if separator == DEFAULT_SEPARATOR:
             parts = [part.strip() for part in label.split(separator)]
-            is_split = all(parts) and not has_guide_mark(label)
+            # A part without letters is that of a genotype, as in STAT1+/-.
+            is_split = all(any(map(str.isalnum, one)) for one in parts)
+            is_split = is_split and not has_guide_mark(label)
         else:
             text = take_once(label) if separator == "_" else label
             parts = split_label(text, separator, is_known)
