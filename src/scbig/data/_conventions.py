@@ -21,12 +21,14 @@ from scbig.labels import (
     check_named,
     find_controls,
     find_genes_inside,
+    find_guides_inside,
     find_other_controls,
     find_perturbation_key,
     find_separator,
     is_control_token,
     is_ensembl,
     is_missing_like,
+    is_stand_in,
     list_labels,
     match_numbers,
     read_controls,
@@ -94,7 +96,9 @@ def infer_schema(
     written = list_labels(adata.obs[key])
     guides = dict(zip(match_numbers(guides, written), guides.values(), strict=True))
     # What guides stand for is read in their place; what the user told is no control.
-    labels = list(dict.fromkeys(guides.get(one, one) for one in written))
+    inside = {one: find_guides_inside(one, guides) for one in written if guides}
+    read = [one for label in written for one in (label, *inside.get(label, ()))]
+    labels = list(dict.fromkeys(guides.get(one, one) for one in read))
     open_labels = [one for one in labels if guides.get(one) != one]
     named = check_named(named, [*labels, *guides], key) or find_controls(open_labels, key, genes)
     if (one := next(iter(named))) in genes and is_control_token(one) and control is None:
@@ -111,11 +115,17 @@ def infer_schema(
     where = key, named[0], separator or None, context_keys, layer, gene_key, named[1:]
     schema = ScreenSchema(*where, tuple(guides.items()))
     targets = check_labels(
-        adata.obs, schema, known, separator=separator if is_given else None, is_blind=is_blind
+        adata.obs,
+        schema,
+        known,
+        separator=separator if is_given else None,
+        is_blind=is_blind,
+        rows=_read_rows(adata, gene_key),
     )
     if separator != "":
         told = {label for guide, label in guides.items() if guide == label}
         _warn_of_genes_inside(key, targets - known - told, known)
+        _warn_of_stand_ins(key, targets - known - told, schema)
     schema = replace(schema, names=frozenset(targets | known))
     if left := find_other_controls(adata.obs, schema, genes):
         logger.warning(
@@ -144,6 +154,37 @@ def _warn_of_genes_inside(key: str, unknown: set[str], known: set[str]) -> None:
             next(iter(inside)),
             write_table(inside),
         )
+
+
+def _warn_of_stand_ins(key: str, unknown: set[str], schema: ScreenSchema) -> None:
+    """Warn of targets such as ``AAVS1``, where mostly nothing is to happen."""
+    if found := sorted(filter(is_stand_in, unknown)):
+        logger.warning(
+            "%s of obs[%r] are usual negative controls, and are read as perturbations. If they "
+            "are controls, name all that are: control=%s",
+            found,
+            key,
+            [*schema.controls, *found],
+        )
+
+
+def _read_rows(adata: AnnData, gene_key: str | None) -> dict[str, str]:
+    """Return the gene that is measured under each name, where genes have Ensembl ids and others.
+
+    Names of several genes are left out, and so are columns that tell genes not apart.
+    """
+    columns = adata.var.select_dtypes(exclude="number")
+    names = [adata.var_names.astype(str), *(columns[key].astype(str) for key in columns)]
+    names = [list(column) for column in names if 2 * len(set(column)) > len(column)]
+    if not any(sum(map(is_ensembl, column)) > len(column) / 2 for column in names):
+        return {}
+    genes = list(map(str, adata.var_names if gene_key is None else adata.var[gene_key]))
+    rows: dict[str, set[str]] = {}
+    for column in names:
+        for name, gene in zip(column, genes, strict=True):
+            if name and not is_missing_like(name):
+                rows.setdefault(name, set()).add(gene)
+    return {name: next(iter(own)) for name, own in rows.items() if len(own) == 1}
 
 
 def _read_names(adata: AnnData, genes: set[str]) -> tuple[set[str], bool]:

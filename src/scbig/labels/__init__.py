@@ -14,7 +14,9 @@ from scbig.labels._column import (
     PERTURBATION_KEYS as PERTURBATION_KEYS,
     check_named as check_named,
     find_controls as find_controls,
+    find_guides_inside as find_guides_inside,
     find_perturbation_key as find_perturbation_key,
+    is_stand_in as is_stand_in,
     list_labels as list_labels,
     match_numbers as match_numbers,
 )

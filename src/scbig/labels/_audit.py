@@ -113,10 +113,10 @@ def check_labels(
     _check_readings(column, names, read)
     if not is_place:
         _check_cases(read, names, column)
-    check_one_name(read, column, own_names, rows or {})
     _check_table(read, names, column)
     doubts = _find_doubts(read, names, schema, is_strict=is_strict, is_blind=is_blind)
     _raise_doubts(doubts, read, names, column, is_place=is_place)
+    check_one_name(read, column, own_names, rows or {})
     warn_of_spellings(read, column, own_names)
     return targets
 

@@ -12,6 +12,7 @@ from scbig.labels._reading import (
     CONTROL_LABELS,
     DEFAULT_SEPARATOR,
     SEPARATORS,
+    WEAK_SEPARATORS,
     get_control_stem,
     is_control_like,
     is_control_token,
@@ -56,9 +57,15 @@ GUIDE_KEYS = (
 
 # What is targeted, added or expressed where nothing is to happen.
 _STAND_IN = re.compile(
-    r"(?:sg)?(?:AAVS1|ROSA26|LacZ|E?[GY]FP|mCherry|RFP|BFP|luc(?:iferase)?|PBS|saline)\d*",
+    r"(?:sg)?(?:h?AAVS1|h?ROSA26|CLYBL|CCR5|LacZ|E?[GY]FP|mCherry|tdTomato|RFP|BFP|puro"
+    r"|(?:firefly|renilla|[fr])?[-_ ]?luc(?:iferase)?|PBS|saline)[-_ ]?\d*",
     re.IGNORECASE,
 )
+
+
+def is_stand_in(name: str) -> bool:
+    """Whether a target is usually one where nothing is to happen, such as ``AAVS1``."""
+    return _STAND_IN.fullmatch(name) is not None
 
 
 def list_labels(column: pd.Series) -> list[str]:
@@ -178,11 +185,23 @@ def _find_guide_key(obs: pd.DataFrame, usual: Sequence[str], guides: Mapping[str
         found = [
             k for k in keys if not set(match_numbers(guides, labels[k])).isdisjoint(labels[k])
         ]
+        found = found or [
+            k for k in keys if any(find_guides_inside(one, guides) for one in labels[k])
+        ]
         if len(found) == 1:
             return found[0]
     what = f"Several columns of obs hold guides of guide_to_gene: {found}"
     what = what if found else f"No column of obs holds a guide of guide_to_gene: {list(obs)}"
     raise ValueError(f"{what}. Name it: perturbation_key={next(iter(found), '...')!r}")
+
+
+def find_guides_inside(label: str, guides: Collection[str]) -> list[str]:
+    """List the guides of a label of several, such as ``g1|g3``; none where a part is no guide."""
+    for join in (*SEPARATORS, *WEAK_SEPARATORS) if label not in guides else ():
+        parts = split_label(label, join, guides.__contains__)
+        if len(parts) > 1 and all(part in guides for part in parts):
+            return parts
+    return []
 
 
 def _has_any(labels: Sequence[str], named: Iterable[str]) -> bool:
@@ -276,4 +295,4 @@ def _describe_absent(where: str, labels: Sequence[str], named: Sequence[str], ke
 def _has_control_word(label: str) -> bool:
     """Whether a word of a label is a name of controls, or of what takes their part."""
     words = re.findall(r"[A-Za-z]+\d*", label)
-    return any(_STAND_IN.fullmatch(word) or is_control_like(word) for word in words)
+    return any(is_stand_in(word) or is_control_like(word) for word in words)

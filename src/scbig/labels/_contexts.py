@@ -1,10 +1,13 @@
 """In which context is each cell, and does it say so?"""
 
+import logging
 from collections.abc import Sequence
 
 import pandas as pd
 
 from scbig.labels._reading import is_no_context
+
+logger = logging.getLogger(__name__)
 
 CONTEXT_JOIN = " | "
 
@@ -58,6 +61,7 @@ def check_contexts(obs: pd.DataFrame, keys: Sequence[str]) -> None:
     for key in keys:
         if pd.api.types.is_numeric_dtype(obs[key]):
             continue
+        _warn_of_writing(obs[key], key)
         values = obs[key].dropna().value_counts()
         found = {str(k): int(n) for k, n in values.items() if n and is_no_context(str(k))}
         if found:
@@ -70,3 +74,25 @@ def check_contexts(obs: pd.DataFrame, keys: Sequence[str]) -> None:
                 f"{column}.astype(str).replace({{{first!r}: 'no {key}'}}). Otherwise drop them: "
                 f"adata = adata[~{column}.astype(str).isin({list(found)})].copy()"
             )
+
+
+def _warn_of_writing(column: pd.Series, key: str) -> None:
+    """Warn of contexts that differ in spaces, large and small letters alone."""
+    values = [str(one) for one in column.dropna().value_counts().index]
+    first: dict[str, str] = {}
+    # The largest number of cells first, and better without spaces around it.
+    for value in sorted(values, key=lambda one: one != one.strip()):
+        first.setdefault(value.strip().casefold(), value.strip())
+    others = {v: own for v in values if v != (own := first[v.strip().casefold()])}
+    others = {v: own for v, own in others.items() if own in values}
+    if others:
+        logger.warning(
+            "obs[%r] has contexts that differ in spaces, large and small letters alone, and are "
+            "taken for different ones: %s. If they are the same: adata.obs[%r] = "
+            "adata.obs[%r].astype(str).replace(%s)",
+            key,
+            ", ".join(f"{value!r} and {own!r}" for value, own in others.items()),
+            key,
+            key,
+            others,
+        )

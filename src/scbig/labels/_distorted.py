@@ -209,7 +209,11 @@ def find_beside_control(label: str, names: Collection[str]) -> tuple[str, list[s
     """
     for stop in range(2, len(label) - 1) if len(label) <= _MAX_LENGTH else ():
         first, rest = label[:stop], label[stop:]
-        joint = "x" if rest.startswith("x") and (is_control_like(rest[1:]) or rest[1:] in names) else ""
+        joint = (
+            "x"
+            if rest.startswith("x") and (is_control_like(rest[1:]) or rest[1:] in names)
+            else ""
+        )
         last = rest[len(joint) :]
         is_first = last in names and len(last) > 1
         control = first if is_first else last

@@ -4,7 +4,13 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from scbig.labels._distorted import find_beside_control, find_date_gene, find_half, find_joined, unwrap
+from scbig.labels._distorted import (
+    find_beside_control,
+    find_date_gene,
+    find_half,
+    find_joined,
+    unwrap,
+)
 from scbig.labels._reading import (
     CLEAR_SEPARATORS,
     DEFAULT_SEPARATOR,

@@ -36,7 +36,8 @@ _CONTROL = re.compile(
     r"(?P<stem>controls?|ctrl|ctl|no[nt]?[-_ .]?target(?:ing|s)?|nt|ntc|scrambled?"
     r"|(?:un|non[-_ ]?)(?:perturbed|edited|transduced|transfected|infected)|empty[-_ ]?vector"
     r"|neg(?:ative)?[-_ .]?(?:ctrl|control|ctl)|safe(?:[-_ ]?(?:harbou?r|target(?:ing)?))?|neg"
-    r"|intergenic|(?:(?:no|one)[-_ ]?)?non[-_ ]?gene(?:[-_ ]?site)?|(?:no|one)[-_ ]?site|mock|untreated|vehicle|dmso|parental|wt(?!\d)"
+    r"|intergenic|(?:(?:no|one)[-_ ]?)?non[-_ ]?gene(?:[-_ ]?site)?|(?:no|one)[-_ ]?site"
+    r"|mock|untreated|vehicle|dmso|parental|wt(?!\d)"
     r"|wild[-_ ]?type)"
     r"(?:[-_ ]?(?:controls?|ctrl|guides?|sgrna|grna|(?:for[-_ ]?)?(?:human|mouse)))*"
     # NT5E is a gene, and NT-5e is none.
@@ -111,7 +112,10 @@ def has_guide_mark(label: str) -> bool:
 
 def has_guide_number(label: str) -> bool:
     """Whether a label looks as names of guides do, as ``STAT1g2``, ``STAT1_2``, ``sgSTAT1``."""
-    return re.fullmatch(r".*[A-Z0-9](?:[_-]?s?g\d+|_\d+)|(?:sg|si|sh|esi|cr|g)[A-Z].*", label) is not None
+    return (
+        re.fullmatch(r".*[A-Z0-9](?:[_-]?s?g\d+|_\d+)|(?:sg|si|sh|esi|cr|g)[A-Z].*", label)
+        is not None
+    )
 
 
 def read_controls(control: str | Sequence[str]) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """What stands between the targets of combined labels?"""
 
+import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from scbig.labels._reading import (
@@ -14,7 +15,9 @@ from scbig.labels._reading import (
     split_label,
     take_once,
 )
-from scbig.labels._remedies import rewrite
+from scbig.labels._remedies import rewrite, write_table
+
+logger = logging.getLogger(__name__)
 
 
 def find_separator(
@@ -62,7 +65,25 @@ def find_separator(
     readings = {s: found for s, found in splits.items() if found}
     if len(readings) > 1:
         raise ValueError(_describe_readings(readings, key))
-    return next(iter(readings), None)
+    separator = next(iter(readings), None)
+    if separator in WEAK_SEPARATORS and len(readings[separator]) == 1:
+        _warn_of_one(separator, *readings[separator].popitem(), labels)
+    return separator
+
+
+def _warn_of_one(separator: str, label: str, parts: Sequence[str], labels: Sequence[str]) -> None:
+    """Warn where one label alone says that ``-`` stands between targets: it may be a gene's."""
+    if any(is_control_like(part) for part in parts) or set(parts) <= set(labels):
+        return
+    logger.warning(
+        "Only %r says that %r stands between targets, and is read as %s. If it is one gene: %s; "
+        "if not, say so: separator=%r",
+        label,
+        separator,
+        " and ".join(parts),
+        write_table({label: label}),
+        separator,
+    )
 
 
 def _describe_readings(readings: Mapping[str, dict[str, list[str]]], key: str) -> str:
@@ -95,9 +116,8 @@ def _find_split(
             continue
         if separator == DEFAULT_SEPARATOR:
             parts = [part.strip() for part in label.split(separator)]
-            # A part without letters is that of a genotype, as in STAT1+/-.
-            is_split = all(any(map(str.isalnum, one)) for one in parts)
-            is_split = is_split and not has_guide_mark(label)
+            # STAT1+/- is a genotype.
+            is_split = all(parts) and "/-" not in parts and not has_guide_mark(label)
         else:
             text = take_once(label) if separator == "_" else label
             parts = split_label(text, separator, is_known)

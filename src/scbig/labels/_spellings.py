@@ -17,9 +17,7 @@ _LIKE_LATIN = str.maketrans(
     "\u0410\u0412\u0415\u041a\u041c\u041d\u041e\u0420\u0421\u0422\u0425\u0423\u0406\u0408\u0405"
     "\u0391\u0392\u0395\u0396\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7"
     "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455",
-    "ABEKMHOPCTXYIJS"
-    "ABEZHIKMNOPTYX"
-    "aeopcyxijs",
+    "ABEKMHOPCTXYIJSABEZHIKMNOPTYXaeopcyxijs",
 )
 _N_LISTED = 24
 
@@ -116,7 +114,7 @@ def check_one_name(
     for target in targets:
         groups.setdefault(get_gene(target) or cut_version(target), []).append(target)
     is_id = 2 * sum(map(is_ensembl, targets)) > len(targets)
-    others = {}
+    others: dict[str, str] = {}
     for group in groups.values():
         own = max(group, key=lambda one: (is_ensembl(one) == is_id, one in known, one == group[0]))
         others |= {target: own for target in group if target != own}
@@ -137,6 +135,9 @@ def _raise_two_names(
         f"such as {own!r} and {target!r}: {column.count(labels)}. Write one name for each: "
         f"{column.rewrite(mended)}"
     )
+    if not any(map(is_ensembl, (target, own))):
+        both = {one: one for pair in others.items() for one in pair}
+        told = f"{told}\nOr, if they are different targets: {write_table(both)}"
     if any(label in guides for label in labels):
         genes = {guide: mended.get(guide, label) for guide, label in guides.items()}
         told = f"{told}\nOr in the table: {write_table(genes)}"

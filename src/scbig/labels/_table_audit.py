@@ -69,31 +69,31 @@ def check_guide_table(
         "controls": frozenset(one.strip() for one in schema.controls),
         "separator": schema.separator,
     }
-    lists = {k: found for k, v in table.items() if v not in known and (found := unwrap(v))}
+    doubts: dict[str, dict[str, Doubt]] = {}
+    for guide, label in table.items():
+        if label not in known and (listed := unwrap(label)):
+            doubts[guide] = {label: Doubt(LISTED, tuple(listed))}
+        elif _has_gap(label, column):
+            doubts[guide] = {label: _fill(label, column)}
     read = {
-        k: list_targets(k, names=known, guides={k: v}, **own)
+        k: [v] if k in doubts else list_targets(k, names=known, guides={k: v}, **own)
         for k, v in table.items()
-        if k not in lists and not _has_gap(v, column)
     }
-    gaps = {k: v for k, v in table.items() if _has_gap(v, column) and k not in lists}
-    doubts: dict[str, dict[str, Doubt]] = {k: {v: _fill(v, column)} for k, v in gaps.items()}
-    doubts |= {k: {table[k]: Doubt(LISTED, tuple(found))} for k, found in lists.items()}
-    read |= {k: [table[k]] for k in doubts}
-    singles = {v[0] for v in read.values() if len(v) == 1}
-    alone = {one for one in singles if one in known or not find_guide(one, known)}
-    names = alone.union(known)
+    singles = {v[0] for k, v in read.items() if len(v) == 1 and k not in doubts}
+    names = {one for one in singles if not find_guide(one, known)}.union(known)
     cases = _find_cases(read, known)
     for guide, targets in read.items():
-        for target in targets if guide not in doubts else ():
-            found = None if target in known else cases.get(target)
-            if found is None and target not in known and read_number(target) is not None:
+        is_read = guide not in doubts and not is_control_like(table[guide])
+        for target in targets if is_read else ():
+            if target in known:
+                continue
+            found = cases.get(target)
+            if found is None and read_number(target) is not None:
                 found = None if is_place else Doubt(_NUMBER)
-            elif found is None and target not in known and not is_control_like(table[guide]):
+            elif found is None:
                 label = target if len(targets) == 1 else table[guide]
-                left = names.difference((target,))
-                found = find_doubt(
-                    target, label, left, *own.values(), is_strict=is_strict, alone=alone
-                )
+                rest = names.difference((target,)), *own.values()
+                found = find_doubt(target, label, *rest, is_strict=is_strict, alone=singles)
             if found is not None:
                 doubts.setdefault(guide, {})[target] = found
     _raise_table(doubts, read, column)
@@ -129,7 +129,7 @@ def _find_cases(read: Mapping[str, Iterable[str]], known: Collection[str]) -> di
     alike: dict[str, dict[str, None]] = {}
     for target in chain.from_iterable(read.values()):
         alike.setdefault(target.casefold(), {})[target] = None
-    found = {}
+    found: dict[str, Doubt] = {}
     for group in alike.values():
         own = next((one for one in group if one in known), next(iter(group)))
         found |= {one: Doubt(_CASE, (own,)) for one in group if one != own}

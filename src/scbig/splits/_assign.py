@@ -13,6 +13,7 @@ from scbig._annotations import checked
 from scbig._arguments import show
 from scbig._constants import OBS
 from scbig.data import Screen, ScreenSchema, Targets, infer_schema, make_screen
+from scbig.labels import check_missing
 from scbig.priors import describe_nearest
 from scbig.splits._conditions import (
     ADDITIVE_TEST_SHARE,
@@ -279,7 +280,8 @@ def _draw_held_out(
 
 def _get_written(obs: pd.DataFrame, schema: ScreenSchema) -> list[Targets]:
     """Read the conditions with their targets in the order in which labels name them."""
-    labels = obs[schema.perturbation_key].dropna().astype(str).unique()
+    check_missing(obs, (schema.perturbation_key,))
+    labels = obs[schema.perturbation_key].astype(str).unique()
     return [tuple(schema.list_targets(label)) for label in labels]
 
 
