@@ -99,7 +99,7 @@ def infer_schema(
     inside = {one: find_guides_inside(one, guides) for one in written if guides}
     read = [one for label in written for one in (label, *inside.get(label, ()))]
     labels = list(dict.fromkeys(guides.get(one, one) for one in read))
-    open_labels = [one for one in labels if guides.get(one) != one]
+    open_labels = [one for one in labels if guides.get(one) != one and not inside.get(one)]
     named = check_named(named, [*labels, *guides], key) or find_controls(open_labels, key, genes)
     if (one := next(iter(named))) in genes and is_control_token(one) and control is None:
         logger.warning("%r is taken for the control, though a gene of that name is measured.", one)

@@ -209,11 +209,8 @@ def find_beside_control(label: str, names: Collection[str]) -> tuple[str, list[s
     """
     for stop in range(2, len(label) - 1) if len(label) <= _MAX_LENGTH else ():
         first, rest = label[:stop], label[stop:]
-        joint = (
-            "x"
-            if rest.startswith("x") and (is_control_like(rest[1:]) or rest[1:] in names)
-            else ""
-        )
+        beyond = rest[1:] if rest.startswith("x") else ""
+        joint = "x" if beyond and (beyond in names or is_control_like(beyond)) else ""
         last = rest[len(joint) :]
         is_first = last in names and len(last) > 1
         control = first if is_first else last
