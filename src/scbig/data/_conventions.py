@@ -5,7 +5,7 @@ mends it.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -107,7 +107,11 @@ def infer_schema(
     is_given = separator is not None
     if not is_given:
         # A guide of two genes says A+B, whatever is between the targets of labels.
-        given = [k for k in labels if k in written or DEFAULT_SEPARATOR not in k]
+        given = [
+            _write_genes(k, inside[k], guides) if inside.get(k) else k
+            for k in labels
+            if k in written or DEFAULT_SEPARATOR not in k
+        ]
         names = known | set(guides)
         separator = find_separator(given, control=named, gene_names=names, key=key)
         if separator is None and not any(DEFAULT_SEPARATOR in label for label in given):
@@ -132,6 +136,12 @@ def infer_schema(
             "%s of obs[%r] look like controls, and are read as perturbations.", list(left), key
         )
     return schema
+
+
+def _write_genes(label: str, parts: Sequence[str], guides: Mapping[str, str]) -> str:
+    """Write what guides stand for in their place, with what the label has between them."""
+    join = label.strip()[len(parts[0]) :].strip()[:1]
+    return join.join(guides[part] for part in parts)
 
 
 def _check_no_context(key: str, context_keys: Sequence[str]) -> None:

@@ -20,7 +20,7 @@ def find_readings(
     controls: Collection[str],
     separator: str | None,
     names: Collection[str],
-    guides: Collection[str] = frozenset(),
+    guides: Mapping[str, str] | None = None,
     alone: Collection[str] = frozenset(),
 ) -> list[Reading]:
     """List the readings of a label of which all parts are known, where there are several.
@@ -36,7 +36,7 @@ def find_readings(
     names
         Known names.
     guides
-        What the user said how to read.
+        What the user said how to read, with what it stands for.
     alone
         Targets that are perturbed alone. A known name is only doubted where it splits into these.
 
@@ -44,7 +44,7 @@ def find_readings(
     -------
     Targets of each reading, sorted; none where there is one reading at most.
     """
-    text = label.strip()
+    text, guides = label.strip(), guides or {}
     text = take_once(text) if separator == "_" and text not in names else text
     if not separator or separator not in text or text in guides or text in controls:
         return []
@@ -53,6 +53,8 @@ def find_readings(
         return part in names or part in controls or part in guides or is_control_like(part)
 
     def list_options(part: str) -> list[Reading]:
+        if part in guides and (guides[part] in controls or is_control_token(guides[part])):
+            return [()] if guides[part] != part else [(part,)]
         if part in guides or (part in names and not is_control_token(part)):
             return [(part,)]
         is_both = part in names and part not in controls
