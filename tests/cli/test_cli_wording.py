@@ -23,6 +23,10 @@ NAMES = [
     "max_steps",
     "missing_embedding",
 ]
+AROUND = (
+    " (In Python, before it: import anndata; adata = anndata.read_h5ad('FILE.h5ad'); and after it: "
+    "adata.write_h5ad('NEW.h5ad'))"
+)
 OPTIONS = {name: Option(f"--{name.replace('_', '-')}") for name in NAMES} | {
     "is_log1p": Option("--is-log1p", is_switch=True),
     "overwrite": Option("--overwrite", is_switch=True),
@@ -39,7 +43,8 @@ OPTIONS = {name: Option(f"--{name.replace('_', '-')}") for name in NAMES} | {
         ("contexts=[...] chooses", "--contexts ... chooses"),
         ("perturbations=[('A', 'B'), 'C']", "--perturbations A+B,C"),
         ("separator=''", "--separator ''"),
-        ("guide_to_gene={'STAT1_g1': 'STAT1'}.", "--guide-to-gene ...."),
+        ("guide_to_gene={'STAT1_g1': 'STAT1'}.",
+         "--guide-to-gene FILE.csv, with the lines 'guide,gene', 'STAT1_g1,STAT1'."),
         ("target_sum=1e4", "--target-sum 1e4"),
         ("is_log1p=True overrides", "--is-log1p overrides"),
         ("with overwrite=True", "with --overwrite"),
@@ -53,7 +58,9 @@ OPTIONS = {name: Option(f"--{name.replace('_', '-')}") for name in NAMES} | {
         ("leave n_draws out", "leave --n-draws out"),
         ("obs['n_cells'] and layers[key_added]", "obs['n_cells'] and layers[key_added]"),
         ("seed=3 is none, nor my_control='x'", "seed=3 is none, nor my_control='x'"),
-        ("adata = adata[keep].copy()", "adata = adata[keep].copy()"),
+        ("Drop: adata = adata[keep].copy()", f"Drop: in Python: adata = adata[keep].copy(){AROUND}"),
+        ("adata.obs['x'] = adata.obs['x'].map({'a': 'b'})",
+         f"in Python: adata.obs['x'] = adata.obs['x'].map({{'a': 'b'}}){AROUND}"),
         ("100% of {these} [stay]", "100% of {these} [stay]"),
     ],
 )  # fmt: skip

@@ -280,11 +280,31 @@ class Labels:
         values = asdict(self)
         if values.pop("guide_to_gene") is None:
             return values
-        import pandas as pd
+        return values | {"guide_to_gene": _read_guide_table(Path(str(self.guide_to_gene)))}
 
-        how: dict[str, Any] = {"sep": None, "engine": "python", "keep_default_na": False}
-        table = pd.read_csv(self.guide_to_gene, dtype=str, **how)
-        return values | {"guide_to_gene": table}
+
+def _read_guide_table(path: Path) -> "pd.DataFrame":
+    """Read a file with a column of guides and one of genes, with whatever between them."""
+    import csv
+
+    import pandas as pd
+
+    how: dict[str, Any] = {"sep": None, "engine": "python", "keep_default_na": False}
+    try:
+        table = pd.read_csv(path, dtype=str, **how)
+    except (csv.Error, ValueError) as error:  # those of pandas and of encodings are ValueError
+        raise ValueError(
+            f"--guide-to-gene {path} cannot be read as a table ({error}). Give a text file with a "
+            "column of guides and one of genes, such as the lines 'guide,gene' and "
+            "'STAT1_g1,STAT1'."
+        ) from error
+    if table.empty or table.shape[1] < 2:
+        raise ValueError(
+            f"--guide-to-gene {path} has {len(table)} row(s) below its header and "
+            f"{table.shape[1]} column(s). Give a column of guides and one of genes, such as the "
+            "lines 'guide,gene' and 'STAT1_g1,STAT1'."
+        )
+    return table
 
 
 @dataclass(frozen=True)

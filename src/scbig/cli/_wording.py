@@ -16,6 +16,12 @@ _VALUE = r"(?:'[^']*'|\"[^\"]*\"|\[[^\]]*\]|\([^()]*\)|\{[^{}]*\}|\.\.\.|[\w.+-]
 _CALL = re.compile(
     r"(?<![\w'\"])[\w.]+\((?:(?:adata|path|\.\.\.), )?(--[\w-]+[^()]*?)(?:, \.\.\.)?\)"
 )
+# A line that changes the cells.
+_LINE = re.compile(r"(?<!in Python: )(?<![\w'\";.])adata(?:\.\w+(?:\[[^\]]*\])?)? = ")
+_AROUND = (
+    " (In Python, before it: import anndata; adata = anndata.read_h5ad('FILE.h5ad'); and after it: "
+    "adata.write_h5ad('NEW.h5ad'))"
+)
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,7 @@ def make_translator(options: Mapping[str, Option]) -> Callable[[str], str]:
     named = re.compile(rf"(?<![\w'\"\[.-])({several})(?![\w'\"\](=-])")
 
     def translate(text: str) -> str:
+        text = _say_python(text)
         if names:
             text = given.sub(lambda found: write_option(options[found[1]], found[2]), text)
         if several:
@@ -72,6 +79,12 @@ def make_translator(options: Mapping[str, Option]) -> Callable[[str], str]:
         return _CALL.sub(lambda found: found[1].replace(", --", " --"), text)
 
     return translate
+
+
+def _say_python(text: str) -> str:
+    """Say of lines that change the cells where they are run, and what stands around them."""
+    said = _LINE.sub(r"in Python: \g<0>", text)
+    return f"{said}{_AROUND}" if said != text else text
 
 
 def write_option(option: Option, value: str) -> str:
@@ -88,6 +101,8 @@ def write_option(option: Option, value: str) -> str:
         return option.flag if value == "True" else f"no {option.flag}"
     if value == "None":
         return f"no {option.flag}"
+    if value[:1] == "{":
+        return f"{option.flag} FILE.csv, with the lines {_write_rows(value)}"
     values = _read_values(value)
     if option.is_repeated:
         return " ".join(f"{option.flag} {shlex.quote(one)}" for one in values)
@@ -101,13 +116,21 @@ def _read_values(value: str) -> list[str]:
         found = ast.literal_eval(value.replace("[...]", "..."))
     except (ValueError, SyntaxError):
         return [value]
-    # A table of two columns, where Python takes a dictionary, is a file.
-    if found is Ellipsis or isinstance(found, dict):
+    if found is Ellipsis:
         return ["..."]
     if isinstance(found, int | float):
         return [value]
     listed: Iterable[object] = found if isinstance(found, list | tuple) else [found]
     return [_write_value(one) for one in listed]
+
+
+def _write_rows(value: str) -> str:
+    """Write a dictionary as the lines of a file, which has a table in its place."""
+    try:
+        table = ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        table = {}
+    return ", ".join(repr(f"{k},{v}") for k, v in [("guide", "gene"), *table.items()])
 
 
 def _write_value(value: object) -> str:

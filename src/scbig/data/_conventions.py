@@ -89,7 +89,9 @@ def infer_schema(
     genes = set(map(str, adata.var_names if gene_key is None else adata.var[gene_key]))
     guides = dict(read_guides(guide_to_gene, adata.obs, perturbation_key, genes))
     named = () if control is None else read_controls(control)
-    key = perturbation_key or find_perturbation_key(adata.obs, named, guides)
+    key = perturbation_key or find_perturbation_key(
+        adata.obs, named, guides, genes
+    )
     _check_column(adata.obs, key, "obs", "perturbation_key")
     _check_no_context(key, context_keys)
     check_contexts(adata.obs, context_keys)
@@ -100,17 +102,21 @@ def infer_schema(
     read = [one for label in written for one in (label, *inside.get(label, ()))]
     labels = list(dict.fromkeys(guides.get(one, one) for one in read))
     open_labels = [one for one in labels if guides.get(one) != one and not inside.get(one)]
-    named = check_named(named, [*labels, *guides], key) or find_controls(open_labels, key, genes)
+    n_cells = adata.obs[key].astype(str).str.strip().map(lambda one: guides.get(one, one))
+    named = check_named(named, [*labels, *guides], key) or find_controls(
+        open_labels, key, genes, dict(n_cells.value_counts())
+    )
     if (one := next(iter(named))) in genes and is_control_token(one) and control is None:
         logger.warning("%r is taken for the control, though a gene of that name is measured.", one)
     known, is_blind = _read_names(adata, genes)
     is_given = separator is not None
     if not is_given:
         # A guide of two genes says A+B, whatever is between the targets of labels.
+        own = set(written)
         given = [
             _write_genes(k, inside[k], guides) if inside.get(k) else k
             for k in labels
-            if k in written or DEFAULT_SEPARATOR not in k
+            if k in own or DEFAULT_SEPARATOR not in k
         ]
         names = known | set(guides)
         separator = find_separator(given, control=named, gene_names=names, key=key)

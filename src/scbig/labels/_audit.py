@@ -30,6 +30,7 @@ from scbig.labels._errors import (
     raise_halves,
     raise_lists,
     raise_missing,
+    raise_missing_genes,
     raise_numbers,
     raise_table,
     raise_telling,
@@ -262,10 +263,12 @@ def _find_doubts(
     # What is doubted itself is no name by which others are known.
     for label, target in sorted(unknown, key=lambda pair: pair[1] not in singles):
         is_single = target in singles
+        is_known = target in known
+        known.discard(target)
         found = find_doubt(
             target,
             target if is_single else label,
-            known.difference((target,)),
+            known,
             controls,
             schema.separator,
             is_strict=is_strict,
@@ -274,6 +277,7 @@ def _find_doubts(
         )
         if found is None and not is_single and schema.separator in WEAK_SEPARATORS:
             found = Doubt(COMBINATION, (), str(schema.separator))
+        known.update((target,) if is_known else ())
         # Labels that are names of controls are listed elsewhere.
         if found is not None and not (found.kind == CONTROL and is_control_like(target)):
             doubts.setdefault(label, {})[target] = found
@@ -361,8 +365,9 @@ def find_other_controls(
 def _check_missing_like(column: LabelColumn, guides: Mapping[str, str]) -> None:
     n_cells, taken = column.n_cells, {*column.schema.controls, *guides}
     found = [k for k in n_cells if k not in taken and is_missing_like(k)]
-    found += [k for k, v in guides.items() if k in n_cells and is_missing_like(v)]
     raise_missing(found, column, int(column.obs[column.key].isna().sum()))
+    told = {k: v for k, v in guides.items() if k in n_cells and is_missing_like(v)}
+    raise_missing_genes({k: v for k, v in told.items() if v not in taken}, column)
 
 
 def _find_numbers(column: LabelColumn, known: Collection[str]) -> list[str]:

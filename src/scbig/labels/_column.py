@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from itertools import chain
 
 import pandas as pd
@@ -18,7 +18,7 @@ from scbig.labels._reading import (
     is_control_token,
     split_label,
 )
-from scbig.labels._remedies import rewrite
+from scbig.labels._remedies import count, rewrite, write_controls
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,24 @@ def is_stand_in(name: str) -> bool:
 
 def list_labels(column: pd.Series) -> list[str]:
     """Return the distinct labels of a column as text, without missing ones."""
+    if not _has_hashable(column):
+        raise ValueError(_describe_lists(column))
     return list(dict.fromkeys(map(str, column.dropna().unique())))
+
+
+def _has_hashable(column: pd.Series) -> bool:
+    return column.dtype != object or all(isinstance(one, Hashable) for one in column)
+
+
+def _describe_lists(column: pd.Series) -> str:
+    """Say that labels are lists, and how to write them as text."""
+    first = next(one for one in column if not isinstance(one, Hashable))
+    obs, join = f"adata.obs[{column.name!r}]", f"{DEFAULT_SEPARATOR!r}.join(map(str, x))"
+    return (
+        f"obs[{column.name!r}] has values of type {type(first).__name__}, such as {first!r:.80}, "
+        f"where each cell has one text. Write them as text: {obs} = {obs}.map(lambda x: {join} "
+        "if hasattr(x, '__iter__') and not isinstance(x, str) else x)"
+    )
 
 
 def read_number(label: str) -> float | None:
@@ -106,7 +123,10 @@ def shorten(labels: Sequence[str], n_shown: int = 8) -> str:
 
 
 def find_perturbation_key(
-    obs: pd.DataFrame, named: Sequence[str], guides: Mapping[str, str]
+    obs: pd.DataFrame,
+    named: Sequence[str],
+    guides: Mapping[str, str],
+    genes: Collection[str] = frozenset(),
 ) -> str:
     """Find the one conventional column that has control cells.
 
@@ -118,6 +138,8 @@ def find_perturbation_key(
         Control labels, where they are named.
     guides
         Label that each guide stands for, where there is a table.
+    genes
+        Names of the measured genes, which tell the likely column of several.
 
     Returns
     -------
@@ -132,6 +154,7 @@ def find_perturbation_key(
     found_as = {str(name).casefold(): name for name in reversed(list(obs))}
     present = [found_as[key] for key in (*PERTURBATION_KEYS, *GUIDE_KEYS) if key in found_as]
     present = list(dict.fromkeys(present))
+    present = [key for key in present if _has_hashable(obs[key])] or present
     # A name that stands for itself is no guide.
     if own := {guide: label for guide, label in guides.items() if guide != label}:
         return _find_guide_key(obs, present, own)
@@ -148,15 +171,32 @@ def find_perturbation_key(
     if len(found) > 1:
         raise ValueError(
             f"More than one column of obs could hold the perturbations: {found}. "
-            f"Name it: perturbation_key={found[0]!r}"
+            f"Name it: {_name_columns(found, obs, genes)}"
         )
     if usual:
         labels = list_labels(obs[usual[0]])
         raise ValueError(_describe_absent(f"obs column(s) {usual}", labels, named, usual[0]))
     raise ValueError(
         f"No column of obs is recognised as the perturbation. Columns found: {list(obs)}. "
-        "Name it: perturbation_key='...'"
+        f"{_name_likely(obs, genes)}"
     )
+
+
+def _name_columns(keys: Iterable[str], obs: pd.DataFrame, genes: Collection[str]) -> str:
+    """Name columns, those with the largest number of measured genes first."""
+    by_genes = sorted(keys, key=lambda key: -len(set(list_labels(obs[key])).intersection(genes)))
+    return ", or ".join(f"perturbation_key={key!r}" for key in by_genes[:4])
+
+
+def _name_likely(obs: pd.DataFrame, genes: Collection[str]) -> str:
+    """Name the columns of any name that have controls, or measured genes."""
+    texts = (k for k in obs if not pd.api.types.is_numeric_dtype(obs[k]) and _has_hashable(obs[k]))
+    labels = {key: list_labels(obs[key]) for key in texts}
+    like = [k for k, v in labels.items() if any(map(is_control_like, v))]
+    like = like or [k for k, v in labels.items() if not set(v).isdisjoint(genes)]
+    if like:
+        return f"Name it: {_name_columns(like, obs, genes)}"
+    return "Name the one that has the perturbations, with perturbation_key"
 
 
 def _keep_best(keys: list[str], obs: pd.DataFrame) -> list[str]:
@@ -234,7 +274,9 @@ def check_named(named: Sequence[str], labels: Sequence[str], key: str) -> tuple[
     return tuple(named)
 
 
-def find_controls(labels: Sequence[str], key: str, genes: Collection[str]) -> tuple[str, ...]:
+def find_controls(
+    labels: Sequence[str], key: str, genes: Collection[str], n_cells: Mapping[str, int]
+) -> tuple[str, ...]:
     """Find the one control label, or all numbers of one.
 
     Parameters
@@ -245,6 +287,8 @@ def find_controls(labels: Sequence[str], key: str, genes: Collection[str]) -> tu
         Their column.
     genes
         Names of the measured genes, which only look like controls.
+    n_cells
+        Number of cells by label.
 
     Returns
     -------
@@ -263,14 +307,20 @@ def find_controls(labels: Sequence[str], key: str, genes: Collection[str]) -> tu
     common = set.intersection(*found.values())
     if len(exact) <= 1 and common:
         return tuple(sorted(found, key=lambda label: (label not in exact, label)))
-    listed = sorted(exact if len(exact) > 1 else found, key=lambda label: (label in genes, label))
+
+    def is_less_likely(label: str) -> tuple[bool, int, bool, str]:
+        is_usual = label in CONTROL_LABELS
+        return label in genes, -n_cells.get(label.strip(), 0), not is_usual, label
+
+    listed = sorted(exact if len(exact) > 1 else found, key=is_less_likely)
     own = [label for label in listed if label in genes]
     measured = f" ({shorten(own)[1:-1]} {'are' if own[1:] else 'is'} also measured)" if own else ""
-    rest = f"Name it: control={listed[0]!r}"
+    rest = " or ".join(f"control={label!r}" for label in listed[: 1 if own else 3])
     rest += f", if {own[0]!r} is the gene that was perturbed" if own else ""
+    shown = count({label: n_cells.get(label.strip(), 0) for label in listed})
     raise ValueError(
-        f"More than one label of obs[{key!r}] could be the control: {shorten(listed)}{measured}. "
-        f"{rest}, or all that are: control={shorten(listed)}"
+        f"More than one label of obs[{key!r}] could be the control: {shown}{measured}. "
+        f"Name it: {rest}, or all that are: {write_controls(listed, key)}"
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from scbig.labels._column import list_labels
 from scbig.labels._reading import is_no_context
 
 logger = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ def check_contexts(obs: pd.DataFrame, keys: Sequence[str]) -> None:
         When values are such as ``nan``, ``None`` or ``unassigned``, or empty.
     """
     for key in keys:
+        list_labels(obs[key])  # which are text
         if pd.api.types.is_numeric_dtype(obs[key]):
             continue
         _warn_of_writing(obs[key], key)

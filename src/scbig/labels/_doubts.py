@@ -124,7 +124,13 @@ def find_doubt(
     found = found or find_beside_control(target, names)
     if found is not None:
         return Doubt(COMBINATION, tuple(found[1]), found[0])
-    if any(len(word) > 1 and is_control_like(word) for word in _CLEAR_ENDS.split(target)):
+    words = [word for word in _CLEAR_ENDS.split(target) if word]
+    if any(len(word) > 1 and is_control_like(word) for word in words):
+        if any(word in names and not is_control_like(word) for word in words):
+            parts = [word for word in words if word in names or is_control_like(word)]
+            if len(parts) == len(words):
+                # STAT1 (ctrl) is STAT1 beside a control.
+                return Doubt(COMBINATION, tuple(parts), target[len(words[0]) :][:1])
         return Doubt(CONTROL)
     return _find_mark(target, names)
 

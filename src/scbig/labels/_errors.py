@@ -8,7 +8,14 @@ import pandas as pd
 from scbig.labels._column import list_labels, shorten
 from scbig.labels._doubts import Doubt
 from scbig.labels._reading import DEFAULT_SEPARATOR, is_control_like, split_label
-from scbig.labels._remedies import count, drop, rewrite, take_genes, write_table
+from scbig.labels._remedies import (
+    count,
+    drop,
+    rewrite,
+    take_genes,
+    write_controls,
+    write_table,
+)
 from scbig.labels._schema import ScreenSchema
 
 _NAMES_AS_THEY_ARE = "If they are names of targets as they are: separator=''"
@@ -61,13 +68,28 @@ def raise_missing(found: Collection[str], column: LabelColumn, n_missing: int) -
         return
     listed = column.count(found) + (f", NaN ({n_missing} cells)" if n_missing else "")
     empty = "A perturbation label is empty: ''. " if "" in found else ""
-    own = next((label for label in found if label), None)
-    is_control = f"If those are controls, name them: control={own!r}. " if own else ""
+    own = [label for label in found if label]
+    named = [*column.schema.controls, *own]
+    is_control = f"If those are controls, name them: control={named}. " if own else ""
     n_cells = sum(column.n_cells[label] for label in found) + n_missing
     raise ValueError(
         f"{empty}obs[{column.key!r}] is missing for {n_cells} cell(s), by what "
         f"their labels say: {listed}. {is_control}Otherwise drop them: "
         f"{drop(column.key, found, is_missing=bool(n_missing))}"
+    )
+
+
+def raise_missing_genes(found: Mapping[str, str], column: LabelColumn) -> None:
+    """Raise when a table of guides says of some that they have no gene."""
+    if not found:
+        return
+    guides = dict(column.schema.guides)
+    listed = ", ".join(f"{guide!r} is {gene!r}" for guide, gene in list(found.items())[:8])
+    table = guides | dict.fromkeys(found, column.schema.control)
+    given = f"give them to {column.schema.control!r}: {write_table(table)}"
+    raise ValueError(
+        f"guide_to_gene says of {len(found)} guide(s) that they have no gene: {listed}. If those "
+        f"are controls, {given}. Otherwise drop their cells: {column.drop(found)}"
     )
 
 
@@ -105,15 +127,11 @@ def raise_controls(left: Collection[str], column: LabelColumn) -> None:
     """Raise when perturbations look like control cells that were not named."""
     if not left:
         return
-    listed = str([*column.schema.controls, *left])
-    start = next(iter(left)).rstrip("0123456789")
-    if len(left) > 12 and all(label.startswith(start) for label in left):
-        listed = f"[x for x in adata.obs[{column.key!r}].unique() if x.startswith({start!r})]"
-        listed = f"{list(column.schema.controls[:3])} + {listed}"
+    named = write_controls(left, column.key, column.schema.controls)
     raise ValueError(
         f"{len(left)} label(s) of obs[{column.key!r}] look like controls, which "
         f"are {shorten(column.schema.controls)[1:-1]}: {column.count(left)}. Name all that are: "
-        f"control={listed}; or drop the cells: {column.drop(left)}"
+        f"{named}; or drop the cells: {column.drop(left)}"
     )
 
 
@@ -141,7 +159,7 @@ def raise_numbers(unknown: Collection[str], column: LabelColumn) -> None:
     if unknown:
         raise ValueError(
             f"obs[{column.key!r}] holds numbers, which name no gene: {column.count(unknown)}. "
-            f"Tell what they stand for: guide_to_gene={{{next(iter(unknown))!r}: 'GENE', ...}}; "
+            f"Tell what they stand for: {write_table(dict.fromkeys(unknown, ''))}; "
             "or, where all labels are names of targets as they are: separator=''"
         )
 
@@ -181,10 +199,11 @@ def raise_table(left: Mapping[str, Collection[str]], column: LabelColumn) -> Non
     """
     if left:
         own = {name: name for names in left.values() for name in names}
+        own = dict(column.schema.guides) | own
         raise ValueError(
             f"{len(left)} label(s) of obs[{column.key!r}] are neither in guide_to_gene nor "
             f"measured genes: {column.count(left)}. If they are names of targets, say so: "
-            f"guide_to_gene={{**guide_to_gene, **{own}}}. Otherwise add them to the table, as "
+            f"{write_table(own)}. Otherwise add them to the table, as "
             f"guides of a gene or of {column.schema.control!r}, or drop the cells: "
             f"{column.drop(left)}"
         )
@@ -209,8 +228,10 @@ def raise_guides(genes: Mapping[str, str], mended: Mapping[str, str], column: La
         other for other in obs if other != key and _names_genes(obs[other], obs[key], mended)
     ]
     named = f"Name the column that has the gene: perturbation_key={''.join(better[:1])!r}; or tell"
-    rule = take_genes(key, mended, column.n_cells) if all(genes.values()) else None
-    write = f". Or write the genes: {rule}" if rule and len(mended) > 1 else ""
+    likely = {label: new if new != label else "" for label, new in mended.items()}
+    line, found = take_genes(key, likely, column.n_cells) or ("", {})
+    genes = {guide: gene or found.get(guide, "") for guide, gene in genes.items()}
+    write = f". Or write the genes: {line}" if line and len(mended) > 1 else ""
     raise ValueError(
         f"{len(mended)} label(s) of obs[{key!r}] look like guides and not like genes: "
         f"{column.count(mended)}. {named if better else 'Tell'} which gene each guide is of: "

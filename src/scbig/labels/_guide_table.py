@@ -1,13 +1,13 @@
 """Which gene is each guide of? Tables of guides in the forms that libraries have."""
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 
-from scbig.labels._column import GUIDE_KEYS
+from scbig.labels._column import GUIDE_KEYS, list_labels
 from scbig.labels._reading import DEFAULT_SEPARATOR, is_control_like, is_control_token
 
 logger = logging.getLogger(__name__)
@@ -55,6 +55,9 @@ def read_guides(
     labels, known = _list_labels(obs, perturbation_key), set(genes)
     given = _list_pairs(table, labels, known)
     pairs = [one for pair in given for one in _write_several(pair, labels, known)]
+    if len(pairs) > len(given) or any(one != pair for one, pair in zip(pairs, given, strict=True)):
+        # Beside lists of the guides of each gene, a gene with one guide has it as text.
+        pairs = [_put_guide_first(pair, given, labels) for pair in pairs]
     if bad := [pair for pair in pairs if not _is_pair(pair)]:
         filled = isinstance(table, pd.DataFrame | pd.Series) and _lacks_gene(bad[0])
         fill = "; if guides without a gene are controls: guide_to_gene=table.fillna('control')"
@@ -91,14 +94,16 @@ def _list_labels(obs: pd.DataFrame | None, key: str | None) -> set[str]:
     if obs is None or (key is not None and key not in obs):
         return set()
     columns = [obs[key]] if key is not None else [obs[k] for k in obs if _is_text(obs[k])]
-    return {str(one).strip() for column in columns for one in column.dropna().unique()}
+    return {one.strip() for column in columns for one in list_labels(column)}
 
 
 def _is_text(column: pd.Series) -> bool:
-    return not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_integer_dtype(column)
+    if pd.api.types.is_numeric_dtype(column):
+        return pd.api.types.is_integer_dtype(column)
+    return column.dtype != object or all(isinstance(one, Hashable) for one in column)
 
 
-def _list_pairs(table: Any, labels: Collection[str], genes: Collection[str]) -> list[Any]:
+def _list_pairs(table: Any, labels: set[str], genes: Collection[str]) -> list[Any]:
     if isinstance(table, pd.DataFrame):
         return _list_rows(table, labels, genes)
     if isinstance(table, Mapping | pd.Series):
@@ -113,11 +118,19 @@ def _as_tuple(one: Any) -> tuple[Any, ...]:
 
 
 def _list_rows(
-    table: pd.DataFrame, labels: Collection[str], genes: Collection[str]
+    table: pd.DataFrame, labels: set[str], genes: Collection[str]
 ) -> list[tuple[Any, ...]]:
     """Take guides and genes from a frame, wherever they stand in it."""
+    is_header = not labels.isdisjoint(map(str, table.columns)) and not any(
+        str(key).casefold() in (*GUIDE_KEYS, *_GENE_KEYS) for key in table
+    )
+    if is_header:
+        first = list(map(str, table.columns))
+        logger.info("guide_to_gene has no header: %s is read as its first row.", first)
+        rows = [first, *table.to_numpy().tolist()]
+        table = pd.DataFrame(rows, index=None if _is_counted(table) else ["", *table.index])
     columns = [(str(key).casefold(), table[key].tolist()) for key in table]
-    if len(columns) < 2 or not isinstance(table.index, pd.RangeIndex):
+    if len(columns) < 2 or not _is_counted(table):
         index = str(table.index.name or "").casefold(), table.index.tolist()
         columns.insert(0 if len(columns) < 2 else len(columns), index)
     if len(columns) < 2:
@@ -136,6 +149,10 @@ def _list_rows(
         gene = next(column for column in columns if column is not guide)
     guide = max((column for column in columns if column is not gene), key=is_guide)
     return list(zip(guide[1], gene[1], strict=True))
+
+
+def _is_counted(table: pd.DataFrame) -> bool:
+    return isinstance(table.index, pd.RangeIndex)
 
 
 def _count_in(values: Sequence[Any], labels: Collection[str]) -> int:
@@ -159,6 +176,14 @@ def _write_several(pair: Any, labels: Collection[str], genes: Collection[str]) -
     if isinstance(first, str) and is_gene and any(one in labels for one in listed):
         return [(guide, first) for guide in listed]
     return [(first, DEFAULT_SEPARATOR.join(listed))]
+
+
+def _put_guide_first(pair: Any, given: Sequence[Any], labels: Collection[str]) -> Any:
+    """Turn a pair around that stands as gene and guide where others have lists of guides."""
+    is_text = len(pair) == 2 and all(isinstance(one, str) for one in pair)
+    if not is_text or pair not in given or pair[0] in labels or pair[1] not in labels:
+        return pair
+    return pair[1], pair[0]
 
 
 def _put_guides_first(

@@ -73,6 +73,7 @@ def is_control_token(token: str) -> bool:
     return token.casefold() in _CONTROL_TOKENS
 
 
+@lru_cache(maxsize=1 << 16)
 def get_control_stem(label: str) -> str | None:
     """Return what a control-like label is a number of; ``None`` for others.
 
@@ -95,6 +96,7 @@ def is_control_like(label: str) -> bool:
     return get_control_stem(label) is not None
 
 
+@lru_cache(maxsize=1 << 16)
 def is_missing_like(label: str) -> bool:
     """Whether a label says that there is none."""
     return _MISSING.fullmatch(label.strip()) is not None

@@ -1,23 +1,29 @@
 """Which line mends the labels of a screen? It can be run as it stands."""
 
+import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import islice
 
 # More labels are written by a rule, where one does it.
 _N_LISTED = 6
-_GUIDE_ENDS = (
-    r"[-_. ]?s?g(?:RNA|uide)?[-_]?\d+$",
-    r"[-_. ]\d+$",
-    r"^sg(?:RNA)?[-_ ]?",
-    r"[-_ ](?:KO|KD|OE)$",
-    r"[-_].*$",
+# What is taken off guides, or stands around their genes, and what is put in its place.
+_GUIDE_FORMS = (
+    (r"^(?:\d+_)?(.+?)_P[12](?:P2)?(?:_.*)?$", r"\1"),
+    (r"^(.+?)_[+-]_\d.*$", r"\1"),
+    (r"^p_(?:sg)?(.+?)_\d+$", r"\1"),
+    (r"[-_. ]?s?g(?:RNA|uide)?[-_]?\d+$", ""),
+    (r"[-_. ]\d+$", ""),
+    (r"^sg(?:RNA)?[-_ ]?", ""),
+    (r"[-_ ](?:KO|KD|OE)$", ""),
+    (r"[-_].*$", ""),
 )
 _TOKENS = r"[^\s\[\](){}<>'\"`,;|+&]+"
 
 
 def count(labels: Mapping[str, int], n_shown: int = 8) -> str:
     """List labels with their numbers of cells."""
-    shown = ", ".join(f"{k!r} ({n} cells)" for k, n in list(labels.items())[:n_shown])
+    shown = ", ".join(f"{k!r} ({n} cells)" for k, n in islice(labels.items(), n_shown))
     return shown if len(labels) <= n_shown else f"{shown} and {len(labels) - n_shown} more"
 
 
@@ -71,20 +77,50 @@ def _list_rules(old: str, new: str) -> dict[str, Callable[[str], str]]:
     }
 
 
-def take_genes(key: str, genes: Mapping[str, str], labels: Iterable[str]) -> str | None:
-    """Write the line that puts genes in place of their guides, if one rule does for all labels."""
-    column = f"adata.obs[{key!r}]"
-    wanted = {label: genes.get(label, label) for label in labels}
-    for rule in _GUIDE_ENDS:
-        if all(re.sub(rule, "", label) == gene for label, gene in wanted.items()):
+def take_genes(
+    key: str, genes: Mapping[str, str], labels: Iterable[str]
+) -> tuple[str, dict[str, str]] | None:
+    """Write the line that puts genes in place of their guides, if one rule does for all labels.
+
+    Parameters
+    ----------
+    key
+        Column of labels.
+    genes
+        Gene by guide, or an empty text where the rule may say which.
+    labels
+        All labels, of which others than guides stay as they are.
+
+    Returns
+    -------
+    The line, and the gene of each guide by it.
+    """
+    column, others = f"adata.obs[{key!r}]", [label for label in labels if label not in genes]
+    for rule, new in _GUIDE_FORMS:
+        found = {guide: re.sub(rule, new, guide) for guide in genes}
+        is_read = all(
+            gene == (genes[guide] or gene) and gene not in ("", guide)
+            for guide, gene in found.items()
+        )
+        if is_read and all(re.sub(rule, new, label) == label for label in others):
             texts = f"{column}.astype(str).str.strip()"
-            return f"{column} = {texts}.str.replace({rule!r}, '', regex=True)"
+            return f"{column} = {texts}.str.replace({rule!r}, {new!r}, regex=True)", found
     return None
 
 
 def write_table(genes: Mapping[str, str], n_listed: int = 24) -> str:
-    """Write a table of guides, or how it begins if it is long or not known."""
+    """Write a table of guides, or say in words what it has if it is long or not known."""
     if len(genes) <= n_listed and all(genes.values()):
         return f"guide_to_gene={dict(genes)}"
     first, gene = next(iter(genes.items()))
-    return f"guide_to_gene={{{first!r}: {gene or 'GENE'!r}, ...}}"
+    own = repr(gene) if gene else "the gene"
+    return f"guide_to_gene, a table of all {len(genes)}, with {own} for {first!r}"
+
+
+def write_controls(labels: Collection[str], key: str, named: Sequence[str] = ()) -> str:
+    """Write the argument that names controls; many are named by how they begin."""
+    start = os.path.commonprefix(list(labels)).rstrip("0123456789")
+    if len(labels) <= 12 or not start:
+        return f"control={[*named, *labels]}"
+    found = f"[x for x in adata.obs[{key!r}].unique() if x.startswith({start!r})]"
+    return f"control={list(named[:3])} + {found}" if named else f"control={found}"
