@@ -227,6 +227,8 @@ def check_names(name: str, value: object, what: str = "names") -> tuple[str, ...
     wanted = f"{what} as text, such as {name}=['...']"
     names = [value] if isinstance(value, str) else list_values(name, value, wanted)
     if not all(isinstance(one, str) and one.strip() for one in names):
+        if all(isinstance(one, str) for one in names):
+            raise InvalidArgumentError(f"{name}={show(value)} has an empty text. Give {wanted}.")
         raise refuse(name, value, wanted)
     # A column that is named twice would be there twice in what is written.
     twice = sorted({one for one in names if names.count(one) > 1})

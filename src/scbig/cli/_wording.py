@@ -74,6 +74,8 @@ def make_translator(options: Mapping[str, Option]) -> Callable[[str], str]:
         text = _say_python(text)
         if names:
             text = given.sub(lambda found: write_option(options[found[1]], found[2]), text)
+        if "control" in options:
+            text = text.replace("the argument control", options["control"].flag)
         if several:
             text = named.sub(lambda found: options[found[1]].flag, text)
         return _CALL.sub(lambda found: found[1].replace(", --", " --"), text)

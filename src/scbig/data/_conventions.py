@@ -86,6 +86,12 @@ def infer_schema(
         # anndata 0.13 lists X among the layers, under None.
         found = [name for name in adata.layers if name is not None]
         raise ValueError(f"There is no layer {layer!r}. Layers found: {found}.")
+    if separator and (separator[0].isalnum() or separator[-1].isalnum()):
+        raise ValueError(
+            f"separator={separator!r} begins or ends with a letter or digit, as names of genes "
+            "do. Name what stands between two targets: separator='+'; or, if labels are names as "
+            "they are: separator=''"
+        )
     genes = set(map(str, adata.var_names if gene_key is None else adata.var[gene_key]))
     guides = dict(read_guides(guide_to_gene, adata.obs, perturbation_key, genes))
     named = () if control is None else read_controls(control)

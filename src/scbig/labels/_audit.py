@@ -231,13 +231,16 @@ def _raise_doubts(
     }
     raise_guides(genes, {k: mended[k] for k in guides}, column)
     combined = kinds.get(COMBINATION, {})
-    is_used = any(len(group) > 1 for group in read.values())
-    known = {label for label, targets in read.items() if targets == [label]}.union(names)
+    told = {*column.schema.controls, *dict(column.schema.guides)}
+    is_used = any(
+        len(group) > 1 or (column.join in label and group != [label] and label not in told)
+        for label, group in read.items()
+    )
     raise_combined(
         combined,
         {k: mended[k] for k in combined},
         column,
-        known.difference(doubts),
+        names,
         is_used=is_used,
     )
 

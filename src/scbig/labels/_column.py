@@ -57,7 +57,7 @@ GUIDE_KEYS = (
 
 # What is targeted, added or expressed where nothing is to happen.
 _STAND_IN = re.compile(
-    r"(?:sg)?(?:h?AAVS1|h?ROSA26|CLYBL|CCR5|LacZ|E?[GY]FP|mCherry|tdTomato|RFP|BFP|puro"
+    r"(?:sg)?(?:SCR|EV|h?AAVS1|h?ROSA26|CLYBL|CCR5|LacZ|E?[GY]FP|mCherry|tdTomato|RFP|BFP|puro"
     r"|(?:firefly|renilla|[fr])?[-_ ]?luc(?:iferase)?|PBS|saline)[-_ ]?\d*",
     re.IGNORECASE,
 )
@@ -338,11 +338,13 @@ def _describe_absent(where: str, labels: Sequence[str], named: Sequence[str], ke
         return f"{told}They are lists as text. Take off brackets and quotes: {line}"
     like = [label for label in labels if is_control_like(label)]
     like = like or [label for label in labels if _has_control_word(label)]
-    likely = like if 1 < len(like) <= 12 else next(iter(like), "...")
-    return f"{told}Name it: control={likely!r}"
+    if not like:
+        return f"{told}Name that of the control cells with the argument control"
+    return f"{told}Name it: control={like if 1 < len(like) <= 12 else like[0]!r}"
 
 
 def _has_control_word(label: str) -> bool:
     """Whether a word of a label is a name of controls, or of what takes their part."""
     words = re.findall(r"[A-Za-z]+\d*", label)
+    words += [word[2:] for word in words if word[:2] in ("si", "sh")]
     return any(is_stand_in(word) or is_control_like(word) for word in words)

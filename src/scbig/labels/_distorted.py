@@ -240,6 +240,8 @@ def find_half(
     The known names; none where there is no such reading.
     """
     for join in separators:
+        if join not in label:
+            continue
         parts = split_label(label, join, lambda name: name != label and name in names)
         if not all(parts[1:-1]):
             continue  # of another separator, such as "--"

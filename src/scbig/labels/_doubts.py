@@ -38,6 +38,10 @@ _MAX_PIECES = 32
 # Of guides and RNAs against a gene, small letters beside its own.
 _PREFIX = re.compile(r"(?:(?:sg|si|sh|esi|cr|g)(?:RNA)?|\u0394|\u2206|delta)[-_ ]?")
 _SEQUENCE = re.compile(r"[ACGTU]{17,40}", re.IGNORECASE)
+# Names of genes of zebrafish, and of proteins with one that shines.
+_COLON_NAME = re.compile(
+    r"(?:zgc|si|wu|im|sb|id|zmp|ch\d*|rp\d*):.+|.+:[a-z]?[A-Z]?(?:[GRYCB]FP|Cherry|Tomato)\d*"
+)
 _SYMBOL = re.compile(r"[A-Za-z][A-Za-z0-9._-]+")
 
 
@@ -118,13 +122,15 @@ def find_doubt(
         return Doubt(GUIDE, tuple(gene.split(DEFAULT_SEPARATOR)) if gene else ())
     if is_strict and (half := find_half(target, names)):
         return Doubt(MISSING, half)
+    words = [word for word in _CLEAR_ENDS.split(target) if word]
+    if _is_marked_control(words, names):
+        return Doubt(CONTROL)
     found = find_combination(
         target, names, controls, separator=separator, is_strict=is_strict, clear=clear
     ) or find_joined(target, names.__contains__, is_strict=is_strict, alone=alone)
     found = found or find_beside_control(target, names)
     if found is not None:
         return Doubt(COMBINATION, tuple(found[1]), found[0])
-    words = [word for word in _CLEAR_ENDS.split(target) if word]
     if any(len(word) > 1 and is_control_like(word) for word in words):
         if any(word in names and not is_control_like(word) for word in words):
             parts = [word for word in words if word in names or is_control_like(word)]
@@ -133,6 +139,13 @@ def find_doubt(
                 return Doubt(COMBINATION, tuple(parts), target[len(words[0]) :][:1])
         return Doubt(CONTROL)
     return _find_mark(target, names)
+
+
+def _is_marked_control(words: Collection[str], names: Collection[str]) -> bool:
+    """Whether a label names controls, beside the letters of a library, as p_INTERGENIC12 does."""
+    rest = [word for word in words if len(word) == 1 or not is_control_like(word)]
+    is_rest = all(_GUIDE_REST.fullmatch(word) and word not in names for word in rest)
+    return 0 < len(rest) < len(words) and is_rest
 
 
 def _find_mark(target: str, names: Collection[str]) -> Doubt | None:
@@ -239,6 +252,7 @@ def find_combination(
             continue
         is_known = all(part in names or is_control(part) for part in parts)
         is_symbols = is_strict and join in clear and all(map(_SYMBOL.fullmatch, parts))
+        is_symbols = is_symbols and not (join == ":" and _COLON_NAME.fullmatch(label))
         has_control = any(map(is_control, parts)) and not any(map(_has_digit_first, parts))
         if is_known or is_symbols or has_control:
             return join, parts

@@ -1,5 +1,6 @@
 """What is said about labels that are not understood: which, and the line that mends them."""
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from scbig.labels._remedies import (
 )
 from scbig.labels._schema import ScreenSchema
 
+_WORD = re.compile(r"[^\W_]+")
 _NAMES_AS_THEY_ARE = "If they are names of targets as they are: separator=''"
 
 
@@ -97,6 +99,14 @@ def raise_halves(mended: Mapping[str, str], column: LabelColumn) -> None:
     """Raise when a part of a label says that there is none, beside one that names a target."""
     if not mended:
         return
+    words = {label: _WORD.findall(label) for label in mended}
+    if loose := {label: new for label, new in mended.items() if words[label] == _WORD.findall(new)}:
+        first, new = next(iter(loose.items()))
+        raise ValueError(
+            f"{len(loose)} label(s) of obs[{column.key!r}] have a separator too many, with "
+            f"nothing beside it: {column.count(loose)}. To read {first!r} as {new!r}: "
+            f"{column.rewrite(loose)}"
+        )
     n_cells = sum(column.n_cells[label] for label in mended)
     told = (
         f"obs[{column.key!r}] is missing for {n_cells} cell(s), by what a part of their labels "
@@ -229,7 +239,8 @@ def raise_guides(genes: Mapping[str, str], mended: Mapping[str, str], column: La
     ]
     named = f"Name the column that has the gene: perturbation_key={''.join(better[:1])!r}; or tell"
     likely = {label: new if new != label else "" for label, new in mended.items()}
-    line, found = take_genes(key, likely, column.n_cells) or ("", {})
+    are_labels = genes.keys() <= mended.keys()
+    line, found = (are_labels and take_genes(key, likely, column.n_cells)) or ("", {})
     genes = {guide: gene or found.get(guide, "") for guide, gene in genes.items()}
     write = f". Or write the genes: {line}" if line and len(mended) > 1 else ""
     raise ValueError(
@@ -308,7 +319,7 @@ def _does_split(
     def is_whole(name: str) -> bool:
         return name in known or is_control_like(name)
 
-    return bool(join.strip() or join) and all(
+    return not (join[0].isalnum() or join[-1].isalnum()) and all(
         split_label(label, join, is_whole) == list(doubts[label].parts)
         if label in doubts
         else join not in label or is_whole(label)

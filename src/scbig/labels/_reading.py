@@ -41,7 +41,7 @@ _CONTROL = re.compile(
     r"|wild[-_ ]?type)"
     r"(?:[-_ ]?(?:controls?|ctrl|guides?|sgrna|grna|(?:for[-_ ]?)?(?:human|mouse)))*"
     # NT5E is a gene, and NT-5e is none.
-    r"(?:[-_ .#]+(?:sg|g|guide|grna|sgrna)?[-_ .#]*\d+(?:[-_.]\d+)*[a-z]?"
+    r"(?:[-_ .#]+(?:sg|g|guide|grna|sgrna|rep|replicate)?[-_ .#]*\d+(?:[-_.]\d+)*[a-z]?"
     r"|(?:sg|g|guide|grna|sgrna)?\d+(?:[-_.]\d+)*)?",
     re.IGNORECASE,
 )
