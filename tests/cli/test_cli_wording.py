@@ -24,7 +24,7 @@ NAMES = [
     "missing_embedding",
 ]
 AROUND = (
-    " (In Python, before it: import anndata; adata = anndata.read_h5ad('FILE.h5ad'); and after it: "
+    " (In Python, before it: import anndata; adata = anndata.read_h5ad('FILE.h5ad'); and after it: "  # noqa: E501
     "adata.write_h5ad('NEW.h5ad'))"
 )
 OPTIONS = {name: Option(f"--{name.replace('_', '-')}") for name in NAMES} | {
@@ -58,7 +58,7 @@ OPTIONS = {name: Option(f"--{name.replace('_', '-')}") for name in NAMES} | {
         ("leave n_draws out", "leave --n-draws out"),
         ("obs['n_cells'] and layers[key_added]", "obs['n_cells'] and layers[key_added]"),
         ("seed=3 is none, nor my_control='x'", "seed=3 is none, nor my_control='x'"),
-        ("Drop: adata = adata[keep].copy()", f"Drop: in Python: adata = adata[keep].copy(){AROUND}"),
+        ("Drop: adata = adata[keep].copy()", f"Drop: in Python: adata = adata[keep].copy(){AROUND}"),  # noqa: E501
         ("adata.obs['x'] = adata.obs['x'].map({'a': 'b'})",
          f"in Python: adata.obs['x'] = adata.obs['x'].map({{'a': 'b'}}){AROUND}"),
         ("100% of {these} [stay]", "100% of {these} [stay]"),

@@ -218,7 +218,7 @@ def test_a_measured_gene_with_the_name_of_controls():
     genes = [*GENES, "CTRL"]
     cells = make_cells(["control", "CTRL", "STAT1"], genes)
     text = refused(
-        r"could be the control: 'control' .*, 'CTRL' \(1 cells\) \('CTRL' is also measured\). Name it: "
+        r"could be the control: 'control' .*, 'CTRL' \(1 cells\) \('CTRL' is also measured\). Name it: "  # noqa: E501
         "control='control', if 'CTRL' is the gene that was perturbed, or all that are: control=",
         cells,
     )

@@ -224,7 +224,10 @@ def test_two_columns_are_listed():
 
 def test_two_control_labels_are_listed():
     cells = make_cells(perturbation=["control", "NT", "A"])
-    raises(r"could be the control: 'NT' .*, 'control' .*. Name it: control='NT' or control='control'", cells)
+    raises(
+        r"could be the control: 'NT' .*, 'control' .*. Name it: control='NT' or control='control'",
+        cells,
+    )
     assert infer_schema(cells, control="NT").control == "NT"
 
 

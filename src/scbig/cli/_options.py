@@ -283,7 +283,7 @@ class Labels:
         return values | {"guide_to_gene": _read_guide_table(Path(str(self.guide_to_gene)))}
 
 
-def _read_guide_table(path: Path) -> "pd.DataFrame":
+def _read_guide_table(path: Path) -> Any:
     """Read a file with a column of guides and one of genes, with whatever between them."""
     import csv
 

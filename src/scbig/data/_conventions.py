@@ -95,9 +95,7 @@ def infer_schema(
     genes = set(map(str, adata.var_names if gene_key is None else adata.var[gene_key]))
     guides = dict(read_guides(guide_to_gene, adata.obs, perturbation_key, genes))
     named = () if control is None else read_controls(control)
-    key = perturbation_key or find_perturbation_key(
-        adata.obs, named, guides, genes
-    )
+    key = perturbation_key or find_perturbation_key(adata.obs, named, guides, genes)
     _check_column(adata.obs, key, "obs", "perturbation_key")
     _check_no_context(key, context_keys)
     check_contexts(adata.obs, context_keys)

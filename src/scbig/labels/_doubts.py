@@ -74,7 +74,7 @@ class Doubt:
     separator: str = ""
 
 
-def find_doubt(
+def find_doubt(  # noqa: C901 -- one question after another
     target: str,
     label: str,
     names: Collection[str],

@@ -100,7 +100,9 @@ def raise_halves(mended: Mapping[str, str], column: LabelColumn) -> None:
     if not mended:
         return
     words = {label: _WORD.findall(label) for label in mended}
-    if loose := {label: new for label, new in mended.items() if words[label] == _WORD.findall(new)}:
+    if loose := {
+        label: new for label, new in mended.items() if words[label] == _WORD.findall(new)
+    }:
         first, new = next(iter(loose.items()))
         raise ValueError(
             f"{len(loose)} label(s) of obs[{column.key!r}] have a separator too many, with "

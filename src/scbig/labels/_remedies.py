@@ -1,6 +1,5 @@
 """Which line mends the labels of a screen? It can be run as it stands."""
 
-import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import islice
@@ -119,7 +118,9 @@ def write_table(genes: Mapping[str, str], n_listed: int = 24) -> str:
 
 def write_controls(labels: Collection[str], key: str, named: Sequence[str] = ()) -> str:
     """Write the argument that names controls; many are named by how they begin."""
-    start = os.path.commonprefix(list(labels)).rstrip("0123456789")
+    first, last = min(labels), max(labels)
+    n = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+    start = first[:n].rstrip("0123456789")
     if len(labels) <= 12 or not start:
         return f"control={[*named, *labels]}"
     found = f"[x for x in adata.obs[{key!r}].unique() if x.startswith({start!r})]"
