@@ -24,8 +24,8 @@ NAMES = [
     "missing_embedding",
 ]
 AROUND = (
-    " (In Python, before it: import anndata; adata = anndata.read_h5ad('FILE.h5ad'); and after it: "  # noqa: E501
-    "adata.write_h5ad('NEW.h5ad'))"
+    " (In Python, before it: import anndata; adata = anndata.read_h5ad('FILE.h5ad'); and after "
+    "it: adata.write_h5ad('NEW.h5ad'))"
 )
 OPTIONS = {name: Option(f"--{name.replace('_', '-')}") for name in NAMES} | {
     "is_log1p": Option("--is-log1p", is_switch=True),

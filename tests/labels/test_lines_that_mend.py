@@ -50,7 +50,7 @@ def can_be_read(line: str) -> bool:
 
 
 def refuse(cells: AnnData, **arguments) -> tuple[str, list[str]]:
-    with pytest.raises(ValueError, match=".") as error:
+    with pytest.raises(ValueError, match=r".") as error:
         infer_schema(cells, **arguments)
     return str(error.value), list_lines(str(error.value))
 
@@ -137,7 +137,7 @@ def test_guides_of_genes_that_are_not_measured(guides, n):
 def test_guides_without_a_rule_are_told_in_words():
     cells = make_cells(["control", "STAT1_1", "2_JAK2", "x_+_33", "MYC-P1P2"])
     text, lines = refuse(cells)
-    assert "'...'" not in text and "...}" not in text
+    assert "'...'" not in text and "...}" not in text  # noqa: PT018
     for line in lines:
         run(line, cells)
 
@@ -194,7 +194,7 @@ def test_of_several_columns_that_with_genes_comes_first(other, key, beside):
 
 def test_the_one_column_with_labels_is_named():
     cells = make_cells(["control", "STAT1"], "Target Gene", leiden=["1", "2"])
-    text, lines = refuse(cells)
+    _, lines = refuse(cells)
     assert lines == ["perturbation_key='Target Gene'"]
     assert set(read(lines[0], cells).values()) == {"", "STAT1"}
 

@@ -19,8 +19,8 @@ _CALL = re.compile(
 # A line that changes the cells.
 _LINE = re.compile(r"(?<!in Python: )(?<![\w'\";.])adata(?:\.\w+(?:\[[^\]]*\])?)? = ")
 _AROUND = (
-    " (In Python, before it: import anndata; adata = anndata.read_h5ad('FILE.h5ad'); and after it: "
-    "adata.write_h5ad('NEW.h5ad'))"
+    " (In Python, before it: import anndata; adata = anndata.read_h5ad('FILE.h5ad'); and after "
+    "it: adata.write_h5ad('NEW.h5ad'))"
 )
 
 
