@@ -7,7 +7,6 @@ from scbig.labels._audit import (
     LOCUS_KEY as LOCUS_KEY,
     check_labels as check_labels,
     check_other_controls as check_other_controls,
-    describe_labels as describe_labels,
     find_other_controls as find_other_controls,
 )
 from scbig.labels._column import (
@@ -54,3 +53,4 @@ from scbig.labels._schema import (
 from scbig.labels._separators import (
     find_separator as find_separator,
 )
+from scbig.labels._summary import describe_labels as describe_labels

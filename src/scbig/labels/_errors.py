@@ -99,10 +99,9 @@ def raise_halves(mended: Mapping[str, str], column: LabelColumn) -> None:
     """Raise when a part of a label says that there is none, beside one that names a target."""
     if not mended:
         return
-    words = {label: _WORD.findall(label) for label in mended}
-    if loose := {
-        label: new for label, new in mended.items() if words[label] == _WORD.findall(new)
-    }:
+    # Nothing between two separators is a slip; nothing beside one may be a gap.
+    inner = {k: new for k, new in mended.items() if k[:1].isalnum() and k[-1:].isalnum()}
+    if loose := {k: new for k, new in inner.items() if _WORD.findall(k) == _WORD.findall(new)}:
         first, new = next(iter(loose.items()))
         raise ValueError(
             f"{len(loose)} label(s) of obs[{column.key!r}] have a separator too many, with "
@@ -321,9 +320,13 @@ def _does_split(
     def is_whole(name: str) -> bool:
         return name in known or is_control_like(name)
 
-    return not (join[0].isalnum() or join[-1].isalnum()) and all(
-        split_label(label, join, is_whole) == list(doubts[label].parts)
-        if label in doubts
-        else join not in label or is_whole(label)
-        for label in column.n_cells
+    return (
+        bool(join)
+        and not (join[0].isalnum() or join[-1].isalnum())
+        and all(
+            split_label(label, join, is_whole) == list(doubts[label].parts)
+            if label in doubts
+            else join not in label or is_whole(label)
+            for label in column.n_cells
+        )
     )
