@@ -194,8 +194,9 @@ def _read_rows(adata: AnnData, gene_key: str | None) -> dict[str, str]:
     Names of several genes are left out, and so are columns that tell genes not apart.
     """
     columns = adata.var.select_dtypes(exclude="number")
-    names = [adata.var_names.astype(str), *(columns[key].astype(str) for key in columns)]
-    names = [list(column) for column in names if 2 * len(set(column)) > len(column)]
+    # What is missing stays so in pandas 3, even as text.
+    names = [list(map(str, column)) for column in (adata.var_names, *map(columns.get, columns))]
+    names = [column for column in names if 2 * len(set(column)) > len(column)]
     if not any(sum(map(is_ensembl, column)) > len(column) / 2 for column in names):
         return {}
     genes = list(map(str, adata.var_names if gene_key is None else adata.var[gene_key]))
