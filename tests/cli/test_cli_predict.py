@@ -126,7 +126,7 @@ def make_table(**obs: str) -> AnnData:
 def test_labels_that_are_called_gene_stay_what_they_are(tmp_path: Path):
     table, out = make_table(), tmp_path / "effects.csv"
     table.obs["gene"] = ["A", "B"]
-    _write_lines(table, out)
+    _write_lines(table, out, ",")
     lines = pd.read_csv(out)
     assert lines.columns.tolist() == ["measured_gene", "gene", "effect", "standard_error"]
     assert lines["gene"].tolist() == ["A"] * 3 + ["B"] * 3
@@ -138,7 +138,7 @@ def test_labels_that_are_called_gene_stay_what_they_are(tmp_path: Path):
 def test_lines_write_over_no_column(tmp_path: Path, taken: list[str]):
     out = tmp_path / "effects.csv"
     with pytest.raises(ValueError, match=rf"write over the columns \['{taken[-1]}'\].*h5ad"):
-        _write_lines(make_table(**dict.fromkeys(taken, "a")), out)
+        _write_lines(make_table(**dict.fromkeys(taken, "a")), out, ",")
     assert not out.exists()
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from scbig._writing import replacing
 from scbig.cli._session import run_session
 
 # Rows of single chromosomes beyond these are in the table alone.
@@ -57,7 +58,8 @@ def coverage(
                 tables["start sites"] = count_loci(genome, sites, width=window)
         table = pd.concat(tables, names=["of"])
         if out is not None:
-            table.to_csv(out)
+            with replacing(out) as half:
+                table.to_csv(half)
         for name, part in tables.items():
             typer.echo(f"{name}, window of {window} bases:")
             typer.echo(part.iloc[-_N_SHOWN:].to_string(float_format="{:.4f}".format))

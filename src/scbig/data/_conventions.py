@@ -101,11 +101,14 @@ def infer_schema(
     check_contexts(adata.obs, context_keys)
     written = list_labels(adata.obs[key])
     guides = dict(zip(match_numbers(guides, written), guides.values(), strict=True))
-    # What guides stand for is read in their place; what the user told is no control.
+    # What guides stand for is read in their place.
     inside = {one: find_guides_inside(one, guides) for one in written if guides}
     read = [one for label in written for one in (label, *inside.get(label, ()))]
     labels = list(dict.fromkeys(guides.get(one, one) for one in read))
-    open_labels = [one for one in labels if guides.get(one) != one and not inside.get(one)]
+    whole = [one for one in labels if not inside.get(one)]
+    # What stands for itself in a table is a name, where cells have another control.
+    open_labels = [one for one in whole if guides.get(one) != one]
+    open_labels = open_labels if any(map(is_control_token, open_labels)) else whole
     n_cells = adata.obs[key].astype(str).str.strip().map(lambda one: guides.get(one, one))
     named = check_named(named, [*labels, *guides], key) or find_controls(
         open_labels, key, genes, dict(n_cells.value_counts())
