@@ -23,8 +23,8 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Additive.setup_anndata(adata)
     model = Additive(adata)
     model.train()
-    model.save(tmp_path_factory.mktemp("model"))
-    folder = next(tmp_path_factory.getbasetemp().glob("model*"))
+    folder = tmp_path_factory.mktemp("forged") / "model"
+    model.save(folder)
     Additive.load(folder)
     return folder
 
