@@ -166,6 +166,8 @@ def right_ones(counts: np.ndarray) -> dict[str, np.ndarray]:
         "two decimals": np.round(log1p, 2),
         "three decimals": np.round(np.log1p(normalise(counts, 100)), 3),
         "half precision": log1p.astype(np.float16),
+        "copies of a mean": np.tile(log1p.mean(axis=0), (N_CELLS, 1)),
+        "copies of four means": log1p[:4].repeat(N_CELLS // 4, axis=0),
         "shrunk": log1p * rng.uniform(0.9, 1.1, log1p.shape),
     }
 

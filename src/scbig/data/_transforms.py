@@ -197,6 +197,11 @@ def _find_same_sum(
     parts: list[np.ndarray], right: Transform, wrong: Iterable[Transform]
 ) -> tuple[Transform, str] | None:
     """Find what has all cells add up to the same, where log1p values do not."""
+    # Copies of one cell, or of a mean, add up to the same whatever they are.
+    distinct = {np.round(part / part.max(), 4).tobytes(): part for part in parts}
+    if len(distinct) < _FEW_CELLS:
+        return None
+    parts = list(distinct.values())
     spread = max(_get_spread(parts, right)[0], _TIMES * float(np.finfo(np.float32).eps))
     top = max(part.max() for part in parts)
     for one in wrong:
